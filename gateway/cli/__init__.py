@@ -1,0 +1,5 @@
+"""The `tollway` command."""
+
+
+def main() -> None:
+    """Run the command line."""

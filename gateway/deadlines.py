@@ -1,0 +1,47 @@
+"""One coarse timer for every connection's waits, instead of one timer per request."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+SWEEP_S = 0.25
+"""Waits end up to this much late. Timeouts are whole seconds, so nobody notices."""
+
+NEVER = float("inf")
+
+
+class Waiting(Protocol):
+    """Something that waits for a peer. `deadline` is in loop time; `NEVER` means no wait is on."""
+
+    deadline: float
+
+    def expire(self) -> None:
+        """The deadline passed: give up. Called once per passed deadline; must move or clear it."""
+
+
+class Deadlines:
+    """Every registered thing whose deadline passed is told so, within `SWEEP_S`.
+
+    Setting a deadline is one attribute write. A sweep over 10 000 idle connections costs about a millisecond.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: set[Waiting] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, waiting: Waiting) -> None:
+        self._waiting.add(waiting)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+    def discard(self, waiting: Waiting) -> None:
+        self._waiting.discard(waiting)
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for waiting in [waiting for waiting in self._waiting if waiting.deadline <= now]:
+            waiting.deadline = NEVER
+            waiting.expire()
+        self._timer = loop.call_later(SWEEP_S, self._sweep) if self._waiting else None

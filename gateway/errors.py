@@ -1,0 +1,235 @@
+"""Every way the gateway can say no, in one file.
+
+`str(error)` is for the caller and reveals nothing; `internal` is for our log. Codes are public API: they are
+documented in `docs/errors.md` and never reused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.outcomes import Outcome
+
+QUOTA_EXCEEDED_TYPE = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+REDUCED_CAPACITY_TYPE = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
+
+
+class TollwayError(Exception):
+    """Root of everything this project raises on purpose."""
+
+
+class StartupError(TollwayError):
+    """The process can not start. The message is one clear line for the person at the terminal."""
+
+
+class GatewayError(TollwayError):
+    """A call that ends without (or before) an answer of the upstream's.
+
+    `detail` is sent to the caller; `internal` only to the log. `headers` are complete header lines for the
+    answer, `extensions` further members of the problem document (RFC 9457, section 3.2).
+    """
+
+    code = "internal_error"
+    status = 500
+    title = "Internal Error"
+    problem_type = "about:blank"
+    outcome = Outcome.UNEXPECTED
+    default_detail = "The gateway failed. The failure has been recorded."
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        internal: str = "",
+        headers: bytes = b"",
+        extensions: Mapping[str, object] | None = None,
+    ) -> None:
+        self.detail = detail or self.default_detail
+        self.internal = internal
+        self.headers = headers
+        self.extensions: Mapping[str, object] = extensions or {}
+        super().__init__(self.detail)
+
+
+class BadRequest(GatewayError):
+    """The bytes are not a request we accept. Never echoes them."""
+
+    code, status, title = "bad_request", 400, "Bad Request"
+    outcome = Outcome.BAD_REQUEST
+    default_detail = "The request is not valid HTTP/1.1."
+
+
+class RequestTimeout(GatewayError):
+    """The caller began a request and did not finish sending it."""
+
+    code, status, title = "request_timeout", 408, "Request Timeout"
+    outcome = Outcome.CLIENT_ABORTED
+    default_detail = "The request did not arrive in time."
+
+
+class TargetTooLong(GatewayError):
+    """The request target is longer than we accept."""
+
+    code, status, title = "target_too_long", 414, "URI Too Long"
+    outcome = Outcome.BAD_REQUEST
+    default_detail = "The request target is too long."
+
+
+class HeadTooLarge(GatewayError):
+    """More header bytes or lines than we accept."""
+
+    code, status, title = "head_too_large", 431, "Request Header Fields Too Large"
+    outcome = Outcome.BAD_REQUEST
+    default_detail = "The request head is too large."
+
+
+class ExpectationUnknown(GatewayError):
+    """An `Expect` other than `100-continue` (RFC 9110, section 10.1.1)."""
+
+    code, status, title = "expectation_unknown", 417, "Expectation Failed"
+    outcome = Outcome.BAD_REQUEST
+    default_detail = "Only `Expect: 100-continue` is understood."
+
+
+class MethodRefused(GatewayError):
+    """TRACE and CONNECT are never relayed."""
+
+    code, status, title = "method_refused", 405, "Method Not Allowed"
+    outcome = Outcome.BAD_REQUEST
+    default_detail = "This method is not relayed."
+
+
+class NotImplementedHere(GatewayError):
+    """A transfer coding or protocol upgrade the gateway does not speak."""
+
+    code, status, title = "not_implemented", 501, "Not Implemented"
+    outcome = Outcome.BAD_REQUEST
+    default_detail = "The gateway does not relay this transfer coding or protocol upgrade."
+
+
+class NoRoute(GatewayError):
+    """No route of the policies matches method, host and path."""
+
+    code, status, title = "no_route", 404, "Not Found"
+    outcome = Outcome.NO_ROUTE
+    default_detail = "No route matches this request."
+
+
+class Unauthenticated(GatewayError):
+    """No key, or none that works. Unknown, malformed, expired and revoked keys look alike."""
+
+    code, status, title = "unauthenticated", 401, "Unauthorized"
+    outcome = Outcome.UNAUTHENTICATED
+    default_detail = "Send a valid API key as `Authorization: Bearer <key>` or `X-API-Key: <key>`."
+
+    def __init__(self, *, internal: str = "") -> None:
+        super().__init__(internal=internal, headers=b'WWW-Authenticate: Bearer realm="tollway"\r\n')
+
+
+class AccountSuspended(GatewayError):
+    """The key is good, the account behind it is not active."""
+
+    code, status, title = "account_suspended", 403, "Forbidden"
+    outcome = Outcome.FORBIDDEN
+    default_detail = "This account is suspended."
+
+
+class FeatureRequired(GatewayError):
+    """The tier does not include what the route requires."""
+
+    code, status, title = "feature_required", 403, "Forbidden"
+    outcome = Outcome.FEATURE_REQUIRED
+    default_detail = "Your tier does not include this feature."
+
+
+class RateLimited(GatewayError):
+    """A token bucket is empty. The caller may try again after `Retry-After`."""
+
+    code, status, title = "rate_limited", 429, "Quota Exceeded"
+    problem_type = QUOTA_EXCEEDED_TYPE
+    outcome = Outcome.RATE_LIMITED
+    default_detail = "Too many requests."
+
+
+class QuotaExceeded(GatewayError):
+    """The amount of a period is used up."""
+
+    code, status, title = "quota_exceeded", 429, "Quota Exceeded"
+    problem_type = QUOTA_EXCEEDED_TYPE
+    outcome = Outcome.QUOTA_EXCEEDED
+    default_detail = "The quota of this period is used up."
+
+
+class AdmissionUnavailable(GatewayError):
+    """Limits can not be decided right now and the policy says to refuse."""
+
+    code, status, title = "admission_unavailable", 503, "Temporary Reduced Capacity"
+    problem_type = REDUCED_CAPACITY_TYPE
+    outcome = Outcome.ADMISSION_UNAVAILABLE
+    default_detail = "Limits can not be checked right now. Try again shortly."
+
+
+class KeyLookupUnavailable(GatewayError):
+    """A key not seen before can not be looked up right now. Never answered as 401."""
+
+    code, status, title = "key_lookup_unavailable", 503, "Temporary Reduced Capacity"
+    problem_type = REDUCED_CAPACITY_TYPE
+    outcome = Outcome.ADMISSION_UNAVAILABLE
+    default_detail = "Keys can not be checked right now. Try again shortly."
+
+
+class TierUnknown(GatewayError):
+    """The account's tier is not in the policies: an operator's mistake, not the caller's."""
+
+    code, status, title = "tier_unknown", 503, "Service Unavailable"
+    outcome = Outcome.ADMISSION_UNAVAILABLE
+    default_detail = "The tier of this account is not available. Its operator has been told."
+
+
+class JournalUnavailable(GatewayError):
+    """The call can not be recorded, so it is not made."""
+
+    code, status, title = "journal_unavailable", 503, "Temporary Reduced Capacity"
+    problem_type = REDUCED_CAPACITY_TYPE
+    outcome = Outcome.OVERLOADED
+    default_detail = "Calls can not be recorded right now. Try again shortly."
+
+
+class UpstreamBusy(GatewayError):
+    """Every connection to the upstream is in use."""
+
+    code, status, title = "upstream_busy", 503, "Service Unavailable"
+    outcome = Outcome.OVERLOADED
+    default_detail = "The upstream is at its limit of connections. Try again shortly."
+
+
+class UpstreamUnreachable(GatewayError):
+    """No connection to the upstream could be made."""
+
+    code, status, title = "upstream_unreachable", 502, "Bad Gateway"
+    outcome = Outcome.UPSTREAM_ERROR
+    default_detail = "The upstream can not be reached."
+
+
+class UpstreamInvalid(GatewayError):
+    """The upstream closed early or answered with something that is not HTTP."""
+
+    code, status, title = "upstream_invalid", 502, "Bad Gateway"
+    outcome = Outcome.UPSTREAM_ERROR
+    default_detail = "The upstream did not answer with a valid response."
+
+
+class UpstreamTimeout(GatewayError):
+    """The upstream did not connect or answer in time."""
+
+    code, status, title = "upstream_timeout", 504, "Gateway Timeout"
+    outcome = Outcome.TIMEOUT
+    default_detail = "The upstream did not answer in time."
+
+
+class ClientGone(GatewayError):
+    """The caller hung up before there was an answer. Nobody is left to read this."""
+
+    code, status, title = "client_gone", 499, "Client Closed Request"
+    outcome = Outcome.CLIENT_ABORTED
+    default_detail = "The caller closed the connection."

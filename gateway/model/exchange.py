@@ -1,0 +1,169 @@
+"""The one mutable record on the path of a request, and what its two ends may ask of each other."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from gateway.inline import Wait
+from gateway.model.policies import ChargePlan, Route
+from gateway.model.principal import Principal
+from gateway.outcomes import Outcome
+
+
+class RequestHead:
+    """A checked request head. Header bytes that only travel are kept as the lines to forward.
+
+    `path` is canonical: the only spelling that is matched and forwarded. `lines` are alternating pieces that
+    join to complete header lines, end-to-end headers only, credentials and identity headers left out.
+    """
+
+    __slots__ = (
+        "api_key",
+        "authority",
+        "authorization",
+        "chunked",
+        "content_length",
+        "expects_continue",
+        "host",
+        "http_1_0",
+        "keep_alive",
+        "lines",
+        "method",
+        "path",
+        "query",
+    )
+
+    def __init__(self) -> None:
+        self.method = ""
+        self.path = ""
+        self.query = b""  # with its question mark, or empty
+        self.host = ""  # lower case, no port
+        self.authority = b""  # the Host value as sent
+        self.http_1_0 = False
+        self.keep_alive = True
+        self.lines: list[bytes] = []
+        self.content_length: int | None = None
+        self.chunked = False
+        self.expects_continue = False
+        self.authorization: bytes | None = None  # as sent; not part of `lines`
+        self.api_key: bytes | None = None  # X-API-Key as sent; not part of `lines`
+
+    @property
+    def has_body(self) -> bool:
+        return self.chunked or bool(self.content_length)
+
+
+class Downstream(Protocol):
+    """What the upstream's side may ask of the caller's connection. None of these raises."""
+
+    def answer(self, status: int, reason: bytes, lines: list[bytes], length: int | None) -> None:
+        """Begin the final answer. `lines` join to end-to-end header lines; `length` None: unknown."""
+
+    def interim(self, status: int, reason: bytes, lines: list[bytes]) -> None:
+        """Pass a 1xx answer on (RFC 9110, section 15.2), to callers that can read one."""
+
+    def body(self, data: bytes) -> None:
+        """A piece of the answer's body. Collected until `flush`."""
+
+    def flush(self) -> None:
+        """Send what was collected, in one write."""
+
+    def complete(self) -> None:
+        """The answer is whole; sends what was collected."""
+
+    def abort(self) -> None:
+        """Cut the connection so that the caller can not mistake a broken answer for a whole one."""
+
+    def pause_upload(self) -> None:
+        """Stop reading the request body."""
+
+    def resume_upload(self) -> None:
+        """Go on reading the request body."""
+
+
+class Uplink(Protocol):
+    """What the caller's side may ask of the upstream's connection. None of these raises."""
+
+    def upload(self, data: bytes) -> None:
+        """Send a piece of the request body."""
+
+    def upload_done(self) -> None:
+        """The request body is whole."""
+
+    def pause_answer(self) -> None:
+        """The caller reads slowly: stop reading the answer."""
+
+    def resume_answer(self) -> None:
+        """The caller caught up: go on."""
+
+    def cancel(self) -> None:
+        """The caller is gone: drop the upstream call."""
+
+
+class Grant:
+    """We said yes. `header` holds complete RateLimit lines for the answer."""
+
+    __slots__ = ("charged", "header", "plan", "principal")
+
+    def __init__(
+        self, principal: Principal, plan: ChargePlan, header: bytes, *, charged: bool = True
+    ) -> None:
+        self.principal = principal
+        self.plan = plan
+        self.header = header
+        self.charged = charged  # False: passed unchecked because the store is gone and the policy allows it
+
+
+class Exchange:
+    """One request and its answer. Every field is written by exactly one room, named behind it."""
+
+    __slots__ = (
+        "answered_at_us",
+        "begun",
+        "body_done",
+        "body_parts",
+        "charges",
+        "client_address",
+        "client_gone",
+        "downstream",
+        "egress_bytes",
+        "finished",
+        "grant",
+        "head",
+        "ingress_bytes",
+        "outcome",
+        "principal",
+        "request_id",
+        "route",
+        "sequence",
+        "started_at_us",
+        "started_monotonic_us",
+        "status",
+        "uplink",
+    )
+
+    def __init__(self, head: RequestHead, downstream: Downstream, client_address: str) -> None:
+        self.head = head
+        self.downstream = downstream
+        self.client_address = client_address
+        # dataplane
+        self.request_id = b""  # text form of the UUID
+        self.sequence = 0  # with the worker's prefix it makes the request id
+        self.started_at_us = 0
+        self.started_monotonic_us = 0
+        self.answered_at_us = 0  # monotonic; 0: no answer yet
+        self.status = 0  # 0: no answer yet
+        self.ingress_bytes = 0  # of the request body
+        self.egress_bytes = 0  # of the answer's body
+        self.body_parts: list[bytes] = []  # of the request, not yet uploaded
+        self.body_done = False
+        self.client_gone = False
+        self.outcome: Outcome | None = None  # dataplane, upstream
+        # stages
+        self.route: Route | None = None
+        self.principal: Principal | None = None
+        self.charges: ChargePlan | None = None
+        self.grant: Grant | None = None
+        self.begun = False  # metering: the journal has its begin
+        self.uplink: Uplink | None = None  # upstream
+        self.finished: Wait[None] = Wait()  # upstream: the answer is whole or broken off

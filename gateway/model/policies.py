@@ -1,0 +1,165 @@
+"""What the policy files say, compiled: immutable, checked, ready for the hot path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Period(Enum):
+    """How often a quota starts again. Calendar periods in UTC."""
+
+    HOUR = "hour"
+    DAY = "day"
+    MONTH = "month"
+
+
+class OnStoreLoss(Enum):
+    """What happens to a call whose limits can not be decided because Redis is gone."""
+
+    REFUSE = "refuse"
+    ALLOW = "allow"
+
+
+class AdmissionMode(Enum):
+    """`AUTO` buys slices of plentiful tokens in advance; `EXACT` asks Redis for every call."""
+
+    AUTO = "auto"
+    EXACT = "exact"
+
+
+class HostHeader(Enum):
+    """Which `Host` the upstream sees."""
+
+    UPSTREAM = "upstream"
+    CLIENT = "client"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A token bucket: `tokens` per `period_ms` flow in, `burst` fit. One call takes one token."""
+
+    name: str
+    tokens: int
+    period_ms: int
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """At most `amount` units of `meter` per account and `per`."""
+
+    name: str
+    meter: str
+    amount: int
+    per: Period
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Shown to customers; `amount_minor` in the currency's minor unit (ISO 4217)."""
+
+    amount_minor: int
+    currency: str
+    per: str
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """Something that is counted. Built in: api_calls, ingress_bytes, egress_bytes, duration_ms."""
+
+    name: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """What a customer pays for and what that allows, with `extends` already applied."""
+
+    name: str
+    title: str
+    price: Price | None
+    limits: tuple[Limit, ...]
+    quotas: tuple[Quota, ...]
+    features: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where an upstream listens."""
+
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """As in a `Host` header (RFC 9110, section 7.2): the port only when it is not 80."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == 80 else f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds: to connect, until the response head, between two pieces of a body."""
+
+    connect_s: float = 2.0
+    response_s: float = 30.0
+    idle_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """The API we protect."""
+
+    name: str
+    targets: tuple[Target, ...]
+    timeouts: Timeouts = Timeouts()
+    host_header: HostHeader = HostHeader.UPSTREAM
+    max_connections: int = 512  # per worker and target
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which calls go where and what they need. `path` ends in `/**` to match everything below it."""
+
+    name: str
+    path: str
+    methods: frozenset[str]  # empty: every method; GET includes HEAD
+    hosts: frozenset[str]  # empty: every host; lower case, no port
+    upstream: Upstream
+    requires: frozenset[str]
+    charges: Mapping[str, int]  # meter -> fixed cost of one call
+    forward_credentials: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """One consistent snapshot of a policy folder. Never changes; a reload makes another one."""
+
+    digest: str  # SHA-256 over names and contents of the files, hex
+    upstreams: Mapping[str, Upstream]
+    meters: Mapping[str, Meter]
+    tiers: Mapping[str, Tier]  # in the order of the files, cheapest first by custom
+    routes: tuple[Route, ...]  # in the order of the files
+    upgrade_url: str | None = None  # may hold `{tier}`; None: the portal's own page
+    admission_mode: AdmissionMode = AdmissionMode.AUTO
+    on_store_loss: OnStoreLoss = OnStoreLoss.REFUSE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChargePlan:
+    """All that one call on a route pays into under a tier. Made once per snapshot, compared by identity.
+
+    `limits` cost one token each; `quotas` carry their cost in units. `policy_header` is the complete
+    `RateLimit-Policy` line, empty when nothing is charged.
+    """
+
+    id: str  # stable across workers and reloads while the charges stay the same
+    tier: Tier
+    limits: tuple[Limit, ...]
+    quotas: tuple[tuple[Quota, int], ...]
+    mode: AdmissionMode
+    on_store_loss: OnStoreLoss
+    upgrade_url: str | None
+    policy_header: bytes = field(default=b"")

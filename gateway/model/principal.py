@@ -1,0 +1,30 @@
+"""Who the key belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Mode(Enum):
+    """`TEST` keys behave alike, but have counters and a ledger of their own and are never billed."""
+
+    LIVE = "live"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An authenticated key with its account and tier, as the caches hold it.
+
+    `identity_lines` are the complete header lines that tell the upstream who calls.
+    """
+
+    account_id: int
+    account: str  # public id, acct_...
+    key_id: int
+    key: str  # public id, key_...
+    tier: str
+    mode: Mode
+    identity_lines: bytes
+    expires_at_us: int | None = None

@@ -1,0 +1,35 @@
+"""What is measured and booked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.model.principal import Mode
+from gateway.outcomes import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class UsageEvent:
+    """One finished request, as journals carry it and the ledger books it.
+
+    `request_id` is the natural key: booking it twice changes nothing. `account_id` and `key_id` are None
+    when nobody was recognised; `route` and `tier` are empty when none was found. `charges` are the
+    units of meters this call pays; empty for an outcome that is not billed.
+    """
+
+    request_id: bytes  # 16 bytes, a UUID
+    started_at_us: int
+    account_id: int | None
+    key_id: int | None
+    mode: Mode
+    tier: str
+    route: str
+    method: str
+    outcome: Outcome
+    status: int  # 0: no answer was sent
+    ingress_bytes: int
+    egress_bytes: int
+    duration_us: int
+    first_byte_us: int  # 0: no answer was sent
+    charges: Mapping[str, int]

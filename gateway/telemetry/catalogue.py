@@ -1,0 +1,111 @@
+"""Every metric, its meaning and its closed label values. `docs/metrics.md` is tested against this file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from itertools import product
+
+from gateway.outcomes import Outcome
+
+
+class Kind(Enum):
+    """Prometheus types we use."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric. `labels` are closed: every value is known here, so every series has a fixed slot."""
+
+    name: str  # without the `tollway_` prefix
+    kind: Kind
+    help: str
+    labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    bounds: tuple[float, ...] = ()  # histogram: upper bounds of its buckets, ascending, without +Inf
+    scale: float = 1.0  # slots are integers: exposed value = slot / scale
+
+    def series(self) -> list[tuple[str, ...]]:
+        """Label values of every series, in slot order."""
+        return list(product(*(values for _, values in self.labels)))
+
+    @property
+    def slots_per_series(self) -> int:
+        """A histogram keeps one slot per bucket, one for +Inf and one for the sum."""
+        return len(self.bounds) + 2 if self.kind is Kind.HISTOGRAM else 1
+
+
+_OUTCOMES = ("outcome", tuple(outcome.label for outcome in Outcome))
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+METRICS: tuple[Metric, ...] = (
+    Metric("requests_total", Kind.COUNTER, "Requests ended, by outcome.", (_OUTCOMES,)),
+    Metric(
+        "request_duration_seconds",
+        Kind.HISTOGRAM,
+        "From the request's first byte to the answer's last.",
+        bounds=_SECONDS,
+        scale=1_000_000,
+    ),
+    Metric("ingress_bytes_total", Kind.COUNTER, "Request body bytes received."),
+    Metric("egress_bytes_total", Kind.COUNTER, "Answer body bytes sent."),
+    Metric("connections", Kind.GAUGE, "Open client connections."),
+    Metric("connections_total", Kind.COUNTER, "Client connections accepted."),
+    Metric("upstream_connections", Kind.GAUGE, "Open upstream connections, idle ones included."),
+    Metric("upstream_connections_total", Kind.COUNTER, "Upstream connections made."),
+    Metric("upstream_retries_total", Kind.COUNTER, "Calls sent again because a pooled connection was stale."),
+    Metric("admission_store_calls_total", Kind.COUNTER, "Script calls to Redis."),
+    Metric("admission_leased_total", Kind.COUNTER, "Calls admitted from a lease, without Redis."),
+    Metric(
+        "admission_store_lost_total",
+        Kind.COUNTER,
+        "Calls whose limits Redis could not decide, by what the policy made of them.",
+        (("action", ("refuse", "allow")),),
+    ),
+    Metric("admission_store_up", Kind.GAUGE, "1 while the worker has a working Redis connection."),
+    Metric(
+        "key_cache_total",
+        Kind.COUNTER,
+        "Key look-ups by where they ended.",
+        (("result", ("hit", "negative_hit", "miss", "malformed", "unavailable")),),
+    ),
+    Metric("key_cache_entries", Kind.GAUGE, "Keys in the cache of a worker."),
+    Metric("journal_records_total", Kind.COUNTER, "Records written to journals."),
+    Metric("journal_errors_total", Kind.COUNTER, "Journal writes that failed."),
+    Metric("recorder_events_total", Kind.COUNTER, "Usage events booked in Postgres."),
+    Metric("recorder_batches_total", Kind.COUNTER, "Transactions committed by the recorder."),
+    Metric("recorder_errors_total", Kind.COUNTER, "Batches that failed and will be tried again."),
+    Metric(
+        "recorder_corrupt_records_total", Kind.COUNTER, "Journal bytes skipped because a checksum failed."
+    ),
+    Metric("recorder_lag_seconds", Kind.GAUGE, "Age of the oldest event not yet booked.", scale=1_000_000),
+    Metric("policy_generation", Kind.GAUGE, "Grows with each policy snapshot taken into use."),
+    Metric("policy_reload_failed_total", Kind.COUNTER, "Reloads refused because the folder has problems."),
+    Metric("worker_restarts_total", Kind.COUNTER, "Processes restarted after they ended unexpectedly."),
+    Metric("heartbeat_us", Kind.GAUGE, "Last sign of life, microseconds since the epoch."),
+    Metric("state", Kind.GAUGE, "0 starting, 1 ready, 2 draining, 3 stopped."),
+)
+
+
+def layout() -> dict[str, int]:
+    """First slot of each metric."""
+    first: dict[str, int] = {}
+    position = 0
+    for metric in METRICS:
+        first[metric.name] = position
+        position += len(metric.series()) * metric.slots_per_series
+    return first
+
+
+LAYOUT = layout()
+SLOT_COUNT = sum(len(metric.series()) * metric.slots_per_series for metric in METRICS)
+BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+def slot(name: str, *labels: str) -> int:
+    """The slot of one series; label values in the order of the catalogue. KeyError/ValueError on a typo."""
+    metric = BY_NAME[name]
+    return LAYOUT[name] + metric.series().index(labels) * metric.slots_per_series

@@ -1,0 +1,71 @@
+"""Integer slots in a memory-mapped file: one writer per file, any number of readers, no locks.
+
+An increment is one list-like operation, about 60 ns. The file outlives a crashed writer, so counters do not
+fall back to zero when a worker is restarted under the same name.
+"""
+
+from __future__ import annotations
+
+import mmap
+from bisect import bisect_left
+from collections.abc import MutableSequence
+from pathlib import Path
+from typing import cast
+
+from gateway.telemetry.catalogue import BY_NAME, LAYOUT, SLOT_COUNT, slot
+
+_BYTES = SLOT_COUNT * 8
+
+
+class Slots:
+    """The counters of one process.
+
+    Hot paths keep `slot(...)` numbers and write `slots.cells[number] += 1`; everybody else uses `add`, `set`,
+    `observe_us`.
+    """
+
+    def __init__(self, cells: MutableSequence[int]) -> None:
+        self.cells = cells
+
+    @classmethod
+    def in_memory(cls) -> Slots:
+        """Slots nobody else sees: for tests and one-shot commands."""
+        return cls([0] * SLOT_COUNT)
+
+    @classmethod
+    def open(cls, path: Path) -> Slots:
+        """Slots in `path`, kept from an earlier writer if the layout still fits."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as file:
+            if file.seek(0, 2) != _BYTES:
+                file.truncate(0)
+                file.truncate(_BYTES)
+            memory = mmap.mmap(file.fileno(), _BYTES)
+        return cls(cast("MutableSequence[int]", memoryview(memory).cast("q")))
+
+    def add(self, name: str, amount: int = 1, *labels: str) -> None:
+        """Count `amount` more in one series."""
+        self.cells[slot(name, *labels)] += amount
+
+    def set(self, name: str, value: int, *labels: str) -> None:
+        """Set a gauge."""
+        self.cells[slot(name, *labels)] = value
+
+    def get(self, name: str, *labels: str) -> int:
+        """The raw integer of one series."""
+        return self.cells[slot(name, *labels)]
+
+    def observe_us(self, name: str, value_us: int) -> None:
+        """Put a duration into a histogram without labels; its scale must be microseconds."""
+        bounds = BY_NAME[name].bounds
+        first = LAYOUT[name]
+        self.cells[first + bisect_left(bounds, value_us / 1_000_000)] += 1
+        self.cells[first + len(bounds) + 1] += value_us
+
+
+def read_slots(path: Path) -> list[int]:
+    """A snapshot of another process's slots. ValueError if the file has another layout."""
+    raw = path.read_bytes()
+    if len(raw) != _BYTES:
+        raise ValueError(f"{path} holds {len(raw)} bytes, expected {_BYTES}")
+    return list(memoryview(raw).cast("q"))

@@ -1,0 +1,309 @@
+"""Process facts, read once from the environment. Flags of the command line win.
+
+Only the roof reads settings; rooms below are handed what they need. Each field of `Settings` declares its
+type, default and meaning once, and `docs/settings.md` is tested against it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from gateway.errors import StartupError
+
+PREFIX = "TOLLWAY_"
+_KEY_PREFIX = re.compile(r"[a-z][a-z0-9]{1,15}")
+
+
+class SettingsError(StartupError):
+    """The environment or the flags can not be used. `problems` holds one line for each thing to mend."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a port is bound."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read `host:port`, `[::1]:8080` or `:8080` (every interface). ValueError says what is wrong."""
+        host, colon, port = text.strip().rpartition(":")
+        if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+            raise ValueError("must be host:port, like 127.0.0.1:8080")
+        if host.startswith("[") and host.endswith("]"):
+            return cls(str(ipaddress.IPv6Address(host[1:-1])), int(port))
+        if ":" in host:
+            raise ValueError("must have brackets around an IPv6 address, like [::1]:8080")
+        if not re.fullmatch(r"[A-Za-z0-9._-]*", host):
+            raise ValueError("must be host:port, like 127.0.0.1:8080")
+        return cls(host or "0.0.0.0", int(port))  # noqa: S104 - `:8080` asks for every interface
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def url(self) -> str:
+        """An address to open from this machine."""
+        local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
+        return f"http://{Address(local, self.port)}"
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        # The value may hold a password: it is never repeated.
+        if text.partition("://")[0] not in schemes or not text.partition("://")[2]:
+            raise ValueError(
+                f"must be a URL that starts with {' or '.join(f'{name}://' for name in schemes)}"
+            )
+        return text
+
+    return parse
+
+
+def _token(text: str) -> str:
+    if len(text) < 16 or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("must be at least 16 printable ASCII characters without spaces")
+    return text
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,12}", text) or not low <= int(text) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}, got {text!r}")
+        return int(text)
+
+    return parse
+
+
+def _choice(*names: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in names:
+            raise ValueError(f"must be {', '.join(names[:-1])} or {names[-1]}, got {text!r}")
+        return text.lower()
+
+    return parse
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in {"1", "true", "yes", "on", "0", "false", "no", "off"}:
+        raise ValueError(f"must be yes or no, got {text!r}")
+    return text.lower() in {"1", "true", "yes", "on"}
+
+
+def _key_prefix(text: str) -> str:
+    if not _KEY_PREFIX.fullmatch(text):
+        raise ValueError(f"must be 2 to 16 of a-z and 0-9 and start with a letter, got {text!r}")
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
+def available_cores() -> int:
+    """How many cores this process may use, at least one."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _log_format() -> str:
+    return "console" if sys.stderr.isatty() else "json"
+
+
+def _setting(
+    parse: Callable[[str], Any],
+    about: str,
+    *,
+    default: Any = None,
+    shown: str | None = None,
+    secret: bool = False,
+) -> Any:
+    """One declared setting: how its text is read, what it means, what holds without it."""
+    told = {
+        "parse": parse,
+        "about": about,
+        "shown": str(default) if shown is None else shown,
+        "secret": secret,
+    }
+    if callable(default):
+        return field(default_factory=default, repr=not secret, metadata=told)
+    return field(default=default, repr=not secret, metadata=told)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the environment decides. Made by `read_settings`; the defaults alone are a working set."""
+
+    database_url: str | None = _setting(
+        _url("postgresql", "postgres"),
+        "PostgreSQL 14 or newer. Unset: a private one under the data directory.",
+        shown="embedded",
+        secret=True,
+    )
+    redis_url: str | None = _setting(
+        _url("redis", "rediss", "unix"),
+        "Redis 6.2 or newer. Unset: a private one under the data directory.",
+        shown="embedded",
+        secret=True,
+    )
+    admin_token: str | None = _setting(
+        _token, "The first token of the admin API, at least 16 characters.", shown="none", secret=True
+    )
+    data_dir: Path = _setting(
+        _path,
+        "Journals, counters and the embedded servers' data.",
+        default=Path(".tollway"),
+        shown="./.tollway",
+    )
+    policies: Path = _setting(
+        _path, "Folder of the policy files.", default=Path("policies"), shown="./policies"
+    )
+    listen: Address = _setting(
+        Address.parse, "Where customers' calls arrive.", default=Address("127.0.0.1", 8080)
+    )
+    control: Address = _setting(
+        Address.parse, "Admin API, metrics and health, for operators.", default=Address("127.0.0.1", 8090)
+    )
+    portal: Address = _setting(
+        Address.parse, "People's API and pages, for customers.", default=Address("127.0.0.1", 8091)
+    )
+    portal_url: str | None = _setting(
+        _url("https", "http"),
+        "The portal's public address, as upgrade links show it.",
+        shown="http:// and the portal's host and port",
+    )
+    workers: int = _setting(
+        _whole(1, 256),
+        "Processes that serve customers' calls.",
+        default=available_cores,
+        shown="one per core",
+    )
+    key_prefix: str = _setting(_key_prefix, "How new API keys begin.", default="tw")
+    log_format: str = _setting(
+        _choice("console", "json"),
+        "`console` for people, `json` for machines.",
+        default=_log_format,
+        shown="console on a terminal, else json",
+    )
+    log_level: str = _setting(
+        _choice("debug", "info", "warning", "error"), "The least that is logged.", default="info"
+    )
+    drain_timeout_s: int = _setting(
+        _whole(0, 3600), "Seconds that calls in flight may take to finish when the gateway stops.", default=30
+    )
+    head_timeout_s: int = _setting(_whole(1, 300), "Seconds until a request's head is complete.", default=10)
+    body_timeout_s: int = _setting(
+        _whole(1, 3600), "Seconds between two pieces of a request's body.", default=30
+    )
+    keepalive_timeout_s: int = _setting(
+        _whole(1, 3600), "Seconds an idle client connection stays open.", default=75
+    )
+    max_head_bytes: int = _setting(
+        _whole(1024, 1_048_576), "The largest request head that is accepted.", default=65536
+    )
+    control_wide: bool = _setting(
+        _flag,
+        "`yes` lets the control port listen beyond loopback without an admin token.",
+        default=False,
+        shown="no",
+    )
+
+    @property
+    def portal_base_url(self) -> str:
+        """The portal as customers reach it, without a slash at the end."""
+        return (self.portal_url or self.portal.url).rstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A setting as the documentation shows it."""
+
+    name: str  # with the prefix
+    default: str
+    about: str
+
+
+DECLARED = tuple(
+    Declared(f"{PREFIX}{one.name.upper()}", one.metadata["shown"], one.metadata["about"])
+    for one in fields(Settings)
+)
+
+
+def read_settings(environ: Mapping[str, str], flags: Mapping[str, str | None] | None = None) -> Settings:
+    """The settings of this process. `flags` are texts by field name, None where not given; they win.
+
+    An empty variable counts as unset. SettingsError lists every problem at once and repeats no secret.
+    """
+    given = {name: text for name, text in (flags or {}).items() if text is not None}
+    problems = _unknown(environ)
+    values: dict[str, Any] = {}
+    for one in fields(Settings):
+        text = given.get(one.name, environ.get(f"{PREFIX}{one.name.upper()}", ""))
+        if not text and one.name not in given:
+            continue
+        try:
+            values[one.name] = one.metadata["parse"](text)
+        except ValueError as error:
+            problems.append(f"{_source(one.name, given)} {error}")
+    settings = Settings(**values)
+    problems += _conflicts(settings, given)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _source(name: str, given: Mapping[str, str]) -> str:
+    return f"--{name.replace('_', '-')}" if name in given else f"{PREFIX}{name.upper()}"
+
+
+def _unknown(environ: Mapping[str, str]) -> list[str]:
+    known = [one.name for one in DECLARED]
+    problems = []
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+            hint = f"did you mean {near[0]}?" if near else "docs/settings.md lists those there are."
+            problems.append(f"{name} is not a setting: {hint}")
+    return problems
+
+
+def _conflicts(settings: Settings, given: Mapping[str, str]) -> list[str]:
+    problems = []
+    if not (settings.control.is_loopback or settings.control_wide or settings.admin_token):
+        problems.append(
+            f"{_source('control', given)} {settings.control} is open to the network: "
+            f"set {PREFIX}ADMIN_TOKEN, or {PREFIX}CONTROL_WIDE=yes if something else guards it"
+        )
+    taken: dict[Address, str] = {}
+    for name in ("listen", "control", "portal"):
+        address: Address = getattr(settings, name)
+        if address.port and address in taken:
+            problems.append(f"{_source(name, given)} {address} is already taken by {taken[address]}")
+        taken.setdefault(address, _source(name, given))
+    return problems

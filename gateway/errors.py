@@ -91,6 +91,14 @@ class ExpectationUnknown(GatewayError):
     default_detail = "Only `Expect: 100-continue` is understood."
 
 
+class VersionRefused(GatewayError):
+    """Neither HTTP/1.1 nor HTTP/1.0."""
+
+    code, status, title = "version_refused", 505, "HTTP Version Not Supported"
+    outcome = Outcome.BAD_REQUEST
+    default_detail = "Only HTTP/1.1 and HTTP/1.0 are spoken here."
+
+
 class MethodRefused(GatewayError):
     """TRACE and CONNECT are never relayed."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from gateway.errors import GatewayError
 from gateway.inline import Wait
 from gateway.model.policies import ChargePlan, Route
 from gateway.model.principal import Principal
@@ -55,6 +56,8 @@ class RequestHead:
 
 class Downstream(Protocol):
     """What the upstream's side may ask of the caller's connection. None of these raises."""
+
+    close_after_answer: bool
 
     def answer(self, status: int, reason: bytes, lines: list[bytes], length: int | None) -> None:
         """Begin the final answer. `lines` join to end-to-end header lines; `length` None: unknown."""
@@ -122,9 +125,9 @@ class Exchange:
         "begun",
         "body_done",
         "body_parts",
+        "broken",
         "charges",
-        "client_address",
-        "client_gone",
+        "client_lines",
         "downstream",
         "egress_bytes",
         "finished",
@@ -142,10 +145,10 @@ class Exchange:
         "uplink",
     )
 
-    def __init__(self, head: RequestHead, downstream: Downstream, client_address: str) -> None:
+    def __init__(self, head: RequestHead, downstream: Downstream, client_lines: bytes) -> None:
         self.head = head
         self.downstream = downstream
-        self.client_address = client_address
+        self.client_lines = client_lines  # header lines that tell the upstream where the call came from
         # dataplane
         self.request_id = b""  # text form of the UUID
         self.sequence = 0  # with the worker's prefix it makes the request id
@@ -157,7 +160,7 @@ class Exchange:
         self.egress_bytes = 0  # of the answer's body
         self.body_parts: list[bytes] = []  # of the request, not yet uploaded
         self.body_done = False
-        self.client_gone = False
+        self.broken: GatewayError | None = None  # why it can not go on: the caller left or sent nonsense
         self.outcome: Outcome | None = None  # dataplane, upstream
         # stages
         self.route: Route | None = None

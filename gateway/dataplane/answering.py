@@ -1,0 +1,111 @@
+"""The writing half of a client connection: how an answer is framed and sent."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from http import HTTPStatus
+
+from gateway.model.exchange import Exchange
+
+_STATUS_LINES: dict[int, tuple[bytes, bytes]] = {
+    status.value: (
+        status.phrase.encode(),
+        b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()),
+    )
+    for status in HTTPStatus
+}
+
+
+DRAIN_BYTES = 65536
+"""An unread request body up to this size is read and dropped; a larger one closes the connection."""
+
+
+def drainable(exchange: Exchange) -> bool:
+    """Whether little enough of the request body is missing to read and drop it.
+
+    A caller that waits for `100 Continue` may never send its body, so nothing can be read past it.
+    """
+    if exchange.body_done:
+        return True
+    length, received = exchange.head.content_length, exchange.ingress_bytes
+    if length is None or (exchange.head.expects_continue and not received):
+        return False
+    return length - received <= DRAIN_BYTES
+
+
+def status_line(status: int, reason: bytes) -> bytes:
+    """The status line with the reason as the upstream sent it."""
+    usual = _STATUS_LINES.get(status)
+    if usual is not None and usual[0] == reason:
+        return usual[1]
+    return b"HTTP/1.1 %d %b\r\n" % (status, reason)
+
+
+class AnsweringProtocol(asyncio.Protocol):
+    """Implements `Downstream` for the exchange that is being answered. The reading half builds on it."""
+
+    transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self.exchange: Exchange | None = None  # the one being handled
+        self.close_after_answer = False
+        self._out: list[bytes] = []
+        self._chunked = False
+
+    def answer(self, status: int, reason: bytes, lines: list[bytes], length: int | None) -> None:
+        exchange = self.exchange
+        assert exchange is not None, "only the exchange at hand is answered"
+        head = exchange.head
+        exchange.status = status
+        exchange.answered_at_us = time.monotonic_ns() // 1000
+        out = self._out
+        out.append(status_line(status, reason))
+        out += lines
+        if length is not None:
+            out.append(b"Content-Length: %d\r\n" % length)
+        elif head.method != "HEAD" and status not in (204, 304):
+            if head.http_1_0:
+                self.close_after_answer = True
+            else:
+                self._chunked = True
+                out.append(b"Transfer-Encoding: chunked\r\n")
+        if exchange.grant is not None:
+            out.append(exchange.grant.header)
+        if self.close_after_answer or not head.keep_alive:
+            self.close_after_answer = True
+            out.append(b"Connection: close\r\n")
+        elif head.http_1_0:
+            out.append(b"Connection: keep-alive\r\n")
+        out.append(b"Tollway-Request-Id: %b\r\n\r\n" % exchange.request_id)
+
+    def interim(self, status: int, reason: bytes, lines: list[bytes]) -> None:
+        exchange = self.exchange
+        if exchange is None or exchange.head.http_1_0:
+            return
+        if status == 100 and not exchange.head.expects_continue:
+            return
+        self._out += (status_line(status, reason), *lines, b"\r\n")
+        self.flush()
+
+    def body(self, data: bytes) -> None:
+        if self._chunked:
+            self._out += (b"%x\r\n" % len(data), data, b"\r\n")
+        else:
+            self._out.append(data)
+
+    def flush(self) -> None:
+        out = self._out
+        if out:
+            self._out = []
+            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
+
+    def complete(self) -> None:
+        if self._chunked:
+            self._chunked = False
+            self._out.append(b"0\r\n\r\n")
+        self.flush()
+
+    def abort(self) -> None:
+        self._out.clear()
+        self.transport.abort()

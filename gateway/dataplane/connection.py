@@ -1,0 +1,307 @@
+"""The reading half of a client connection: heads, bodies, pipelining, waits and the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, cast
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from gateway.dataplane.answering import AnsweringProtocol, drainable
+from gateway.dataplane.head import HeadReader
+from gateway.deadlines import NEVER, Deadlines
+from gateway.errors import BadRequest, ClientGone, GatewayError, HeadTooLarge, RequestTimeout
+from gateway.inline import drive
+from gateway.model.exchange import Exchange, RequestHead
+from gateway.outcomes import Outcome
+
+FEED_BYTES = 65536
+"""Parsed at once: bounds how many pipelined requests can be waiting."""
+
+Handle = Callable[[Exchange], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long a caller may take, in seconds, and how large a head may be."""
+
+    head_s: float = 10.0
+    body_s: float = 30.0
+    keepalive_s: float = 75.0
+    max_head_bytes: int = 65536
+
+
+class Connection(AnsweringProtocol):
+    """One client connection. Requests are handled one after the other, in the order they came."""
+
+    def __init__(
+        self, handle: Handle, waits: Waits, deadlines: Deadlines, closed: Callable[[Connection], None]
+    ) -> None:
+        super().__init__()
+        self.deadline = NEVER
+        self._handle = handle
+        self._waits = waits
+        self._deadlines = deadlines
+        self._closed = closed
+        self._loop = asyncio.get_running_loop()
+        self._parser = HttpRequestParser(self)
+        self._reader = HeadReader()
+        self._head_bytes = 0  # of the head being read; 0: between messages or in a body
+        self._incoming: Exchange | None = None  # the one whose message is being read
+        self._waiting: deque[Exchange] = deque()  # read, not yet handled
+        self._unfed = b""
+        self._advancing = False
+        self._deaf = False  # nothing more is parsed: the framing is lost or we are closing
+        self._upload_paused = False
+        self._reading_paused = False
+        self._stalled_bytes = 0  # waiting to be written when the caller stopped reading; 0: it reads
+        self._client_lines = b""
+
+    # -- asyncio.Protocol -------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        address = peer[0] if isinstance(peer, tuple) else "unix"
+        self._client_lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\n" % address.encode()
+        self.deadline = self._loop.time() + self._waits.head_s
+        self._deadlines.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        if self._unfed or self._waiting:
+            self._unfed += data
+            return
+        if len(data) <= FEED_BYTES:
+            self._feed(data)
+        else:
+            self._unfed = data
+        self._advance()
+
+    def eof_received(self) -> None:
+        """A caller that sent its last byte before it has its answer counts as gone, as with other proxies."""
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio.Protocol's signature
+        self._deaf = True
+        self._deadlines.discard(self)
+        self._waiting.clear()
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.outcome = exchange.outcome or Outcome.CLIENT_ABORTED
+            self._break(exchange, ClientGone())
+        self._closed(self)
+
+    def pause_writing(self) -> None:
+        """The caller reads slower than the upstream writes."""
+        self._stalled_bytes = self.transport.get_write_buffer_size()
+        self.deadline = self._loop.time() + self._waits.body_s
+        if self.exchange is not None and self.exchange.uplink is not None:
+            self.exchange.uplink.pause_answer()
+
+    def resume_writing(self) -> None:
+        self._stalled_bytes = 0
+        self.deadline = NEVER
+        if self.exchange is not None and self.exchange.uplink is not None:
+            self.exchange.uplink.resume_answer()
+
+    # -- httptools --------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._head_bytes = 1
+
+    def on_url(self, url: bytes) -> None:
+        self._reader.url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._incoming is None:  # else a trailer field, which we never forward
+            self._reader.header(name, value)
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        self._head_bytes = 0
+        try:
+            head = self._reader.finish(
+                parser.get_method(), keep_alive=parser.should_keep_alive(), version=parser.get_http_version
+            )
+        except GatewayError as error:
+            self._refuse_unread(error)
+            raise
+        exchange = self._incoming = Exchange(head, self, self._client_lines)
+        self._waiting.append(exchange)
+
+    def on_body(self, data: bytes) -> None:
+        exchange = self._incoming
+        assert exchange is not None, "a body follows a head"
+        exchange.ingress_bytes += len(data)
+        if exchange.uplink is not None:
+            exchange.uplink.upload(data)
+        elif exchange.outcome is None:
+            exchange.body_parts.append(data)
+
+    def on_message_complete(self) -> None:
+        exchange = self._incoming
+        assert exchange is not None, "a message ends after its head"
+        self._incoming = None
+        exchange.body_done = True
+        if exchange.uplink is not None:
+            exchange.uplink.upload_done()
+
+    # -- reading ----------------------------------------------------------------------------------------
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            # An upgrade we do not take part in: go on as if it had not been offered.
+            self._parser = HttpRequestParser(self)
+            rest = data[upgrade.args[0] :]
+            if rest and not self._deaf:
+                self._unfed = rest + self._unfed
+        except HttpParserError:
+            if not self._deaf:
+                self._refuse_unread(BadRequest())
+        if self._head_bytes:
+            self._head_bytes += len(data)
+            if self._head_bytes > self._waits.max_head_bytes and not self._deaf:
+                self._refuse_unread(HeadTooLarge())
+
+    def _refuse_unread(self, error: GatewayError) -> None:
+        """The rest of the bytes means nothing: answer what came before, then this error, then close."""
+        self._deaf = True
+        exchange, self._incoming = self._incoming, None
+        if exchange is None:
+            exchange = Exchange(RequestHead(), self, self._client_lines)
+            exchange.broken = error
+            exchange.body_done = True
+            exchange.head.keep_alive = False
+            self._waiting.append(exchange)
+        else:
+            exchange.head.keep_alive = False
+            self._break(exchange, error)
+
+    def _break(self, exchange: Exchange, error: GatewayError) -> None:
+        """The exchange can not go on; whoever works on it learns at its next step."""
+        if exchange.broken is None:
+            exchange.broken = error
+        if exchange.uplink is not None:
+            exchange.uplink.cancel()
+            exchange.uplink = None
+            exchange.finished.fail(error)
+
+    # -- handling ---------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Handle what is waiting and feed what is unread, in a loop: completions may come synchronously."""
+        if self._advancing:
+            return
+        self._advancing = True
+        while self.exchange is None:
+            if self._waiting:
+                self.exchange = self._waiting.popleft()
+                drive(self._handle(self.exchange), self._handled)
+            elif self._unfed and not self._deaf:
+                data, self._unfed = self._unfed[:FEED_BYTES], self._unfed[FEED_BYTES:]
+                self._feed(data)
+            else:
+                break
+        self._advancing = False
+        self._set_wait()
+
+    def _handled(self, error: BaseException | None) -> None:
+        exchange = self.exchange
+        assert exchange is not None, "an exchange ends once"
+        if error is not None:
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "a request failed unexpectedly", "exception": error}
+            )
+            self.abort()
+        self.exchange = None
+        self._upload_paused = False
+        exchange.body_parts.clear()
+        if not self._may_go_on(exchange):
+            self._linger()
+        elif not self._advancing:
+            self._advance()
+
+    def _may_go_on(self, exchange: Exchange) -> bool:
+        return not (self.close_after_answer or self._deaf or exchange.broken) and drainable(exchange)
+
+    def _linger(self) -> None:
+        """Close without a reset that could destroy the answer in flight: end our side, read to the end."""
+        unread = self._deaf or self._incoming is not None
+        self._deaf = True
+        self._unfed = b""
+        self._waiting.clear()
+        if not self.transport.is_closing():
+            if not unread or not self.transport.can_write_eof():
+                self.transport.close()
+            else:
+                self.transport.write_eof()
+                self._pause_reading(paused=False)
+                self.deadline = self._loop.time() + 2.0
+
+    def _set_wait(self) -> None:
+        """Which wait is on now, and whether there is room for more bytes."""
+        if self._deaf or self._stalled_bytes:
+            return
+        incoming = self._incoming
+        if incoming is not None and not incoming.body_done:
+            buffered = incoming.uplink is None and bool(incoming.body_parts)
+            held_back = buffered or self._upload_paused
+            self.deadline = NEVER if held_back else self._loop.time() + self._waits.body_s
+            self._pause_reading(paused=held_back or bool(self._unfed))
+            return
+        if self._reading_paused or self._waiting or self._unfed:
+            self._pause_reading(paused=bool(self._waiting or self._unfed))
+        if self.exchange is not None:
+            self.deadline = NEVER
+        elif not self._head_bytes:
+            self.deadline = self._loop.time() + self._waits.keepalive_s
+        elif self.deadline > (latest := self._loop.time() + self._waits.head_s):
+            self.deadline = latest
+
+    def _pause_reading(self, *, paused: bool) -> None:
+        if paused is not self._reading_paused and not self.transport.is_closing():
+            self._reading_paused = paused
+            if paused:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+
+    # -- Downstream, beyond answering ---------------------------------------------------------------------
+
+    def pause_upload(self) -> None:
+        self._upload_paused = True
+        self._set_wait()
+
+    def resume_upload(self) -> None:
+        self._upload_paused = False
+        self._set_wait()
+
+    # -- waits and shutdown -------------------------------------------------------------------------------
+
+    def expire(self) -> None:
+        """Deadlines: the caller took too long."""
+        incoming = self._incoming
+        if self._stalled_bytes > (left := self.transport.get_write_buffer_size()):
+            self._stalled_bytes = left  # slow, but it reads
+            self.deadline = self._loop.time() + self._waits.body_s
+        elif self._deaf or (self.exchange is not None and incoming is None):
+            self.transport.abort()  # lingering, or an answer that is not read
+        elif incoming is not None:
+            self._refuse_unread(RequestTimeout())
+        elif self._head_bytes:
+            self._refuse_unread(RequestTimeout())
+            self._advance()
+        else:
+            self.transport.close()
+
+    def drain(self) -> None:
+        """Take no further request: close when idle, else after the answer at hand."""
+        self.close_after_answer = True
+        if self.exchange is None and not self._head_bytes and self._incoming is None:
+            self._linger()

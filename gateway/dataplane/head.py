@@ -1,0 +1,225 @@
+"""From parsed header fields to a `RequestHead`, or a refusal.
+
+Three kinds of fields: those that only travel are kept as bytes, those we read or set are taken out and
+checked, and those that would let a caller speak for us (identity, forwarding, method override) are dropped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from gateway.errors import (
+    BadRequest,
+    ExpectationUnknown,
+    MethodRefused,
+    NotImplementedHere,
+    TargetTooLong,
+    VersionRefused,
+)
+from gateway.model.exchange import RequestHead
+from gateway.routing.path import canonical_path
+
+MAX_TARGET_BYTES = 8192
+MAX_HEADER_LINES = 128
+
+HOP_BY_HOP = frozenset(
+    b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization"
+    b" te trailer transfer-encoding upgrade".split()
+)
+"""Meant for the next hop only (RFC 9110, section 7.6.1)."""
+
+_SPOOFABLE = frozenset(
+    b"forwarded x-real-ip x-original-url x-rewrite-url"
+    b" x-http-method x-http-method-override x-method-override".split()
+)
+_READ = frozenset((b"host", b"content-length", b"expect", b"authorization", b"x-api-key"))
+_TAKEN = HOP_BY_HOP | _SPOOFABLE | _READ
+_KEPT_WHATEVER_CONNECTION_SAYS = _READ | HOP_BY_HOP
+
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(/[^?#]*)?(\?[^#]*)?")
+_CONTROL_OR_NON_ASCII = re.compile(rb"[^\t\x20-\x7e]")
+_METHODS: dict[bytes, str] = {}
+
+
+class HeadReader:
+    """Collects one request head from the parser's callbacks; `finish` checks it and starts afresh."""
+
+    __slots__ = ("_lines", "_taken", "_url", "count")
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._url = b""
+        self._lines: list[bytes] = []
+        self._taken: list[tuple[bytes, bytes]] = []
+        self.count = 0
+
+    def url(self, piece: bytes) -> None:
+        self._url += piece
+
+    def header(self, name: bytes, value: bytes) -> None:
+        self.count += 1
+        lower = name.lower()
+        if lower in _TAKEN:
+            self._taken.append((lower, value))
+        elif lower.startswith((b"x-forwarded", b"tollway")) or b"_" in lower:
+            self._doubtful(lower, (name, b": ", value, b"\r\n"))
+        else:
+            self._lines += (name, b": ", value, b"\r\n")
+
+    def _doubtful(self, lower: bytes, line: tuple[bytes, ...]) -> None:
+        # Servers that fold `_` to `-` (WSGI, CGI) would take `Tollway_Account` for our own header.
+        folded = lower.replace(b"_", b"-")
+        ours = folded in _TAKEN or folded.startswith((b"x-forwarded-", b"tollway-"))
+        if ours and folded != lower:
+            self._taken.append((b"_", b""))
+        elif not ours:
+            self._lines += line
+
+    def finish(self, method: bytes, *, keep_alive: bool, version: Callable[[], str]) -> RequestHead:
+        """The checked head; `version` is asked only when it may be other than 1.1. Raises GatewayError."""
+        url, lines, taken, count = self._url, self._lines, self._taken, self.count
+        self._reset()
+        if count > MAX_HEADER_LINES:
+            raise BadRequest(f"The request has more than {MAX_HEADER_LINES} header lines.")
+        head = RequestHead()
+        head.method = _METHODS.get(method) or _checked_method(method)
+        head.keep_alive = keep_alive
+        head.lines = lines
+        connection = b""
+        for name, value in taken:
+            if name == b"connection":
+                connection += b"," + value
+            elif (take := _TAKERS.get(name)) is not None:  # else it is simply dropped
+                take(head, value)
+        if connection or not keep_alive:  # without either it can only be HTTP/1.1
+            _check_version(head, version())
+            _drop_listed(head, connection)
+        _split_target(head, url)
+        if not head.authority and not head.http_1_0:
+            raise BadRequest("The request has no Host header.")
+        return head
+
+
+def _check_version(head: RequestHead, version: str) -> None:
+    if version not in ("1.0", "1.1"):
+        raise VersionRefused
+    head.http_1_0 = version == "1.0"
+    if head.http_1_0 and head.chunked:
+        raise BadRequest("HTTP/1.0 has no Transfer-Encoding.")
+
+
+def _checked_method(method: bytes) -> str:
+    """Only spellings the parser knows arrive here, so the cache is bounded."""
+    if method in (b"TRACE", b"CONNECT"):
+        raise MethodRefused
+    return _METHODS.setdefault(method, method.decode("ascii"))
+
+
+def _take_host(head: RequestHead, value: bytes) -> None:
+    if head.authority:
+        raise BadRequest("The request has more than one Host header.")
+    _set_host(head, value)
+
+
+def _take_authorization(head: RequestHead, value: bytes) -> None:
+    head.authorization = _single(head.authorization, value, "Authorization")
+
+
+def _take_api_key(head: RequestHead, value: bytes) -> None:
+    head.api_key = _single(head.api_key, value, "X-API-Key")
+
+
+def _take_content_length(head: RequestHead, value: bytes) -> None:
+    # The parser has refused everything but digits, a second length, and a length beside chunked.
+    head.content_length = int(value)
+
+
+def _take_transfer_encoding(head: RequestHead, value: bytes) -> None:
+    if value.strip().lower() != b"chunked" or head.chunked:
+        raise NotImplementedHere("Only the transfer coding `chunked` is understood.")
+    head.chunked = True
+
+
+def _take_expect(head: RequestHead, value: bytes) -> None:
+    if value.lower() != b"100-continue":
+        raise ExpectationUnknown
+    head.expects_continue = True
+
+
+def _take_upgrade(head: RequestHead, value: bytes) -> None:  # noqa: ARG001  the shape of its neighbours
+    # `h2c` is an offer we may ignore (RFC 9113, section 3.1); a WebSocket client can not go on without.
+    if value.strip().lower() != b"h2c":
+        raise NotImplementedHere("Protocol upgrades are not relayed.")
+
+
+def _refuse_underscore(head: RequestHead, value: bytes) -> None:  # noqa: ARG001  the shape of its neighbours
+    raise BadRequest("A header name that the gateway sets is spelled with an underscore.")
+
+
+_TAKERS: dict[bytes, Callable[[RequestHead, bytes], None]] = {
+    b"host": _take_host,
+    b"authorization": _take_authorization,
+    b"x-api-key": _take_api_key,
+    b"content-length": _take_content_length,
+    b"transfer-encoding": _take_transfer_encoding,
+    b"expect": _take_expect,
+    b"upgrade": _take_upgrade,
+    b"_": _refuse_underscore,
+}
+
+
+def _single(before: bytes | None, value: bytes, name: str) -> bytes:
+    if before is not None:
+        raise BadRequest(f"The request has more than one {name} header.")
+    if _CONTROL_OR_NON_ASCII.search(value):
+        raise BadRequest(f"The {name} header holds bytes outside printable ASCII.")
+    return value
+
+
+def _set_host(head: RequestHead, value: bytes) -> None:
+    match = _HOST.fullmatch(value)
+    if match is None:
+        raise BadRequest("The Host header is not a host with an optional port.")
+    head.authority = value
+    head.host = match[1].decode("ascii").lower()
+
+
+def _drop_listed(head: RequestHead, connection: bytes) -> None:
+    """Remove what `Connection` names, but never a field that we read or set (threat: stripped identity)."""
+    listed = {token.strip().lower() for token in connection.split(b",")}
+    listed -= _KEPT_WHATEVER_CONNECTION_SAYS
+    listed -= {b"", b"close"}
+    if listed:
+        lines = head.lines
+        head.lines = [
+            piece
+            for at in range(0, len(lines), 4)
+            if lines[at].lower() not in listed
+            for piece in lines[at : at + 4]
+        ]
+
+
+def _split_target(head: RequestHead, url: bytes) -> None:
+    if len(url) > MAX_TARGET_BYTES:
+        raise TargetTooLong
+    if not url.startswith(b"/"):
+        url = _from_absolute_form(head, url)
+    path, mark, query = url.partition(b"?")
+    if mark:
+        if b"#" in query or _CONTROL_OR_NON_ASCII.search(query):
+            raise BadRequest("The query holds bytes that must be percent-encoded.")
+        head.query = mark + query
+    head.path = canonical_path(path)
+
+
+def _from_absolute_form(head: RequestHead, url: bytes) -> bytes:
+    """The authority of an absolute-form target replaces Host (RFC 9112, section 3.2.2)."""
+    match = _ABSOLUTE.fullmatch(url)
+    if match is None:
+        raise BadRequest("The request target is not a path or an http URL.")
+    _set_host(head, match[1])
+    return (match[2] or b"/") + (match[3] or b"")

@@ -1,0 +1,63 @@
+"""The order of the product: one request through all stages."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from gateway.admission.admitter import Admitter
+from gateway.auth.authenticator import Authenticator
+from gateway.dataplane.refusal import refuse
+from gateway.errors import GatewayError
+from gateway.metering.meter import Meter
+from gateway.model.exchange import Exchange
+from gateway.routing.table import RoutingTable
+from gateway.upstream.forwarder import Forwarder
+
+log = logging.getLogger("tollway.dataplane")
+
+
+class CurrentPolicies(Protocol):
+    """Where the snapshot in use is found."""
+
+    def current(self) -> RoutingTable:
+        """The newest accepted snapshot."""
+
+
+class Pipeline:
+    """Takes every request of a worker through its stages."""
+
+    def __init__(
+        self,
+        policies: CurrentPolicies,
+        auth: Authenticator,
+        admission: Admitter,
+        meter: Meter,
+        upstream: Forwarder,
+    ) -> None:
+        self.policies = policies
+        self.auth = auth
+        self.admission = admission
+        self.meter = meter
+        self.upstream = upstream
+
+    async def handle(self, exchange: Exchange) -> None:
+        """The life of one request. However it ends, it has exactly one outcome. Never raises."""
+        policies = self.policies.current()  # one snapshot, even if a reload lands midway
+        self.meter.identify(exchange)
+        try:
+            if exchange.broken is not None:
+                raise exchange.broken
+            exchange.route = policies.match(exchange.head)
+            exchange.principal = await self.auth.authenticate(exchange)
+            exchange.grant = await self.admission.admit(exchange.principal, policies.charges(exchange))
+            self.meter.begin(exchange)
+            await self.upstream.forward(exchange)
+        except GatewayError as error:
+            refuse(exchange, error)
+        except Exception:
+            log.exception("a request failed unexpectedly", extra={"request_id": exchange.request_id.decode()})
+            refuse(exchange, GatewayError())
+        finally:
+            self.meter.end(exchange)
+            self.admission.settle(exchange)

@@ -1,0 +1,68 @@
+"""How a refusal looks: one problem document (RFC 9457) with `code`, `detail` and `request_id`, always."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from email.utils import formatdate
+
+from gateway.dataplane.answering import drainable
+from gateway.errors import ClientGone, GatewayError
+from gateway.model.exchange import Exchange
+
+log = logging.getLogger("tollway.dataplane")
+
+
+def problem_document(error: GatewayError, request_id: str) -> dict[str, object]:
+    """The members of the document. Reveals nothing but the error's own words."""
+    return {
+        "type": error.problem_type,
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        "request_id": request_id,
+        "instance": f"urn:uuid:{request_id}",
+        **error.extensions,
+    }
+
+
+def refuse(exchange: Exchange, error: GatewayError) -> None:
+    """Note the outcome and send the answer; where one has begun already, cut the connection instead."""
+    downstream = exchange.downstream
+    exchange.outcome = exchange.outcome or error.outcome
+    _log(exchange, error)
+    if exchange.status:
+        downstream.abort()
+        return
+    if isinstance(error, ClientGone):
+        return
+    body = json.dumps(problem_document(error, exchange.request_id.decode())).encode()
+    lines = [
+        b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n",
+        b"Date: %b\r\n" % formatdate(time.time(), usegmt=True).encode(),
+        error.headers,
+    ]
+    if not drainable(exchange):
+        downstream.close_after_answer = True
+    downstream.answer(error.status, error.title.encode(), lines, len(body))
+    if exchange.head.method != "HEAD":
+        exchange.egress_bytes += len(body)
+        downstream.body(body)
+    downstream.complete()
+
+
+def _log(exchange: Exchange, error: GatewayError) -> None:
+    level = logging.WARNING if error.status >= 500 else logging.DEBUG
+    if log.isEnabledFor(level):
+        fields: dict[str, object] = {
+            "code": error.code,
+            "status": error.status,
+            "request_id": exchange.request_id.decode(),
+        }
+        if exchange.route is not None:
+            fields["route"] = exchange.route.name
+        if error.internal:
+            fields["error"] = error.internal
+        log.log(level, "refused", extra=fields)

@@ -1,0 +1,61 @@
+"""aiohttp's server shell around our connections: it owns sockets, TLS and the order of shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from aiohttp import web
+
+from gateway.dataplane.connection import Connection, Handle, Waits
+from gateway.deadlines import Deadlines
+from gateway.telemetry.catalogue import slot
+from gateway.telemetry.slots import Slots
+
+
+class DataplaneServer(web.Server):
+    """Makes one `Connection` per accepted socket and knows which are open."""
+
+    def __init__(self, handle: Handle, waits: Waits, deadlines: Deadlines, slots: Slots) -> None:
+        super().__init__(_unused)
+        self._handle = handle
+        self._waits = waits
+        self._deadlines = deadlines
+        self._slots = slots
+        self._open: set[Connection] = set()
+        self._one_closed = asyncio.Event()
+        self._open_slot = slot("connections")
+        self._total_slot = slot("connections_total")
+
+    def __call__(self) -> Connection:  # type: ignore[override]  # any asyncio protocol will do
+        connection = Connection(self._handle, self._waits, self._deadlines, self._closed)
+        self._open.add(connection)
+        self._slots.cells[self._open_slot] = len(self._open)
+        self._slots.cells[self._total_slot] += 1
+        return connection
+
+    def _closed(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        self._one_closed.set()
+        self._slots.cells[self._open_slot] = len(self._open)
+
+    def pre_shutdown(self) -> None:
+        """Idle connections are closed, busy ones after their answer."""
+        for connection in list(self._open):
+            connection.drain()
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  aiohttp's signature
+        """Wait up to `timeout` seconds for answers in flight, then cut what is left."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self._open:
+                    self._one_closed.clear()
+                    await self._one_closed.wait()
+        for connection in list(self._open):
+            connection.abort()
+        await asyncio.sleep(0)
+
+
+async def _unused(_: Any) -> web.StreamResponse:
+    raise AssertionError("connections are ours, aiohttp's request handler is never asked")

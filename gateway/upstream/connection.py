@@ -1,0 +1,312 @@
+"""One connection to an upstream: sends a request, relays the answer, goes back to its pool."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol, cast
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from gateway.deadlines import NEVER
+from gateway.errors import GatewayError, UpstreamInvalid, UpstreamTimeout
+from gateway.model.exchange import Exchange
+from gateway.model.policies import HostHeader, Timeouts, Upstream
+from gateway.outcomes import Outcome
+
+MAX_HEAD_BYTES = 65536
+IDLE_S = 4.0
+"""A kept connection is closed after this long unused: shorter than the 5 s common servers keep theirs."""
+
+_HOP_BY_HOP = frozenset(
+    b"connection keep-alive proxy-connection proxy-authenticate te trailer transfer-encoding upgrade"
+    b" content-length".split()
+)
+
+
+class StaleConnection(Exception):
+    """A pooled connection had been closed by the upstream before it saw the request."""
+
+
+class Owner(Protocol):
+    """The pool a connection belongs to."""
+
+    spec: Upstream
+    host_line: bytes
+
+    def opened(self, connection: UpstreamConnection) -> None:
+        """The connection is open."""
+
+    def release(self, connection: UpstreamConnection) -> None:
+        """The connection can carry another call."""
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """The connection is closed."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """Implements `Uplink` for the exchange it carries; at most one at a time."""
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self.deadline = NEVER
+        self.reused = False
+        self.transport: asyncio.Transport
+        self._loop = asyncio.get_running_loop()
+        self._timeouts: Timeouts = owner.spec.timeouts
+        self._parser = HttpResponseParser(self)
+        self._exchange: Exchange | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._lines: list[bytes] = []
+        self._connection = b""
+        self._reason = b""
+        self._length: int | None = None
+        self._has_transfer_encoding = False
+        self._is_chunked = False
+        self._head_bytes = 0
+        self._answered = False  # the final head has gone to the caller
+        self._until_close = False
+        self._complete = False
+        self._reusable = True
+
+    # -- asyncio.Protocol -------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.owner.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            self.transport.abort()  # nobody asked: nothing this connection says can be trusted
+            return
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            if self._exchange is not None:  # else a callback below ended it
+                reason = error.__context__ or error
+                self._fail(UpstreamInvalid(internal=f"{type(reason).__name__}: {reason}"))
+            return
+        if self._exchange is None:
+            return
+        if self._complete:
+            self._finish()
+        elif self._answered:
+            exchange.downstream.flush()
+            self.deadline = self._loop.time() + self._timeouts.idle_s
+        else:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._fail(UpstreamInvalid(internal="the response head is too large"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.owner.lost(self)
+        exchange = self._exchange
+        if exchange is None:
+            return
+        if self._until_close and exc is None:
+            self._reusable = False
+            self._finish()
+        elif self.reused and not self._head_bytes and not self._answered:
+            self._let_go()
+            exchange.finished.fail(StaleConnection())
+        else:
+            self._fail(UpstreamInvalid(internal="the connection was closed within the answer"))
+
+    def pause_writing(self) -> None:
+        if self._exchange is not None:
+            self._exchange.downstream.pause_upload()
+
+    def resume_writing(self) -> None:
+        if self._exchange is not None:
+            self._exchange.downstream.resume_upload()
+
+    # -- the call ---------------------------------------------------------------------------------------
+
+    def start(self, exchange: Exchange) -> None:
+        """Send the request with as much of its body as is there."""
+        self._exchange = exchange
+        exchange.uplink = self
+        head = exchange.head
+        owner = self.owner
+        client_host = owner.spec.host_header is HostHeader.CLIENT and head.authority
+        parts = [
+            b"%b %b%b HTTP/1.1\r\n" % (head.method.encode(), head.path.encode(), head.query),
+            b"Host: %b\r\n" % head.authority if client_host else owner.host_line,
+            *head.lines,
+            exchange.principal.identity_lines if exchange.principal is not None else b"",
+            b"Tollway-Request-Id: %b\r\n" % exchange.request_id,
+            exchange.client_lines,
+        ]
+        if head.authority:
+            parts.append(b"X-Forwarded-Host: %b\r\n" % head.authority)
+        if head.chunked:
+            parts.append(b"Transfer-Encoding: chunked\r\n")
+        elif head.content_length is not None:
+            parts.append(b"Content-Length: %d\r\n" % head.content_length)
+        if head.expects_continue:
+            parts.append(b"Expect: 100-continue\r\n")
+        parts.append(b"\r\n")
+        if head.has_body:
+            self._add_buffered_body(exchange, parts)
+        self.deadline = self._loop.time() + self._timeouts.response_s
+        self.transport.write(b"".join(parts))
+        if not exchange.body_done:
+            exchange.downstream.resume_upload()
+
+    def _add_buffered_body(self, exchange: Exchange, parts: list[bytes]) -> None:
+        body = b"".join(exchange.body_parts)
+        exchange.body_parts.clear()
+        if exchange.head.chunked:
+            if body:
+                parts += (b"%x\r\n" % len(body), body, b"\r\n")
+            if exchange.body_done:
+                parts.append(b"0\r\n\r\n")
+        else:
+            parts.append(body)
+
+    def upload(self, data: bytes) -> None:
+        assert self._exchange is not None, "an uplink carries an exchange"
+        if self._exchange.head.chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        self.transport.write(data)
+        if not self._answered:
+            self.deadline = self._loop.time() + self._timeouts.response_s
+
+    def upload_done(self) -> None:
+        assert self._exchange is not None, "an uplink carries an exchange"
+        if self._exchange.head.chunked:
+            self.transport.write(b"0\r\n\r\n")
+
+    def pause_answer(self) -> None:
+        self.transport.pause_reading()
+        self.deadline = NEVER
+
+    def resume_answer(self) -> None:
+        self.transport.resume_reading()
+        self.deadline = self._loop.time() + self._timeouts.idle_s
+
+    def cancel(self) -> None:
+        self._let_go()
+        self.transport.abort()
+
+    def expire(self) -> None:
+        """Deadlines: idle for too long, or the upstream took too long."""
+        if self._exchange is None:
+            self.transport.close()
+        else:
+            self._fail(UpstreamTimeout(internal="no answer" if not self._answered else "the answer stalled"))
+
+    # -- httptools --------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._reusable = False  # bytes beyond the answer: drop them with the connection
+
+    def on_status(self, reason: bytes) -> None:
+        if not self._complete:
+            self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._answered:
+            return  # a trailer field
+        lower = name.lower()
+        if lower in _HOP_BY_HOP:
+            if lower == b"content-length":
+                self._length = int(value)
+            elif lower == b"connection":
+                self._connection += b"," + value
+            elif lower == b"transfer-encoding":
+                self._is_chunked = not self._has_transfer_encoding and value.strip().lower() == b"chunked"
+                self._has_transfer_encoding = True
+        elif not lower.startswith(b"tollway-"):
+            self._lines += (name, b": ", value, b"\r\n")
+
+    def on_headers_complete(self) -> None:
+        exchange = self._exchange
+        if exchange is None or self._answered:
+            return
+        status = self._parser.get_status_code()
+        if self._connection:
+            self._drop_listed()
+        if status < 200:
+            self._relay_interim(exchange, status)
+            return
+        if self._has_transfer_encoding and not self._is_chunked:
+            raise UpstreamInvalid(internal="a transfer coding other than chunked")
+        bodiless = exchange.head.method == "HEAD" or status in (204, 304)
+        self._until_close = not bodiless and self._length is None and not self._has_transfer_encoding
+        if exchange.head.method == "HEAD":
+            self._complete = True
+            self._reusable = self._parser.should_keep_alive()
+        self._answered = True
+        exchange.downstream.answer(status, self._reason, self._lines, None if status == 204 else self._length)
+
+    def _relay_interim(self, exchange: Exchange, status: int) -> None:
+        if status == 101:
+            raise UpstreamInvalid(internal="101 without a request to switch protocols")
+        exchange.downstream.interim(status, self._reason, self._lines)
+        self._lines, self._reason, self._connection = [], b"", b""
+        self._length = None
+
+    def _drop_listed(self) -> None:
+        listed = {token.strip().lower() for token in self._connection.split(b",")} - {b"", b"close"}
+        if listed:
+            lines = self._lines
+            starts = range(0, len(lines), 4)
+            self._lines = [
+                piece for at in starts if lines[at].lower() not in listed for piece in lines[at : at + 4]
+            ]
+
+    def on_body(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None or self._complete:
+            self._reusable = False
+            return
+        exchange.egress_bytes += len(data)
+        exchange.downstream.body(data)
+
+    def on_message_complete(self) -> None:
+        if self._answered and not self._complete:
+            self._complete = True
+            self._reusable = self._parser.should_keep_alive()
+
+    # -- the end ----------------------------------------------------------------------------------------
+
+    def _let_go(self) -> Exchange | None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.uplink = None
+        return exchange
+
+    def _finish(self) -> None:
+        """The answer is whole. Back to the pool first: the caller's next request may come at once."""
+        exchange = self._let_go()
+        assert exchange is not None, "only a carried exchange can finish"
+        if self._reusable and exchange.body_done and not self.transport.is_closing():
+            if exchange.head.method == "HEAD":
+                self._parser = HttpResponseParser(self)  # this one still waits for the body
+            self._reset()
+            self.reused = True
+            self.deadline = self._loop.time() + IDLE_S
+            self.owner.release(self)
+        else:
+            self.transport.close()
+        exchange.outcome = Outcome.SERVED if exchange.status < 500 else Outcome.UPSTREAM_ERROR
+        exchange.downstream.complete()
+        exchange.finished.set(None)
+
+    def _fail(self, error: GatewayError) -> None:
+        """Before the answer began the caller is told; after that its connection is cut."""
+        exchange = self._let_go()
+        self.transport.abort()
+        if exchange is None:
+            return
+        if not self._answered:
+            exchange.finished.fail(error)
+            return
+        timed_out = isinstance(error, UpstreamTimeout)
+        exchange.outcome = Outcome.TIMEOUT if timed_out else Outcome.UPSTREAM_ABORTED
+        exchange.downstream.abort()
+        exchange.finished.set(None)

@@ -1,0 +1,91 @@
+"""One second of wrk against one server, and what it cost that server."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+
+from bench.machine import BenchError, cpu_s
+
+CONNECTIONS = 64
+PATH = "/api/v1/projects"
+
+# What an API client behind a browser sends; with Host there are 11, and each candidate adds its key.
+HEADERS = (
+    "Accept: application/json",
+    "Accept-Encoding: gzip, deflate, br",
+    "Accept-Language: en-GB,en;q=0.8",
+    "Cache-Control: no-cache",
+    "Origin: https://app.example.com",
+    "Referer: https://app.example.com/projects",
+    "Sec-Fetch-Mode: cors",
+    "Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    "X-Client-Version: 4.2.0",
+)
+
+_UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A server to measure: `pid` is the process whose CPU time counts."""
+
+    name: str
+    port: int
+    pid: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One measured second. `fault` is empty when every answer was a good one."""
+
+    requests: int
+    cpu_us: float  # per request
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+    fault: str = ""
+
+
+def measure(candidate: Candidate, seconds: int) -> Round:
+    """Load one server and read its CPU time before and after."""
+    command = ["wrk", "--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{seconds}s"]
+    command += ["--latency", "--timeout", "5s"]
+    for line in (*HEADERS, f"X-API-Key: {candidate.key}"):
+        command += ["--header", line]
+    before = cpu_s(candidate.pid)
+    done = subprocess.run(
+        [*command, f"http://127.0.0.1:{candidate.port}{PATH}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return read_wrk(done.stdout, cpu_s(candidate.pid) - before)
+
+
+def read_wrk(output: str, used_s: float) -> Round:
+    """What wrk printed, as figures. BenchError if it is not what wrk prints."""
+    requests = re.search(r"(\d+) requests in", output)
+    rate = re.search(r"Requests/sec:\s*([\d.]+)", output)
+    latency = {name: float(value) * _UNITS_MS[unit] for name, value, unit in _percentiles(output)}
+    if not (requests and rate and "50" in latency and "99" in latency):
+        raise BenchError(f"wrk printed something unknown: {output[:200]!r}")
+    count = int(requests[1])
+    faults = re.findall(r"Non-2xx or 3xx responses: \d+|Socket errors: [^\n]+", output)
+    if not count:
+        return Round(0, 0.0, 0.0, 0.0, 0.0, "no answer at all")
+    return Round(
+        requests=count,
+        cpu_us=used_s * 1e6 / count,
+        per_s=float(rate[1]),
+        p50_ms=latency["50"],
+        p99_ms=latency["99"],
+        fault="; ".join(faults),
+    )
+
+
+def _percentiles(output: str) -> list[tuple[str, str, str]]:
+    return re.findall(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s|m)$", output, re.MULTILINE)

@@ -1,0 +1,37 @@
+"""`python -m tests [PYTEST OPTIONS]` runs what CI runs, in order, and stops at the first failure.
+
+Options and paths go to pytest, which comes last: its closing line is the last line of output.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+
+STEPS: tuple[tuple[str, list[str]], ...] = (
+    ("format", [sys.executable, "-m", "ruff", "format", "--check", "."]),
+    ("lint", [sys.executable, "-m", "ruff", "check", "."]),
+    ("types", [sys.executable, "-m", "mypy"]),
+    ("floors", [str(BIN / "lint-imports"), "--no-logo"]),
+    ("lock", [sys.executable, "-m", "tests.lock"]),
+    ("tests", [sys.executable, "-m", "pytest"]),
+)
+
+
+def main() -> int:
+    """The exit code of the first step that fails, else 0."""
+    for name, command in STEPS:
+        print(f"== {name}", flush=True)
+        options = sys.argv[1:] if name == "tests" else []
+        code = subprocess.run([*command, *options], cwd=ROOT, check=False).returncode
+        if code:
+            return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

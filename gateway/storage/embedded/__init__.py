@@ -6,5 +6,6 @@ What is in them is reached through the same URLs as any other server. `start` bl
 
 from gateway.storage.embedded.postgres import EmbeddedPostgres
 from gateway.storage.embedded.redis import EmbeddedRedis
+from gateway.storage.embedded.server import OwnedElsewhere
 
-__all__ = ["EmbeddedPostgres", "EmbeddedRedis"]
+__all__ = ["EmbeddedPostgres", "EmbeddedRedis", "OwnedElsewhere"]

@@ -22,6 +22,10 @@ PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR")
 """The environment our servers see. Never our own settings: they hold secrets."""
 
 
+class OwnedElsewhere(StartupError):
+    """A living process has started this server already; its `url` may be used as long as that one runs."""
+
+
 class EmbeddedServer(ABC):
     """A server with its data in `<data_dir>/<name>` and its log in `<data_dir>/<name>.log`.
 
@@ -60,7 +64,8 @@ class EmbeddedServer(ABC):
     def start(self) -> str:
         """Start the server, wait until it answers, return its URL. Starting twice changes nothing.
 
-        Raises StartupError, in one line, when the wheel is missing or the server can not run.
+        Raises StartupError, in one line, when the wheel is missing or the server can not run, OwnedElsewhere
+        when another process runs it.
         """
         if self.pid is not None:
             return self.url
@@ -100,7 +105,7 @@ class EmbeddedServer(ABC):
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             lock.close()
-            raise StartupError(
+            raise OwnedElsewhere(
                 f"Another tollway is running on the data in {self.data_dir}. "
                 "Stop it, or set TOLLWAY_DATA_DIR to another folder."
             ) from None

@@ -7,6 +7,7 @@ import time
 from http import HTTPStatus
 
 from gateway.model.exchange import Exchange
+from gateway.outbox import Outbox
 
 _STATUS_LINES: dict[int, tuple[bytes, bytes]] = {
     status.value: (
@@ -47,7 +48,8 @@ class AnsweringProtocol(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self) -> None:
+    def __init__(self, outbox: Outbox) -> None:
+        self.outbox = outbox
         self.exchange: Exchange | None = None  # the one being handled
         self.close_after_answer = False
         self._out: list[bytes] = []
@@ -98,7 +100,7 @@ class AnsweringProtocol(asyncio.Protocol):
         out = self._out
         if out:
             self._out = []
-            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
+            self.outbox.write(self.transport, out[0] if len(out) == 1 else b"".join(out))
 
     def complete(self) -> None:
         if self._chunked:

@@ -16,6 +16,7 @@ from gateway.deadlines import NEVER, Deadlines
 from gateway.errors import BadRequest, ClientGone, GatewayError, HeadTooLarge, RequestTimeout
 from gateway.inline import drive
 from gateway.model.exchange import Exchange, RequestHead
+from gateway.outbox import Outbox
 from gateway.outcomes import Outcome
 
 FEED_BYTES = 65536
@@ -38,17 +39,24 @@ class Connection(AnsweringProtocol):
     """One client connection. Requests are handled one after the other, in the order they came."""
 
     def __init__(
-        self, handle: Handle, waits: Waits, deadlines: Deadlines, closed: Callable[[Connection], None]
+        self,
+        handle: Handle,
+        waits: Waits,
+        deadlines: Deadlines,
+        outbox: Outbox,
+        closed: Callable[[Connection], None],
     ) -> None:
-        super().__init__()
+        super().__init__(outbox)
         self.deadline = NEVER
         self._handle = handle
         self._waits = waits
         self._deadlines = deadlines
         self._closed = closed
         self._loop = asyncio.get_running_loop()
-        self._parser = HttpRequestParser(self)
         self._reader = HeadReader()
+        self.on_url = self._reader.url  # called by the parser directly: two calls saved per header line
+        self.on_header = self._reader.header
+        self._parser = HttpRequestParser(self)
         self._head_bytes = 0  # of the head being read; 0: between messages or in a body
         self._incoming: Exchange | None = None  # the one whose message is being read
         self._waiting: deque[Exchange] = deque()  # read, not yet handled
@@ -75,12 +83,12 @@ class Connection(AnsweringProtocol):
             return
         if self._unfed or self._waiting:
             self._unfed += data
-            return
-        if len(data) <= FEED_BYTES:
+        elif len(data) <= FEED_BYTES or self._is_body(len(data)):
             self._feed(data)
+            self._advance()
         else:
             self._unfed = data
-        self._advance()
+            self._advance()
 
     def eof_received(self) -> None:
         """A caller that sent its last byte before it has its answer counts as gone, as with other proxies."""
@@ -113,13 +121,6 @@ class Connection(AnsweringProtocol):
     def on_message_begin(self) -> None:
         self._head_bytes = 1
 
-    def on_url(self, url: bytes) -> None:
-        self._reader.url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._incoming is None:  # else a trailer field, which we never forward
-            self._reader.header(name, value)
-
     def on_headers_complete(self) -> None:
         parser = self._parser
         self._head_bytes = 0
@@ -147,6 +148,8 @@ class Connection(AnsweringProtocol):
         assert exchange is not None, "a message ends after its head"
         self._incoming = None
         exchange.body_done = True
+        if exchange.head.chunked:
+            self._reader.reset()  # trailer fields are never forwarded
         if exchange.uplink is not None:
             exchange.uplink.upload_done()
 
@@ -199,17 +202,35 @@ class Connection(AnsweringProtocol):
         if self._advancing:
             return
         self._advancing = True
-        while self.exchange is None:
-            if self._waiting:
+        while True:
+            if self.exchange is None and self._waiting:
                 self.exchange = self._waiting.popleft()
                 drive(self._handle(self.exchange), self._handled)
-            elif self._unfed and not self._deaf:
+            elif self._unfed and self._may_feed():
                 data, self._unfed = self._unfed[:FEED_BYTES], self._unfed[FEED_BYTES:]
                 self._feed(data)
             else:
                 break
         self._advancing = False
         self._set_wait()
+
+    def _may_feed(self) -> bool:
+        """Read on for the exchange at hand while its body has somewhere to go, or for the next one."""
+        if self._deaf or self._waiting or self._held_back():
+            return False
+        return self.exchange is None or self.exchange is self._incoming
+
+    def _held_back(self) -> bool:
+        incoming = self._incoming
+        return self._upload_paused or (
+            incoming is not None and incoming.uplink is None and bool(incoming.body_parts)
+        )
+
+    def _is_body(self, count: int) -> bool:
+        incoming = self._incoming
+        if incoming is None or incoming.head.content_length is None:
+            return False
+        return incoming.head.content_length - incoming.ingress_bytes >= count
 
     def _handled(self, error: BaseException | None) -> None:
         exchange = self.exchange
@@ -238,9 +259,9 @@ class Connection(AnsweringProtocol):
         self._waiting.clear()
         if not self.transport.is_closing():
             if not unread or not self.transport.can_write_eof():
-                self.transport.close()
+                self.outbox.after(self.transport, self.transport.close)
             else:
-                self.transport.write_eof()
+                self.outbox.after(self.transport, self.transport.write_eof)
                 self._pause_reading(paused=False)
                 self.deadline = self._loop.time() + 2.0
 
@@ -250,8 +271,7 @@ class Connection(AnsweringProtocol):
             return
         incoming = self._incoming
         if incoming is not None and not incoming.body_done:
-            buffered = incoming.uplink is None and bool(incoming.body_parts)
-            held_back = buffered or self._upload_paused
+            held_back = self._held_back()
             self.deadline = NEVER if held_back else self._loop.time() + self._waits.body_s
             self._pause_reading(paused=held_back or bool(self._unfed))
             return
@@ -280,7 +300,7 @@ class Connection(AnsweringProtocol):
 
     def resume_upload(self) -> None:
         self._upload_paused = False
-        self._set_wait()
+        self._advance()
 
     # -- waits and shutdown -------------------------------------------------------------------------------
 

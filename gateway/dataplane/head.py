@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from enum import Enum
 
 from gateway.errors import (
     BadRequest,
@@ -43,47 +44,67 @@ _CONTROL_OR_NON_ASCII = re.compile(rb"[^\t\x20-\x7e]")
 _METHODS: dict[bytes, str] = {}
 
 
+class _Kind(Enum):
+    TRAVELS = 0  # end to end: forwarded as it came
+    TAKEN = 1  # read or refused by us, see _TAKERS
+    DROPPED = 2
+
+
+def _kind(name: bytes) -> tuple[_Kind, bytes]:
+    """What becomes of a field, and its name in lower case."""
+    lower = name.lower()
+    if lower in _READ or lower in _TAKERS or lower == b"connection":
+        return _Kind.TAKEN, lower
+    folded = lower.replace(b"_", b"-")
+    if folded in _TAKEN or folded.startswith((b"x-forwarded-", b"tollway-")):
+        # Servers that fold `_` to `-` (WSGI, CGI) would take `Tollway_Account` for our own header.
+        return (_Kind.DROPPED, lower) if folded == lower else (_Kind.TAKEN, b"_")
+    return _Kind.TRAVELS, lower
+
+
+class _Kinds(dict[bytes, tuple[_Kind, bytes]]):
+    """Remembers the kinds of the names that callers use; bounded, since callers choose the names."""
+
+    def __missing__(self, name: bytes) -> tuple[_Kind, bytes]:
+        kind = _kind(name)
+        if len(self) < 4096 and len(name) < 64:
+            self[name] = kind
+        return kind
+
+
+_KINDS = _Kinds()
+_TRAVELS, _TAKEN_KIND = _Kind.TRAVELS, _Kind.TAKEN  # looked up per header line
+
+
 class HeadReader:
     """Collects one request head from the parser's callbacks; `finish` checks it and starts afresh."""
 
-    __slots__ = ("_lines", "_taken", "_url", "count")
+    __slots__ = ("_lines", "_taken", "_url")
 
     def __init__(self) -> None:
-        self._reset()
+        self.reset()
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
+        """Forget what was collected, as after the trailer fields of a chunked body."""
         self._url = b""
         self._lines: list[bytes] = []
         self._taken: list[tuple[bytes, bytes]] = []
-        self.count = 0
 
     def url(self, piece: bytes) -> None:
         self._url += piece
 
     def header(self, name: bytes, value: bytes) -> None:
-        self.count += 1
-        lower = name.lower()
-        if lower in _TAKEN:
-            self._taken.append((lower, value))
-        elif lower.startswith((b"x-forwarded", b"tollway")) or b"_" in lower:
-            self._doubtful(lower, (name, b": ", value, b"\r\n"))
-        else:
+        kind, lower = _KINDS[name]
+        if kind is _TRAVELS:
             self._lines += (name, b": ", value, b"\r\n")
-
-    def _doubtful(self, lower: bytes, line: tuple[bytes, ...]) -> None:
-        # Servers that fold `_` to `-` (WSGI, CGI) would take `Tollway_Account` for our own header.
-        folded = lower.replace(b"_", b"-")
-        ours = folded in _TAKEN or folded.startswith((b"x-forwarded-", b"tollway-"))
-        if ours and folded != lower:
-            self._taken.append((b"_", b""))
-        elif not ours:
-            self._lines += line
+        elif kind is _TAKEN_KIND:
+            self._taken.append((lower, value))
 
     def finish(self, method: bytes, *, keep_alive: bool, version: Callable[[], str]) -> RequestHead:
         """The checked head; `version` is asked only when it may be other than 1.1. Raises GatewayError."""
-        url, lines, taken, count = self._url, self._lines, self._taken, self.count
-        self._reset()
-        if count > MAX_HEADER_LINES:
+        url, lines, taken = self._url, self._lines, self._taken
+        self.reset()
+        if len(lines) // 4 + len(taken) > MAX_HEADER_LINES:
             raise BadRequest(f"The request has more than {MAX_HEADER_LINES} header lines.")
         head = RequestHead()
         head.method = _METHODS.get(method) or _checked_method(method)
@@ -192,7 +213,7 @@ def _drop_listed(head: RequestHead, connection: bytes) -> None:
     """Remove what `Connection` names, but never a field that we read or set (threat: stripped identity)."""
     listed = {token.strip().lower() for token in connection.split(b",")}
     listed -= _KEPT_WHATEVER_CONNECTION_SAYS
-    listed -= {b"", b"close"}
+    listed -= {b"", b"close", b"keep-alive"}
     if listed:
         lines = head.lines
         head.lines = [

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway.dataplane.connection import Connection, Handle, Waits
 from gateway.deadlines import Deadlines
+from gateway.outbox import Outbox
 from gateway.telemetry.catalogue import slot
 from gateway.telemetry.slots import Slots
 
@@ -17,11 +18,14 @@ from gateway.telemetry.slots import Slots
 class DataplaneServer(web.Server):
     """Makes one `Connection` per accepted socket and knows which are open."""
 
-    def __init__(self, handle: Handle, waits: Waits, deadlines: Deadlines, slots: Slots) -> None:
+    def __init__(
+        self, handle: Handle, waits: Waits, deadlines: Deadlines, outbox: Outbox, slots: Slots
+    ) -> None:
         super().__init__(_unused)
         self._handle = handle
         self._waits = waits
         self._deadlines = deadlines
+        self._outbox = outbox
         self._slots = slots
         self._open: set[Connection] = set()
         self._one_closed = asyncio.Event()
@@ -29,7 +33,7 @@ class DataplaneServer(web.Server):
         self._total_slot = slot("connections_total")
 
     def __call__(self) -> Connection:  # type: ignore[override]  # any asyncio protocol will do
-        connection = Connection(self._handle, self._waits, self._deadlines, self._closed)
+        connection = Connection(self._handle, self._waits, self._deadlines, self._outbox, self._closed)
         self._open.add(connection)
         self._slots.cells[self._open_slot] = len(self._open)
         self._slots.cells[self._total_slot] += 1

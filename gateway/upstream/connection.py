@@ -11,6 +11,7 @@ from gateway.deadlines import NEVER
 from gateway.errors import GatewayError, UpstreamInvalid, UpstreamTimeout
 from gateway.model.exchange import Exchange
 from gateway.model.policies import HostHeader, Timeouts, Upstream
+from gateway.outbox import Outbox
 from gateway.outcomes import Outcome
 
 MAX_HEAD_BYTES = 65536
@@ -21,6 +22,20 @@ _HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-connection proxy-authenticate te trailer transfer-encoding upgrade"
     b" content-length".split()
 )
+
+
+class _Travels(dict[bytes, bool]):
+    """Whether a response field goes on to the caller. Bounded: an upstream may invent names."""
+
+    def __missing__(self, name: bytes) -> bool:
+        lower = name.lower()
+        travels = lower not in _HOP_BY_HOP and not lower.startswith(b"tollway-")
+        if len(self) < 4096 and len(name) < 64:
+            self[name] = travels
+        return travels
+
+
+_TRAVELS = _Travels()
 
 
 class StaleConnection(Exception):
@@ -46,8 +61,9 @@ class Owner(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """Implements `Uplink` for the exchange it carries; at most one at a time."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, outbox: Outbox) -> None:
         self.owner = owner
+        self._outbox = outbox
         self.deadline = NEVER
         self.reused = False
         self.transport: asyncio.Transport
@@ -151,7 +167,7 @@ class UpstreamConnection(asyncio.Protocol):
         if head.has_body:
             self._add_buffered_body(exchange, parts)
         self.deadline = self._loop.time() + self._timeouts.response_s
-        self.transport.write(b"".join(parts))
+        self._outbox.write(self.transport, b"".join(parts))
         if not exchange.body_done:
             exchange.downstream.resume_upload()
 
@@ -170,14 +186,14 @@ class UpstreamConnection(asyncio.Protocol):
         assert self._exchange is not None, "an uplink carries an exchange"
         if self._exchange.head.chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
-        self.transport.write(data)
+        self._outbox.write(self.transport, data)
         if not self._answered:
             self.deadline = self._loop.time() + self._timeouts.response_s
 
     def upload_done(self) -> None:
         assert self._exchange is not None, "an uplink carries an exchange"
         if self._exchange.head.chunked:
-            self.transport.write(b"0\r\n\r\n")
+            self._outbox.write(self.transport, b"0\r\n\r\n")
 
     def pause_answer(self) -> None:
         self.transport.pause_reading()
@@ -209,26 +225,26 @@ class UpstreamConnection(asyncio.Protocol):
             self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if _TRAVELS[name]:
+            self._lines += (name, b": ", value, b"\r\n")
+            return
+        lower = name.lower()
         if self._answered:
             return  # a trailer field
-        lower = name.lower()
-        if lower in _HOP_BY_HOP:
-            if lower == b"content-length":
-                self._length = int(value)
-            elif lower == b"connection":
-                self._connection += b"," + value
-            elif lower == b"transfer-encoding":
-                self._is_chunked = not self._has_transfer_encoding and value.strip().lower() == b"chunked"
-                self._has_transfer_encoding = True
-        elif not lower.startswith(b"tollway-"):
-            self._lines += (name, b": ", value, b"\r\n")
+        if lower == b"content-length":
+            self._length = int(value)
+        elif lower == b"connection":
+            self._connection += b"," + value
+        elif lower == b"transfer-encoding":
+            self._is_chunked = not self._has_transfer_encoding and value.strip().lower() == b"chunked"
+            self._has_transfer_encoding = True
 
     def on_headers_complete(self) -> None:
         exchange = self._exchange
         if exchange is None or self._answered:
             return
         status = self._parser.get_status_code()
-        if self._connection:
+        if self._connection and self._connection.lower() not in (b",keep-alive", b",close"):
             self._drop_listed()
         if status < 200:
             self._relay_interim(exchange, status)
@@ -251,7 +267,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._length = None
 
     def _drop_listed(self) -> None:
-        listed = {token.strip().lower() for token in self._connection.split(b",")} - {b"", b"close"}
+        listed = {token.strip().lower() for token in self._connection.split(b",")} - {
+            b"",
+            b"close",
+            b"keep-alive",
+        }
         if listed:
             lines = self._lines
             starts = range(0, len(lines), 4)

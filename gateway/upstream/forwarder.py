@@ -6,6 +6,7 @@ from gateway.deadlines import Deadlines
 from gateway.errors import UpstreamInvalid, UpstreamUnreachable
 from gateway.model.exchange import Exchange
 from gateway.model.policies import Upstream
+from gateway.outbox import Outbox
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
 from gateway.upstream.connection import StaleConnection, UpstreamConnection
@@ -32,8 +33,9 @@ class _Targets:
 class Forwarder:
     """Sends calls to upstreams over kept connections."""
 
-    def __init__(self, deadlines: Deadlines, slots: Slots, tasks: Tasks) -> None:
+    def __init__(self, deadlines: Deadlines, outbox: Outbox, slots: Slots, tasks: Tasks) -> None:
         self._deadlines = deadlines
+        self._outbox = outbox
         self._slots = slots
         self._tasks = tasks
         self._targets: dict[str, _Targets] = {}
@@ -85,7 +87,7 @@ class Forwarder:
         if known is not None:
             for pool in known.pools:
                 pool.close()
-        pools = [Pool(spec, target, self._deadlines, self._slots) for target in spec.targets]
+        pools = [Pool(spec, target, self._deadlines, self._outbox, self._slots) for target in spec.targets]
         targets = self._targets[spec.name] = _Targets(spec, pools)
         return targets
 

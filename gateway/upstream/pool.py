@@ -7,6 +7,7 @@ import asyncio
 from gateway.deadlines import Deadlines
 from gateway.errors import UpstreamBusy, UpstreamUnreachable
 from gateway.model.policies import Target, Upstream
+from gateway.outbox import Outbox
 from gateway.telemetry.catalogue import slot
 from gateway.telemetry.slots import Slots
 from gateway.upstream.connection import UpstreamConnection
@@ -15,11 +16,14 @@ from gateway.upstream.connection import UpstreamConnection
 class Pool:
     """Idle connections, the last used first so that the rest can age out."""
 
-    def __init__(self, spec: Upstream, target: Target, deadlines: Deadlines, slots: Slots) -> None:
+    def __init__(
+        self, spec: Upstream, target: Target, deadlines: Deadlines, outbox: Outbox, slots: Slots
+    ) -> None:
         self.spec = spec
         self.target = target
         self.host_line = b"Host: %b\r\n" % target.authority.encode()
         self._deadlines = deadlines
+        self._outbox = outbox
         self._slots = slots
         self._idle: list[UpstreamConnection] = []
         self._connections: set[UpstreamConnection] = set()
@@ -43,7 +47,7 @@ class Pool:
         try:
             async with asyncio.timeout(self.spec.timeouts.connect_s):
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: UpstreamConnection(self), self.target.host, self.target.port
+                    lambda: UpstreamConnection(self, self._outbox), self.target.host, self.target.port
                 )
         except TimeoutError as late:
             raise UpstreamUnreachable(internal=f"{self.target.authority}: no connection in time") from late

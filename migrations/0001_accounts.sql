@@ -5,8 +5,8 @@ CREATE TABLE accounts (
     public_id   text NOT NULL UNIQUE CHECK (public_id ~ '^acct_[0-9A-Za-z]{16,40}$'),
     external_id text UNIQUE CHECK (char_length(external_id) BETWEEN 1 AND 200),
     name        text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 200 AND name !~ '[\x01-\x1f\x7f-\x9f]'),
-    -- Goes into a header, so it has a narrow alphabet. Whether the tier exists is the policies' business.
-    tier        text NOT NULL CHECK (tier ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$'),
+    -- Spelled as in the policies, and sent in a header. Whether the tier exists is the policies' business.
+    tier        text NOT NULL CHECK (tier ~ '^[a-z][a-z0-9_-]{0,62}$'),
     status      text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended')),
     created_at  timestamptz NOT NULL DEFAULT now()
 );

@@ -1,0 +1,293 @@
+"""Accounts and keys in a real Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+
+from gateway.accounts.errors import Conflict, Invalid, NotFound
+from gateway.accounts.keys import digest, mint
+from gateway.accounts.store import Account, Accounts, ApiKey, FoundKey, find_principal
+from gateway.model.principal import Mode
+from gateway.storage.postgres import Pool, connect_pool, open_connection
+
+NOBODY = "acct_00000000000000000000"
+NO_KEY = "key_00000000000000000000"
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    opened = await connect_pool(database_url, max_size=8)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def accounts(pool: Pool) -> Accounts:
+    return Accounts(pool, "tw")
+
+
+@pytest.fixture
+async def ada(accounts: Accounts) -> Account:
+    return await accounts.create_account("Ada", "team")
+
+
+async def find(pool: Pool, secret: str) -> FoundKey | None:
+    return await find_principal(pool, digest(secret.encode()))
+
+
+async def test_an_account_is_created_found_and_changed(accounts: Accounts) -> None:
+    made = await accounts.create_account("Ada & Söhne", "community", external_id="crm-7")
+    assert made.public_id.startswith("acct_")
+    assert (made.status, made.created_at.utcoffset() is not None) == ("active", True)
+    assert await accounts.get_account(made.public_id) == made
+    assert await accounts.find_account("crm-7") == made
+    assert (await accounts.set_tier(made.public_id, "team")).tier == "team"
+    assert (await accounts.set_status(made.public_id, "suspended")).status == "suspended"
+    with pytest.raises(Conflict, match="external id"):
+        await accounts.create_account("Another", "team", external_id="crm-7")
+
+
+async def test_pages_of_accounts_neither_repeat_nor_skip(accounts: Accounts) -> None:
+    made = [await accounts.create_account(f"number {n}", "team") for n in range(7)]
+    seen: list[Account] = []
+    after = None
+    while page := await accounts.list_accounts(after=after, limit=3):
+        seen += page
+        after = page[-1].public_id
+    assert seen == made
+
+
+async def test_a_key_leads_to_its_account(accounts: Accounts, pool: Pool, ada: Account) -> None:
+    key, secret = await accounts.create_key(ada.public_id, "laptop", Mode.TEST)
+    assert secret.startswith("tw_test_")
+    assert (key.account, key.name, key.visible, key.mode) == (ada.public_id, "laptop", "tw_test_", Mode.TEST)
+    assert key.last_four == secret[-4:]
+    found = await find(pool, secret)
+    assert found is not None
+    assert found.active
+    principal = found.principal
+    assert (principal.account_id, principal.key_id) == (ada.id, key.id)
+    assert (principal.tier, principal.mode, principal.expires_at_us) == ("team", Mode.TEST, None)
+    assert (
+        principal.identity_lines
+        == (
+            f"Tollway-Account: {ada.public_id}\r\nTollway-Tier: team\r\nTollway-Key-Id: {key.public_id}\r\n"
+        ).encode()
+    )
+
+
+async def test_a_key_nobody_made_leads_nowhere(pool: Pool) -> None:
+    assert await find(pool, mint("tw", Mode.LIVE).secret) is None
+
+
+async def test_a_suspended_account_keeps_its_keys_but_is_not_active(
+    accounts: Accounts, pool: Pool, ada: Account
+) -> None:
+    _, secret = await accounts.create_key(ada.public_id)
+    await accounts.set_status(ada.public_id, "suspended")
+    found = await find(pool, secret)
+    assert found is not None
+    assert not found.active
+
+
+async def test_a_revoked_key_is_gone_and_revoking_again_changes_nothing(
+    accounts: Accounts, pool: Pool, ada: Account
+) -> None:
+    key, secret = await accounts.create_key(ada.public_id)
+    revoked = await accounts.revoke_key(key.public_id)
+    assert revoked.revoked_at is not None
+    assert await accounts.revoke_key(key.public_id) == revoked
+    assert await find(pool, secret) is None
+    assert await accounts.list_keys(ada.public_id) == [revoked]
+
+
+async def test_after_a_rotation_both_keys_work_until_the_overlap_ends(
+    accounts: Accounts, pool: Pool, ada: Account
+) -> None:
+    old, old_secret = await accounts.create_key(ada.public_id, "server", Mode.LIVE)
+    new, new_secret = await accounts.rotate_key(old.public_id, overlap_s=3600)
+    assert (new.name, new.mode, new.expires_at) == ("server", Mode.LIVE, None)
+    old = await accounts.get_key(old.public_id)
+    assert old.successor == new.public_id
+    assert old.expires_at is not None
+    assert (old.expires_at - new.created_at).total_seconds() == 3600
+    found_old, found_new = await find(pool, old_secret), await find(pool, new_secret)
+    assert found_old is not None
+    assert found_new is not None
+    assert found_old.principal.expires_at_us == round(old.expires_at.timestamp() * 1_000_000)
+    await pool.execute("UPDATE api_keys SET expires_at = now() WHERE id = $1", old.id)
+    assert await find(pool, old_secret) is None
+
+
+async def test_a_rotation_without_overlap_ends_the_old_key_at_once(
+    accounts: Accounts, pool: Pool, ada: Account
+) -> None:
+    old, old_secret = await accounts.create_key(ada.public_id)
+    await accounts.rotate_key(old.public_id, overlap_s=0)
+    assert await find(pool, old_secret) is None
+
+
+async def test_a_rotation_never_lengthens_a_key_that_ends_sooner(
+    accounts: Accounts, pool: Pool, ada: Account
+) -> None:
+    old, _ = await accounts.create_key(ada.public_id)
+    await pool.execute("UPDATE api_keys SET expires_at = now() + interval '1 minute' WHERE id = $1", old.id)
+    before = await accounts.get_key(old.public_id)
+    await accounts.rotate_key(old.public_id)
+    assert (await accounts.get_key(old.public_id)).expires_at == before.expires_at
+
+
+async def test_of_many_rotations_at_once_one_wins(accounts: Accounts, ada: Account) -> None:
+    key, _ = await accounts.create_key(ada.public_id)
+    ends = await asyncio.gather(
+        *(accounts.rotate_key(key.public_id) for _ in range(6)), return_exceptions=True
+    )
+    assert sorted(type(end).__name__ for end in ends) == ["Conflict"] * 5 + ["tuple"]
+    assert len(await accounts.list_keys(ada.public_id)) == 2
+
+
+async def test_a_revoked_key_is_not_rotated(accounts: Accounts, ada: Account) -> None:
+    key, _ = await accounts.create_key(ada.public_id)
+    await accounts.revoke_key(key.public_id)
+    with pytest.raises(Conflict, match="revoked or expired"):
+        await accounts.rotate_key(key.public_id)
+
+
+async def test_importing_a_key_again_changes_nothing(accounts: Accounts, pool: Pool, ada: Account) -> None:
+    secret = mint("demo", Mode.TEST).secret
+    key = await accounts.import_key(ada.public_id, secret)
+    assert await accounts.import_key(ada.public_id, secret) == key
+    assert await accounts.list_keys(ada.public_id) == [key]
+    assert (key.visible, key.mode) == ("demo_test_", Mode.TEST)
+    assert await find(pool, secret) is not None
+    other = await accounts.create_account("Bob", "team")
+    with pytest.raises(Conflict, match="Another account"):
+        await accounts.import_key(other.public_id, secret)
+
+
+async def test_pages_of_keys_neither_repeat_nor_skip(accounts: Accounts, ada: Account) -> None:
+    made = [(await accounts.create_key(ada.public_id))[0] for _ in range(5)]
+    seen: list[ApiKey] = []
+    after = None
+    while page := await accounts.list_keys(ada.public_id, after=after, limit=2):
+        seen += page
+        after = page[-1].public_id
+    assert seen == made
+
+
+async def test_the_secret_is_nowhere_in_the_database(accounts: Accounts, pool: Pool, ada: Account) -> None:
+    key, secret = await accounts.create_key(ada.public_id, "laptop")
+    _, rotated = await accounts.rotate_key(key.public_id)
+    tables = await pool.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    rows = [
+        row["text"]
+        for table in tables
+        for row in await pool.fetch(f"SELECT t::text AS text FROM {table['tablename']} AS t")
+    ]
+    everything = "\n".join(rows)
+    assert "laptop" in everything
+    for one in (secret, rotated):
+        random_part = one[len("tw_live_") : -4]
+        assert random_part not in everything
+        assert random_part.encode().hex() not in everything
+
+
+@pytest.mark.parametrize(
+    ("case", "call"),
+    [
+        ("get an account", lambda a: a.get_account(NOBODY)),
+        ("an id with a NUL", lambda a: a.get_account("acct_0123456789abcdef\0")),
+        ("an id with half a character", lambda a: a.get_account("acct_\ud800123456789abcdef")),
+        ("a key's id for an account's", lambda a: a.get_account(NO_KEY)),
+        ("external id", lambda a: a.find_account("nobody")),
+        ("set a tier", lambda a: a.set_tier(NOBODY, "team")),
+        ("set a status", lambda a: a.set_status(NOBODY, "active")),
+        ("create a key", lambda a: a.create_key(NOBODY)),
+        ("import a key", lambda a: a.import_key(NOBODY, mint("tw", Mode.LIVE).secret)),
+        ("list keys", lambda a: a.list_keys(NOBODY)),
+        ("get a key", lambda a: a.get_key(NO_KEY)),
+        ("revoke", lambda a: a.revoke_key(NO_KEY)),
+        ("rotate", lambda a: a.rotate_key(NO_KEY)),
+    ],
+)
+async def test_what_is_not_there(
+    accounts: Accounts, case: str, call: Callable[[Accounts], Awaitable[Any]]
+) -> None:
+    with pytest.raises(NotFound):
+        await call(accounts)
+
+
+@pytest.mark.parametrize(
+    ("field", "call"),
+    [
+        ("name", lambda a, ada: a.create_account("two\r\nlines", "team")),
+        ("tier", lambda a, ada: a.create_account("Ada", "team\r\n")),
+        ("external_id", lambda a, ada: a.create_account("Ada", "team", external_id="")),
+        ("tier", lambda a, ada: a.set_tier(ada, "no such tier")),
+        ("status", lambda a, ada: a.set_status(ada, "deleted")),
+        ("name", lambda a, ada: a.create_key(ada, "two\nlines")),
+        ("secret", lambda a, ada: a.import_key(ada, "tw_live_guess")),
+        ("overlap_s", lambda a, ada: a.rotate_key(NO_KEY, overlap_s=-1)),
+        ("overlap_s", lambda a, ada: a.rotate_key(NO_KEY, overlap_s=10**12)),
+        ("limit", lambda a, ada: a.list_accounts(limit=0)),
+        ("limit", lambda a, ada: a.list_keys(ada, limit=1001)),
+        ("after", lambda a, ada: a.list_accounts(after="nonsense")),
+        ("after", lambda a, ada: a.list_keys(ada, after=NO_KEY)),
+    ],
+)
+async def test_what_can_not_be_taken(
+    accounts: Accounts, ada: Account, field: str, call: Callable[[Accounts, str], Awaitable[Any]]
+) -> None:
+    with pytest.raises(Invalid) as caught:
+        await call(accounts, ada.public_id)
+    assert caught.value.field == field
+
+
+async def test_every_change_is_told_as_it_is_committed(
+    accounts: Accounts, database_url: str, ada: Account
+) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    listener = await open_connection(database_url)
+
+    def hear(_connection: object, _pid: int, _channel: str, payload: object) -> None:
+        heard.put_nowait(str(payload))
+
+    await listener.add_listener("tollway_keys", hear)
+    next_told = lambda: asyncio.wait_for(heard.get(), 10)  # noqa: E731 - read as a word below
+    key, secret = await accounts.create_key(ada.public_id)
+    payload = f"key:{digest(secret.encode()).hex()}"
+    assert await next_told() == payload
+    _, new_secret = await accounts.rotate_key(key.public_id)
+    assert {await next_told(), await next_told()} == {payload, f"key:{digest(new_secret.encode()).hex()}"}
+    await accounts.revoke_key(key.public_id)
+    assert await next_told() == payload
+    await accounts.set_tier(ada.public_id, "community")
+    assert await next_told() == f"account:{ada.id}"
+    await accounts.set_status(ada.public_id, "suspended")
+    assert await next_told() == f"account:{ada.id}"
+    await listener.execute("DELETE FROM api_keys WHERE successor_id IS NOT NULL")
+    assert await next_told() == payload
+    await listener.close()
+
+
+@pytest.mark.parametrize(
+    ("case", "sql"),
+    [
+        ("a digest of another length", "UPDATE api_keys SET digest = 'short'"),
+        ("a name with a line break", "UPDATE accounts SET name = E'a\\nb'"),
+        ("a tier that would end a header", "UPDATE accounts SET tier = E'team\\r\\nX: y'"),
+        ("a status nobody knows", "UPDATE accounts SET status = 'gone'"),
+        ("an account with keys is not deleted", "DELETE FROM accounts"),
+    ],
+)
+async def test_the_tables_refuse_what_no_gateway_would_write(
+    accounts: Accounts, pool: Pool, ada: Account, case: str, sql: str
+) -> None:
+    await accounts.create_key(ada.public_id)
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+        await pool.execute(sql)

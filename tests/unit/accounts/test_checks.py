@@ -1,0 +1,84 @@
+"""What may be stored."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.accounts import checks
+from gateway.accounts.errors import Invalid
+
+
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [
+        ("nothing", ""),
+        ("only spaces", "   "),
+        ("too long", "x" * 201),
+        ("a line break that would split a header", "Ada\r\nTollway-Tier: team"),
+        ("a lone line feed", "Ada\n"),
+        ("a NUL", "Ada\0"),
+        ("a C1 control", "Ada\x85"),
+        ("a line separator", "Ada\u2028"),
+        ("half a character", "Ada\ud800"),
+    ],
+)
+def test_names_that_are_refused(case: str, name: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        checks.check_name("name", name)
+    assert caught.value.field == "name"
+    assert "Ada" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x", "x" * 200, "Ada Lovelace & Söhne", "株式会社", "a\u200db"])
+def test_names_that_are_taken(name: str) -> None:
+    assert checks.check_name("name", name) == name
+
+
+@given(st.text())
+def test_no_name_that_passes_can_break_a_line(name: str) -> None:
+    try:
+        checks.check_name("name", name)
+    except Invalid:
+        return
+    assert len(name.splitlines()) == 1
+    assert "\0" not in name
+
+
+def test_a_key_may_go_without_a_name() -> None:
+    assert checks.check_name("name", "", may_be_empty=True) == ""
+
+
+@pytest.mark.parametrize(
+    ("case", "tier", "fine"),
+    [
+        ("as in the policies", "team-2_eu", True),
+        ("a header's end", "team\r\n", False),
+        ("a trailing line feed", "team\n", False),
+        ("upper case", "Team", False),
+        ("nothing", "", False),
+        ("too long", "t" * 64, False),
+    ],
+)
+def test_tiers(case: str, tier: str, fine: bool) -> None:
+    if fine:
+        assert checks.check_tier(tier) == tier
+    else:
+        with pytest.raises(Invalid):
+            checks.check_tier(tier)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "is_one"),
+    [
+        ("acct_0123456789abcdef", "acct", True),
+        ("key_0123456789abcdef", "acct", False),
+        ("acct_0123456789abcde\0", "acct", False),
+        ("acct_0123456789abcdef\n", "acct", False),
+        ("acct_short", "acct", False),
+        ("acct_" + "a" * 1000, "acct", False),
+    ],
+)
+def test_public_ids(value: str, kind: str, is_one: bool) -> None:
+    assert checks.is_public_id(value, kind) is is_one

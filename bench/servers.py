@@ -97,9 +97,13 @@ def _server(
 def _gateway(folder: Path, name: str, port: int) -> Iterator[Candidate]:
     folder.mkdir()
     environ = {key: value for key, value in os.environ.items() if not key.startswith("TOLLWAY_")}
-    environ |= {"TOLLWAY_DATA_DIR": str(folder / "data"), "TOLLWAY_LOG_LEVEL": "warning"}
+    environ |= {
+        "TOLLWAY_DATA_DIR": str(folder / "data"),
+        "TOLLWAY_POLICIES": str(POLICIES / folder.name),
+        "TOLLWAY_LOG_LEVEL": "warning",
+    }
     tollway = [sys.executable, "-m", "gateway"]
-    command = [*tollway, "run", "--workers", "1", "--policies", str(POLICIES / folder.name)]
+    command = [*tollway, "run", "--workers", "1"]
     for place, option in enumerate(("--listen", "--control", "--portal")):
         command += [option, f"127.0.0.1:{port + place}"]
     with _server(folder, name, command, port, environ) as process:

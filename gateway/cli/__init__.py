@@ -1,5 +1,9 @@
-"""The `tollway` command."""
+"""The `tollway` command.
 
+Owns arguments, tables and exit codes. Decides nothing about calls, money or storage: it asks the rooms below,
+in this process, or starts the supervisor.
+"""
 
-def main() -> None:
-    """Run the command line."""
+from gateway.cli.entry import main
+
+__all__ = ["main"]

@@ -1,0 +1,117 @@
+"""`tollway account ...`"""
+
+from __future__ import annotations
+
+import click
+
+from gateway.accounts.store import Account, Accounts
+from gateway.cli.database import with_database
+from gateway.cli.output import json_option, print_facts, print_json, print_table
+from gateway.controlplane import wording
+from gateway.errors import TollwayError
+from gateway.policy.load import load_folder
+from gateway.settings import Settings
+from gateway.storage.postgres import Pool
+
+
+class UnknownTier(TollwayError):
+    """The policies have no such tier."""
+
+
+@click.group()
+def account() -> None:
+    """Create, list, suspend accounts; set their tier."""
+
+
+@account.command()
+@click.option("--name", required=True, help="For people; any text.")
+@click.option("--tier", required=True, help="A tier of the policies.")
+@click.option("--external-id", help="What you call this account elsewhere; unique.")
+@json_option
+def create(name: str, tier: str, external_id: str | None, as_json: bool) -> None:
+    """Create an account."""
+
+    async def work(pool: Pool, settings: Settings) -> Account:
+        expect_tier(settings, tier)
+        store = Accounts(pool, settings.key_prefix)
+        return await store.create_account(name, tier, external_id=external_id)
+
+    show(with_database(work), as_json)
+
+
+@account.command("list")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many.")
+@click.option("--after", metavar="ID", help="Go on behind this account.")
+@json_option
+def list_(limit: int, after: str | None, as_json: bool) -> None:
+    """List accounts, oldest first."""
+
+    async def work(pool: Pool, settings: Settings) -> list[Account]:
+        return await Accounts(pool, settings.key_prefix).list_accounts(after=after, limit=limit)
+
+    found = with_database(work)
+    more = found[-1].public_id if len(found) == limit else None
+    if as_json:
+        print_json({"data": [wording.account(one) for one in found], "next": more})
+        return
+    heads = ("ID", "NAME", "TIER", "STATUS", "CREATED (UTC)")
+    print_table(heads, [(one.public_id, one.name, one.tier, one.status, one.created_at) for one in found])
+    if more:
+        click.echo(f"There may be more: --after {more}", err=True)
+
+
+@account.command("set-tier")
+@click.argument("id")
+@click.argument("tier")
+@json_option
+def set_tier(id: str, tier: str, as_json: bool) -> None:  # noqa: A002 - the argument's name on the command line
+    """Move an account to another tier. Gateways know within a second."""
+
+    async def work(pool: Pool, settings: Settings) -> Account:
+        expect_tier(settings, tier)
+        return await Accounts(pool, settings.key_prefix).set_tier(id, tier)
+
+    show(with_database(work), as_json)
+
+
+@account.command()
+@click.argument("id")
+@json_option
+def suspend(id: str, as_json: bool) -> None:  # noqa: A002 - the argument's name on the command line
+    """Refuse an account's calls until it is active again."""
+    _set_status(id, "suspended", as_json)
+
+
+@account.command()
+@click.argument("id")
+@json_option
+def activate(id: str, as_json: bool) -> None:  # noqa: A002 - the argument's name on the command line
+    """Let a suspended account call again."""
+    _set_status(id, "active", as_json)
+
+
+def _set_status(public_id: str, status: str, as_json: bool) -> None:
+    async def work(pool: Pool, settings: Settings) -> Account:
+        return await Accounts(pool, settings.key_prefix).set_status(public_id, status)
+
+    show(with_database(work), as_json)
+
+
+def expect_tier(settings: Settings, tier: str) -> None:
+    """UnknownTier if there are policies to look into and they have no such tier."""
+    policies = load_folder(settings.policies).policies if settings.policies.is_dir() else None
+    if policies is None:
+        click.echo(
+            f"Not checked whether there is a tier {tier}: no policies in {settings.policies}.", err=True
+        )
+    elif tier not in policies.tiers:
+        raise UnknownTier(f"There is no tier {tier} in {settings.policies}: {', '.join(policies.tiers)}.")
+
+
+def show(one: Account, as_json: bool) -> None:
+    """The account, for people or scripts."""
+    told = wording.account(one)
+    if as_json:
+        print_json(told)
+    else:
+        print_facts(told)

@@ -1,0 +1,87 @@
+"""The database of a command: the configured one, a running gateway's, or one started for this command."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import asyncpg
+
+from gateway.errors import StartupError
+from gateway.settings import Settings, read_settings
+from gateway.storage.embedded import EmbeddedPostgres, OwnedElsewhere
+from gateway.storage.migrate import migrate
+from gateway.storage.postgres import LOST, Pool, connect_pool
+from gateway.telemetry.logs import set_up_logs
+
+T = TypeVar("T")
+
+
+def with_database(work: Callable[[Pool, Settings], Awaitable[T]]) -> T:
+    """Run `work` on a pool of the settings' database. Failures of Postgres become one clear line."""
+    settings = command_settings()
+    with database_url(settings) as url:
+        if settings.database_url is None:
+            asyncio.run(migrate(url))
+        return asyncio.run(_on_pool(work, url, settings))
+
+
+def command_settings() -> Settings:
+    """The settings of a command that is not a server; its logs go to stderr, warnings only."""
+    settings = read_settings(os.environ)
+    set_up_logs(settings.log_format, "warning", "command")
+    return settings
+
+
+@contextmanager
+def database_url(settings: Settings) -> Iterator[str]:
+    """The URL to connect to. The embedded server is started, and stopped again, if no gateway runs it."""
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    server = EmbeddedPostgres(settings.data_dir)
+    with _one_command_at_a_time(settings.data_dir):
+        try:
+            server.start()
+        except OwnedElsewhere:
+            pass
+        else:
+            try:
+                yield server.url
+            finally:
+                server.stop()
+            return
+    yield server.url
+
+
+@contextmanager
+def _one_command_at_a_time(data_dir: Path) -> Iterator[None]:
+    """A second command waits: the server of the first would vanish under it."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = (data_dir / "command.lock").open("a")
+    except OSError as error:
+        raise StartupError(
+            f"The data folder {data_dir} can not be used: {error.strerror}. Set TOLLWAY_DATA_DIR to another."
+        ) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+async def _on_pool(work: Callable[[Pool, Settings], Awaitable[T]], url: str, settings: Settings) -> T:
+    pool = await connect_pool(url, max_size=1)
+    try:
+        return await work(pool, settings)
+    except asyncpg.UndefinedTableError as error:
+        raise StartupError("The database has no tables of this version. Run `tollway migrate`.") from error
+    except LOST as error:
+        reason = str(error) or type(error).__name__
+        raise StartupError(f"The database went away: {reason}. Look what was done, and repeat it.") from error
+    finally:
+        await pool.close()

@@ -1,0 +1,93 @@
+"""The frame of every process: logs, signals, heartbeat, an end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from enum import IntEnum
+
+import uvloop
+
+from gateway.app.wiring import Wiring
+from gateway.clock import SystemClock
+from gateway.errors import StartupError
+from gateway.tasks import Tasks
+from gateway.telemetry.logs import set_up_logs
+from gateway.telemetry.slots import Slots
+
+log = logging.getLogger("tollway.process")
+
+EXIT_CONFIG = 78
+"""Exit status of a process that can not start as configured (sysexits.h, EX_CONFIG)."""
+
+HEARTBEAT_S = 1.0
+
+
+class State(IntEnum):
+    """As in the metric `state`."""
+
+    STARTING = 0
+    READY = 1
+    DRAINING = 2
+    STOPPED = 3
+
+
+class Process:
+    """What a process is handed: its name, its slots, its tasks, and when to stop."""
+
+    def __init__(self, name: str, wiring: Wiring) -> None:
+        self.name = name
+        self.wiring = wiring
+        self.slots = Slots.open(wiring.metrics_dir / f"{name}.slots")
+        self.clock = SystemClock()
+        self.tasks = Tasks()
+        self.stop = asyncio.Event()
+        self.on_reload: Callable[[], None] = lambda: None
+
+    def state(self, state: State) -> None:
+        """Tell the other processes how far this one is."""
+        self.slots.set("state", state)
+        self.slots.set("heartbeat_us", self.clock.now_us())
+
+
+Serve = Callable[[Process], Awaitable[None]]
+
+
+def run_process(name: str, wiring: Wiring, serve: Serve) -> int:
+    """Run `serve` until SIGTERM or the supervisor's death; the exit status."""
+    set_up_logs(wiring.settings.log_format, wiring.settings.log_level, name)
+    try:
+        uvloop.run(_run(name, wiring, serve))
+    except StartupError as error:
+        log.error("%s", error)  # noqa: TRY400  one clear line, no traceback
+        return EXIT_CONFIG
+    return 0
+
+
+async def _run(name: str, wiring: Wiring, serve: Serve) -> None:
+    process = Process(name, wiring)
+    process.state(State.STARTING)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, process.stop.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: process.on_reload())
+    loop.add_reader(wiring.parent_pipe, _orphaned, process)
+    process.tasks.spawn(_beat(process), name="process.heartbeat")
+    try:
+        await serve(process)
+    finally:
+        await process.tasks.close()
+        process.state(State.STOPPED)
+
+
+def _orphaned(process: Process) -> None:
+    asyncio.get_running_loop().remove_reader(process.wiring.parent_pipe)
+    log.warning("the supervisor is gone: draining and stopping")
+    process.stop.set()
+
+
+async def _beat(process: Process) -> None:
+    while True:
+        process.slots.set("heartbeat_us", process.clock.now_us())
+        await asyncio.sleep(HEARTBEAT_S)

@@ -1,0 +1,79 @@
+"""A worker: the data plane on the shared public port."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+from aiohttp import web
+
+from gateway.accounts.store import find_principal
+from gateway.admission.admitter import Admitter
+from gateway.admission.redis_store import RedisStore
+from gateway.app.policies import PoliciesInUse
+from gateway.app.process import Process, State
+from gateway.auth.authenticator import Authenticator
+from gateway.auth.listener import KeyListener
+from gateway.dataplane.connection import Waits
+from gateway.dataplane.pipeline import Pipeline
+from gateway.dataplane.server import DataplaneServer
+from gateway.deadlines import Deadlines
+from gateway.journal.writer import JournalWriter
+from gateway.metering.meter import Meter
+from gateway.metering.request_ids import RequestIds
+from gateway.outbox import Outbox
+from gateway.storage.postgres import lazy_pool
+from gateway.storage.redis import parse_address
+from gateway.storage.redis_tick import TickRedis
+from gateway.upstream.forwarder import Forwarder
+
+BACKLOG = 1024
+
+
+async def serve_worker(process: Process) -> None:
+    """Serve customers' calls until told to stop; then finish what is in flight."""
+    wiring, settings = process.wiring, process.wiring.settings
+    slots, clock, tasks = process.slots, process.clock, process.tasks
+    policies = PoliciesInUse(process)
+    process.on_reload = policies.reload
+
+    pool = await lazy_pool(wiring.database_url)
+    auth = Authenticator(
+        lambda digest: find_principal(pool, digest), slots, clock, tasks, settings.key_prefix
+    )
+    tasks.spawn(KeyListener(wiring.database_url, auth.cache, slots).run(), name="auth.listen")
+
+    redis = TickRedis(parse_address(wiring.redis_url), slots, tasks)
+    admission = Admitter(RedisStore(redis), slots, clock, tasks, f"{process.name}-{secrets.token_hex(4)}")
+    redis.start()
+    await redis.wait_until_up()
+
+    request_ids = RequestIds.make(clock.now_us())
+    journal = JournalWriter(wiring.journals_dir, prefix=request_ids.prefix, clock=clock, name=process.name)
+    meter = Meter(journal, slots, clock, request_ids)
+
+    loop = asyncio.get_running_loop()
+    deadlines, outbox = Deadlines(), Outbox(loop)
+    upstream = Forwarder(deadlines, outbox, slots, tasks)
+    pipeline = Pipeline(policies, auth, admission, meter, upstream)
+    waits = Waits(
+        head_s=settings.head_timeout_s,
+        body_s=settings.body_timeout_s,
+        keepalive_s=settings.keepalive_timeout_s,
+        max_head_bytes=settings.max_head_bytes,
+    )
+    server = DataplaneServer(pipeline.handle, waits, deadlines, outbox, slots)
+    runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout_s)
+    await runner.setup()
+    site = web.TCPSite(runner, settings.listen.host, settings.listen.port, reuse_port=True, backlog=BACKLOG)
+    await site.start()
+    process.state(State.READY)
+    await process.stop.wait()
+
+    process.state(State.DRAINING)
+    await runner.cleanup()
+    upstream.close()
+    await admission.close()
+    await redis.close()
+    meter.close()
+    pool.terminate()

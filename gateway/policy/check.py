@@ -1,0 +1,115 @@
+"""What the documents say together: names that lead nowhere, tiers and routes that could never work.
+
+Changes nothing. Entries that failed on their own are left out, and nothing is said that only follows from
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from gateway.policy.check_routes import check_routes
+from gateway.policy.documents import TierDocument
+from gateway.policy.extends import FullTier, full_tiers, quota_name
+from gateway.policy.merge import Entry, Merged
+from gateway.policy.meters import BUILT_IN_METERS, cost_problem
+from gateway.policy.problems import Problem, Problems, listed, meant, quoted
+
+
+def check(merged: Merged, problems: Problems) -> None:
+    """Note every problem between the entries of a folder."""
+    _check_complete(merged, problems)
+    _check_upstreams(merged, problems)
+    _check_meters(merged, problems)
+    full = full_tiers(merged.good_tiers())
+    for name, entry in merged.tiers.items():
+        if entry.document is not None:
+            _check_extends(name, entry, entry.document, merged, problems)
+            _check_names(entry, entry.document, full.get(name), problems)
+            _check_quota_meters(entry, entry.document, merged, problems)
+    check_routes(merged, full, problems)
+
+
+def _check_complete(merged: Merged, problems: Problems) -> None:
+    for section in ("upstreams", "tiers", "routes"):
+        if merged.whole and not getattr(merged, section):
+            problems.add(Problem(merged.folder, 0, section, "no file has any; at least one is needed"))
+
+
+def _check_upstreams(merged: Merged, problems: Problems) -> None:
+    for entry in merged.upstreams.values():
+        if entry.document is not None:
+            for position in _repeated(entry.document.targets):
+                problems.add(entry.problem("is listed twice; remove one", "targets", position))
+
+
+def _check_meters(merged: Merged, problems: Problems) -> None:
+    for name, entry in merged.meters.items():
+        if name in BUILT_IN_METERS:
+            problems.add(
+                entry.problem("is built in and needs no declaration; remove it or choose another name")
+            )
+
+
+def _check_extends(
+    name: str, entry: Entry[TierDocument], tier: TierDocument, merged: Merged, problems: Problems
+) -> None:
+    if tier.extends is None:
+        return
+    if not merged.may_have("tiers", tier.extends):
+        others = [other for other in merged.tiers if other != name]
+        message = f"there is no tier {quoted(tier.extends)}.{meant(tier.extends, others)}"
+        problems.add(entry.problem(message, "extends"))
+    elif _in_circle(name, merged):
+        message = (
+            f"{quoted(name)} extends itself, by way of {quoted(tier.extends)}; one of them must not extend"
+        )
+        problems.add(entry.problem(message, "extends"))
+
+
+def _in_circle(name: str, merged: Merged) -> bool:
+    tiers = merged.good_tiers()
+    seen: set[str] = set()
+    step = tiers[name].extends
+    while step is not None and step in tiers and step not in seen:
+        if step == name:
+            return True
+        seen.add(step)
+        step = tiers[step].extends
+    return False
+
+
+def _check_names(
+    entry: Entry[TierDocument], tier: TierDocument, full: FullTier | None, problems: Problems
+) -> None:
+    """Callers learn limits and quotas by name, so one name means one thing within a tier."""
+    for position in _repeated([limit.name for limit in tier.limits]):
+        message = "is the name of an earlier limit of this tier; rename one"
+        problems.add(entry.problem(message, "limits", position, "name"))
+    for position in _repeated([quota_name(quota) for quota in tier.quotas]):
+        message = "is called like an earlier quota of this tier; give it a `name` of its own"
+        problems.add(entry.problem(message, "quotas", position))
+    for position in _repeated(tier.features):
+        problems.add(entry.problem("is listed twice; remove one", "features", position))
+    both = sorted(set(full.limits) & set(full.quotas)) if full else []
+    if both:
+        message = f"a limit and a quota are both called {listed(both)}; rename one"
+        problems.add(entry.problem(message))
+
+
+def _check_quota_meters(
+    entry: Entry[TierDocument], tier: TierDocument, merged: Merged, problems: Problems
+) -> None:
+    for position, quota in enumerate(tier.quotas):
+        message = cost_problem(quota.meter, merged.meters, whole=merged.whole)
+        if message:
+            problems.add(entry.problem(message, "quotas", position, "meter"))
+
+
+def _repeated(values: Iterable[str]) -> Iterator[int]:
+    """Positions of values that were there before."""
+    seen: set[str] = set()
+    for position, value in enumerate(values):
+        if value in seen:
+            yield position
+        seen.add(value)

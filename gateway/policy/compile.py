@@ -1,0 +1,90 @@
+"""From checked documents to the immutable snapshot that calls are decided by."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from gateway.model.policies import (
+    AdmissionMode,
+    HostHeader,
+    Limit,
+    Meter,
+    OnStoreLoss,
+    Period,
+    PolicySet,
+    Price,
+    Quota,
+    Route,
+    Target,
+    Tier,
+    Timeouts,
+    Upstream,
+)
+from gateway.policy.documents import AdmissionDocument, RouteDocument, TierDocument, UpstreamDocument
+from gateway.policy.extends import FullTier, full_tiers
+from gateway.policy.merge import Merged
+from gateway.policy.meters import BUILT_IN_METERS
+from gateway.policy.texts import duration_ms, rate_parts, target_parts
+
+
+def compile_policies(merged: Merged, digest: str) -> PolicySet:
+    """The snapshot of a folder in which `check` found nothing."""
+    upstreams = {name: _upstream(name, document) for name, document in merged.good_upstreams().items()}
+    meters = dict(BUILT_IN_METERS) | {name: meter.unit for name, meter in merged.good_meters().items()}
+    documents = merged.good_tiers()
+    tiers = {name: _tier(name, documents[name], full) for name, full in full_tiers(documents).items()}
+    routes = [_route(entry.document, upstreams) for entry in merged.routes if entry.document]
+    admission = (merged.admission and merged.admission.document) or AdmissionDocument()
+    return PolicySet(
+        digest=digest,
+        upstreams=MappingProxyType(upstreams),
+        meters=MappingProxyType({name: Meter(name, unit) for name, unit in meters.items()}),
+        tiers=MappingProxyType(tiers),
+        routes=tuple(routes),
+        upgrade_url=merged.upgrade_url.document if merged.upgrade_url else None,
+        admission_mode=AdmissionMode(admission.mode),
+        on_store_loss=OnStoreLoss(admission.on_store_loss),
+    )
+
+
+def _upstream(name: str, document: UpstreamDocument) -> Upstream:
+    waits = document.timeouts
+    return Upstream(
+        name=name,
+        targets=tuple(Target(*target_parts(target)) for target in document.targets),
+        timeouts=Timeouts(
+            connect_s=duration_ms(waits.connect) / 1000,
+            response_s=duration_ms(waits.response) / 1000,
+            idle_s=duration_ms(waits.idle) / 1000,
+        ),
+        host_header=HostHeader(document.host_header),
+        max_connections=document.max_connections,
+    )
+
+
+def _tier(name: str, document: TierDocument, full: FullTier) -> Tier:
+    price = document.price
+    return Tier(
+        name=name,
+        title=document.title or name,
+        price=Price(price.amount, price.currency, price.per) if price else None,
+        limits=tuple(Limit(key, *rate_parts(limit.rate), limit.burst) for key, limit in full.limits.items()),
+        quotas=tuple(
+            Quota(key, quota.meter, quota.amount, Period(quota.per)) for key, quota in full.quotas.items()
+        ),
+        features=full.features,
+    )
+
+
+def _route(document: RouteDocument, upstreams: dict[str, Upstream]) -> Route:
+    methods = set(document.match.methods or ())
+    return Route(
+        name=document.name,
+        path=document.match.path,
+        methods=frozenset(methods | {"HEAD"} if "GET" in methods else methods),
+        hosts=frozenset(document.match.hosts or ()),
+        upstream=upstreams[document.upstream],
+        requires=frozenset(document.requires),
+        charges=MappingProxyType(dict(document.charges)),
+        forward_credentials=document.forward_credentials,
+    )

@@ -1,0 +1,282 @@
+"""The policy files as types: every key, its meaning, its bounds.
+
+The JSON Schema and `docs/policies.md` follow these. A document says what is written, not what it means: names
+are not resolved, `extends` is not applied, durations and rates are still text. Unknown keys are refused, and
+nothing is converted from one type to another.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from gateway.policy import texts
+
+LARGEST = 2**53 - 1
+"""Amounts stay exact in JSON, in Lua and in every customer's JavaScript."""
+
+Name = Annotated[str, BeforeValidator(texts.check_name), Field(json_schema_extra={"pattern": texts.NAME})]
+Duration = Annotated[
+    str, BeforeValidator(texts.check_duration), Field(json_schema_extra={"pattern": texts.DURATION})
+]
+Rate = Annotated[str, BeforeValidator(texts.check_rate), Field(json_schema_extra={"pattern": texts.RATE})]
+TargetUrl = Annotated[
+    str, BeforeValidator(texts.check_target), Field(json_schema_extra={"pattern": texts.TARGET})
+]
+Host = Annotated[str, BeforeValidator(texts.check_host), Field(json_schema_extra={"pattern": texts.HOST})]
+Method = Annotated[
+    str, BeforeValidator(texts.check_method), Field(json_schema_extra={"pattern": texts.METHOD})
+]
+Currency = Annotated[
+    str, BeforeValidator(texts.check_currency), Field(json_schema_extra={"pattern": texts.CURRENCY})
+]
+Link = Annotated[str, BeforeValidator(texts.check_link), Field(json_schema_extra={"pattern": texts.LINK})]
+Path = Annotated[str, BeforeValidator(texts.check_path), Field(json_schema_extra={"pattern": texts.PATH})]
+Title = Annotated[str, Field(min_length=1, max_length=200)]
+Positive = Annotated[int, Field(ge=1, le=LARGEST)]
+Cost = Annotated[int, Field(ge=0, le=LARGEST)]
+
+
+class Document(BaseModel):
+    """What every part of a policy file has in common: strict, closed, frozen."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class TimeoutsDocument(Document):
+    """How long the gateway waits for an upstream."""
+
+    connect: Duration = Field(
+        default="2s", description="Until a connection is made, then 504.", examples=["2s", "500ms"]
+    )
+    response: Duration = Field(
+        default="30s",
+        description="From the request sent until the head of the answer, then 504.",
+        examples=["30s"],
+    )
+    idle: Duration = Field(
+        default="60s",
+        description="Between two pieces of a body, either way; then the connection is cut.",
+        examples=["1m"],
+    )
+
+
+class UpstreamDocument(Document):
+    """An API that is protected."""
+
+    targets: list[TargetUrl] = Field(
+        min_length=1,
+        max_length=64,
+        description="Where it listens: http://host or http://host:port, nothing behind the port.",
+        examples=[["http://127.0.0.1:9000"]],
+    )
+    timeouts: TimeoutsDocument = Field(
+        default=TimeoutsDocument(),
+        description="How long to wait for it.",
+        examples=[{"connect": "2s", "response": "30s", "idle": "1m"}],
+    )
+    host_header: Literal["upstream", "client"] = Field(
+        default="upstream",
+        description="Which Host header it sees: the target's own, or the one the client sent.",
+        examples=["upstream"],
+    )
+    max_connections: int = Field(
+        default=512,
+        ge=1,
+        le=65535,
+        description="Most connections each worker opens to each target; beyond them calls get 503.",
+        examples=[512],
+    )
+
+
+class MeterDocument(Document):
+    """Something that is counted, besides the built-in meters."""
+
+    unit: Name = Field(description="What one of it is called, in the singular.", examples=["token"])
+
+
+class PriceDocument(Document):
+    """What a tier costs."""
+
+    amount: Cost = Field(
+        description="In the currency's minor unit (cents), so a whole number.", examples=[2500]
+    )
+    currency: Currency = Field(description="ISO 4217 code.", examples=["USD"])
+    per: Literal["month", "year"] = Field(description="How often it is due.", examples=["month"])
+
+
+class LimitDocument(Document):
+    """How fast an account may call: a token bucket. Every call takes one token."""
+
+    name: Name = Field(
+        description="Shown to callers in the RateLimit fields and in refusals.", examples=["burst"]
+    )
+    rate: Rate = Field(
+        description="How many tokens flow in: a number per second, minute, hour or day.",
+        examples=["60/minute", "5/second"],
+    )
+    burst: int = Field(
+        ge=1,
+        le=10**9,
+        description="How many tokens fit: the most calls at once after a pause.",
+        examples=[20],
+    )
+
+
+class QuotaDocument(Document):
+    """How much of a meter an account may use per calendar period (UTC). At the amount, calls are refused."""
+
+    name: Name | None = Field(
+        default=None,
+        description="Shown to callers in the RateLimit fields and in refusals; the meter's name if left out.",
+        examples=["monthly"],
+    )
+    meter: Name = Field(description="What is counted: api_calls or a declared meter.", examples=["api_calls"])
+    amount: Positive = Field(description="Units per period.", examples=[1000])
+    per: Literal["hour", "day", "month"] = Field(
+        description="The period: an hour, a day or a calendar month in UTC.", examples=["month"]
+    )
+
+
+class TierDocument(Document):
+    """What a customer pays for and what that allows."""
+
+    title: Title | None = Field(
+        default=None, description="What people call it; the tier's name if left out.", examples=["Team"]
+    )
+    extends: Name | None = Field(
+        default=None,
+        description=(
+            "A tier to start from: limits and quotas of the same name are replaced, others added, "
+            "features united. Title and price are not inherited."
+        ),
+        examples=["community"],
+    )
+    price: PriceDocument | None = Field(
+        default=None,
+        description="What it costs; leave it out for a tier that is not sold by itself.",
+        examples=[{"amount": 2500, "currency": "USD", "per": "month"}],
+    )
+    limits: list[LimitDocument] = Field(
+        default=[],
+        max_length=16,
+        description="How fast an account may call; each call must pass all of them.",
+        examples=[[{"name": "burst", "rate": "60/minute", "burst": 20}]],
+    )
+    quotas: list[QuotaDocument] = Field(
+        default=[],
+        max_length=16,
+        description="How much an account may use per period; each call must pass all it pays into.",
+        examples=[[{"meter": "api_calls", "amount": 1000, "per": "month"}]],
+    )
+    features: list[Name] = Field(
+        default=[],
+        max_length=500,
+        description="What routes may require; any name you like.",
+        examples=[["export"]],
+    )
+
+
+class MatchDocument(Document):
+    """Which calls a route is for."""
+
+    methods: list[Method] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=32,
+        description="HTTP methods in capitals; every method if left out. GET includes HEAD.",
+        examples=[["GET", "POST"]],
+    )
+    path: Path = Field(
+        description=(
+            "A canonical path; * stands for exactly one segment, a last /** for nothing or anything below."
+        ),
+        examples=["/api/v1/exports/**", "/api/v1/projects/*/builds", "/**"],
+    )
+    hosts: list[Host] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="Host names in lower case without port; every host if left out.",
+        examples=[["api.example.com"]],
+    )
+
+
+class RouteDocument(Document):
+    """Where calls go and what they need. The first route that matches decides."""
+
+    name: Name = Field(description="Shown in usage rows and metrics.", examples=["everything-else"])
+    match: MatchDocument = Field(description="Which calls it is for.", examples=[{"path": "/api/**"}])
+    upstream: Name = Field(description="The upstream these calls go to.", examples=["projects"])
+    requires: list[Name] = Field(
+        default=[],
+        max_length=32,
+        description="Features the caller's tier must have, all of them; otherwise 403.",
+        examples=[["export"]],
+    )
+    charges: dict[Name, Cost] = Field(
+        default={"api_calls": 1},
+        max_length=32,
+        description=(
+            "What one call costs: units per meter, for api_calls and declared meters. "
+            "What is written replaces the default; a meter that is left out is not charged."
+        ),
+        examples=[{"api_calls": 5}],
+    )
+    forward_credentials: bool = Field(
+        default=False,
+        description="Whether the upstream sees the API key; otherwise it is taken out of the request.",
+        examples=[False],
+    )
+
+
+class AdmissionDocument(Document):
+    """How limits are decided."""
+
+    mode: Literal["auto", "exact"] = Field(
+        default="auto",
+        description=(
+            "auto lets workers buy tokens in advance while they are plentiful; "
+            "exact asks Redis for every call."
+        ),
+        examples=["auto"],
+    )
+    on_store_loss: Literal["refuse", "allow"] = Field(
+        default="refuse",
+        description="While Redis is gone: refuse calls with 503, or allow them unchecked (still metered).",
+        examples=["refuse"],
+    )
+
+
+class PolicyFile(Document):
+    """A Tollway policy file. All files of the folder are merged; every part may stand in any of them."""
+
+    upstreams: dict[Name, UpstreamDocument] = Field(
+        default={}, description="The APIs that are protected, by name."
+    )
+    meters: dict[Name, MeterDocument] = Field(
+        default={},
+        description=(
+            "What is counted besides the built-in meters api_calls, ingress_bytes, egress_bytes "
+            "and duration_ms."
+        ),
+    )
+    tiers: dict[Name, TierDocument] = Field(
+        default={},
+        description="What customers pay for, by name, in the order of an upgrade: cheapest first.",
+    )
+    routes: list[RouteDocument] = Field(
+        default=[], description="Which calls go where, first match wins; files in the order of their paths."
+    )
+    admission: AdmissionDocument = Field(
+        default=AdmissionDocument(), description="How limits are decided. At most once in the folder."
+    )
+    upgrade_url: Link | None = Field(
+        default=None,
+        description=(
+            "Where refused callers are sent to upgrade; {tier} becomes the name of the tier that helps. "
+            "The portal's own page if left out. At most once in the folder."
+        ),
+        examples=["https://example.com/pricing?tier={tier}"],
+    )

@@ -1,0 +1,200 @@
+"""The small languages inside policy values: names, durations, rates, URLs, hosts, methods, paths.
+
+Every `check_...` returns its text when it is good and raises `ValueError` with a message for the person who
+wrote it; the documents and the compiler use the same functions. Messages never repeat a URL: it may hold a
+password.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from gateway.policy.problems import shown
+
+NAME = r"^[a-z][a-z0-9_-]{0,62}$"
+DURATION = r"^[1-9][0-9]{0,8}(ms|s|m|h)$"
+RATE = r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$"
+TARGET = r"^http://(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_.-]{1,253})(:[1-9][0-9]{0,4})?$"
+HOST = r"^[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*$"
+METHOD = r"^[A-Z][A-Z-]{0,31}$"
+CURRENCY = r"^[A-Z]{3}$"
+LINK = r"^https?://[!-~]{1,2000}$"
+_SEGMENT_CHARACTERS = r"([A-Za-z0-9._~!$&'()+,=:@-]|%[0-9A-F]{2})+"
+PATH = rf"^/(((\*|{_SEGMENT_CHARACTERS})/)*(\*\*?|{_SEGMENT_CHARACTERS}))?$"
+
+UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+PERIOD_MS = {"second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
+LONGEST_MS = 24 * 3_600_000
+LONGEST_PATH = 1024
+NEVER_RELAYED = frozenset({"TRACE", "CONNECT"})
+
+_SEGMENT = re.compile(_SEGMENT_CHARACTERS)
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()+,=:@")
+_REFUSED_ESCAPES = {"%00": "a NUL", "%2F": "a slash", "%5C": "a backslash"}
+
+
+def _matching(pattern: str, value: object, wanted: str) -> str:
+    if isinstance(value, str) and re.fullmatch(pattern, value):
+        return value
+    raise ValueError(f"must be {wanted}, got {shown(value)}")
+
+
+def check_name(value: object) -> str:
+    """A name: what tiers, limits, meters, features, upstreams and routes are called."""
+    wanted = "a name (a lower-case letter, then at most 62 lower-case letters, digits, `-` or `_`)"
+    return _matching(NAME, value, wanted)
+
+
+def check_duration(value: object) -> str:
+    """A whole number with its unit, up to a day."""
+    text = _matching(DURATION, value, "a duration such as 500ms, 2s, 1m or 1h")
+    if duration_ms(text) > LONGEST_MS:
+        raise ValueError(f"must be at most 24h, got {text}")
+    return text
+
+
+def duration_ms(text: str) -> int:
+    """The length of a checked duration."""
+    digits = text.rstrip("msh")
+    return int(digits) * UNIT_MS[text[len(digits) :]]
+
+
+def check_rate(value: object) -> str:
+    """A number of calls per unit of time."""
+    return _matching(RATE, value, "a rate such as 5/second, 60/minute, 1000/hour or 10000/day")
+
+
+def rate_parts(text: str) -> tuple[int, int]:
+    """Tokens and period in milliseconds of a checked rate."""
+    tokens, _, period = text.partition("/")
+    return int(tokens), PERIOD_MS[period]
+
+
+def check_currency(value: object) -> str:
+    """An ISO 4217 code."""
+    return _matching(CURRENCY, value, "a currency code of three capital letters such as USD (ISO 4217)")
+
+
+def check_method(value: object) -> str:
+    """An HTTP method that can be relayed."""
+    text = _matching(METHOD, value, "an HTTP method in capital letters such as GET")
+    if text in NEVER_RELAYED:
+        raise ValueError(f"{text} is never relayed; remove it")
+    return text
+
+
+def check_host(value: object) -> str:
+    """A host name as requests send it: lower case, no port, no wildcard."""
+    wanted = "a host name in lower case without port or wildcard such as api.example.com"
+    return _matching(HOST, value, wanted)
+
+
+def check_target(value: object) -> str:
+    """`http://host[:port]` and nothing more."""
+    text = value if isinstance(value, str) else ""
+    if text.lower().startswith("https://"):
+        raise ValueError("must start with http://: TLS to upstreams is not supported")
+    match = re.fullmatch(TARGET, text)
+    if match is None:
+        raise ValueError(
+            "must be http://host or http://host:port, without path, query or credentials, "
+            "such as http://127.0.0.1:9000"
+        )
+    host, port = target_parts(text)
+    if port > 65535:
+        raise ValueError(f"must have a port of at most 65535, got {port}")
+    _check_address(host)
+    return text
+
+
+def target_parts(text: str) -> tuple[str, int]:
+    """Host (lower case, no brackets) and port of a well-shaped target."""
+    rest = text.removeprefix("http://").lower()
+    host, colon, port = rest.rpartition(":") if not rest.endswith("]") else (rest, "", "")
+    if not colon:
+        host, port = rest, "80"
+    return host.strip("[]"), int(port)
+
+
+def _check_address(host: str) -> None:
+    try:
+        if ":" in host:
+            IPv6Address(host)
+        elif host.rstrip(".").rpartition(".")[2].isdigit():
+            IPv4Address(host)
+        elif re.fullmatch(HOST, host) is None:
+            raise ValueError("must name a valid host such as api.internal or 127.0.0.1")
+    except AddressValueError as error:
+        raise ValueError("must name a valid host: this IP address is not one") from error
+
+
+def check_link(value: object) -> str:
+    """An http(s) URL for people; may hold `{tier}` and no other braces."""
+    text = value if isinstance(value, str) else ""
+    if re.fullmatch(LINK, text) is None:
+        raise ValueError(
+            "must be a URL that starts with https:// or http://, in printable ASCII without spaces"
+        )
+    parts = urlsplit(text.replace("{tier}", "x"))
+    if not parts.hostname or "@" in parts.netloc:
+        raise ValueError("must be a URL with a host and without credentials")
+    if set(text.replace("{tier}", "")) & set('{}<>"\\^`|'):
+        raise ValueError('must hold no placeholder but {tier}, and none of < > " \\ ^ ` |')
+    return text
+
+
+def check_path(value: object) -> str:
+    """A canonical path pattern: `*` stands for one segment, a last `**` for everything below.
+
+    Requests are matched in canonical spelling, so a pattern in any other spelling could never match.
+    """
+    text = value if isinstance(value, str) else ""
+    if not text.startswith("/"):
+        raise ValueError(f"must be a path that starts with / such as /api/**, got {shown(value)}")
+    if len(text) > LONGEST_PATH:
+        raise ValueError(f"must be at most {LONGEST_PATH} characters long")
+    if text != "/" and text.endswith("/"):
+        raise ValueError(
+            f"must not end in /: write {shown(text.rstrip('/') or '/')}, which also matches with one"
+        )
+    segments = [] if text == "/" else text[1:].split("/")
+    for position, segment in enumerate(segments):
+        _check_segment(segment, last=position == len(segments) - 1)
+    try:
+        unquote_to_bytes(text).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError("must hold valid UTF-8 where it is percent-encoded") from error
+    return text
+
+
+def _check_segment(segment: str, *, last: bool) -> None:
+    if segment == "*" or (segment == "**" and last):
+        return
+    if segment == "**":
+        raise ValueError("may have ** only as its last segment; use * for one segment in between")
+    if segment in {"", ".", ".."}:
+        raise ValueError("must be canonical: no empty segment (//), no . and no .. segment")
+    if "*" in segment:
+        raise ValueError(f"may have * only as a whole segment, not within {shown(segment)}")
+    if not segment.isascii():
+        raise ValueError("must be canonical: write characters outside ASCII percent-encoded, é as %C3%A9")
+    for escape in _ESCAPE.finditer(segment):
+        _check_escape(escape.group(), int(escape.group(1), 16))
+    if _SEGMENT.fullmatch(segment) is None:
+        raise ValueError(
+            f"must be canonical: {shown(segment)} holds a character that paths can not, or a bad escape"
+        )
+
+
+def _check_escape(escape: str, code: int) -> None:
+    if escape.upper() in _REFUSED_ESCAPES:
+        raise ValueError(f"holds {_REFUSED_ESCAPES[escape.upper()]} as {escape}: such requests are refused")
+    if chr(code) in _PLAIN:
+        raise ValueError(f"must be canonical: write {chr(code)} instead of {escape}")
+    if escape != escape.upper():
+        raise ValueError(f"must be canonical: write {escape.upper()} instead of {escape}")
+    if chr(code) == "%":
+        raise ValueError("must not hold an encoded percent sign (%25); use * for that segment")

@@ -1,0 +1,74 @@
+"""One snapshot of the policies, ready to decide calls."""
+
+from __future__ import annotations
+
+from gateway.errors import FeatureRequired, NoRoute, TierUnknown
+from gateway.model.exchange import Exchange, RequestHead
+from gateway.model.policies import ChargePlan, PolicySet, Route, Tier
+from gateway.routing.matching import PathIndex
+from gateway.routing.plans import Plans, Upgrades
+
+MOST_REMEMBERED = 4096
+LONGEST_REMEMBERED = 256
+"""Bounds what strangers can make us remember: about two megabytes of paths per snapshot."""
+
+
+class RoutingTable:
+    """Matches heads to routes and says what a call costs. Made once per snapshot; used by one event loop."""
+
+    def __init__(self, policies: PolicySet, *, portal_url: str) -> None:
+        self.policies = policies
+        self._index = PathIndex(policies.routes)
+        self._matched: dict[tuple[str, str, str], Route | None] = {}
+        self._upgrades = Upgrades(policies, portal_url)
+        self._plans = Plans(policies, self._upgrades)
+        self._known: dict[str, dict[str, ChargePlan]] = {name: {} for name in policies.tiers}
+
+    def match(self, head: RequestHead) -> Route:
+        """The first route in file order that matches method, host and canonical path. Raises `NoRoute`."""
+        key = (head.method, head.host, head.path)
+        try:
+            route = self._matched[key]
+        except KeyError:
+            route = self._find(key)
+        if route is None:
+            raise NoRoute
+        return route
+
+    def _find(self, key: tuple[str, str, str]) -> Route | None:
+        method, host, path = key
+        route = self._index.find(method, host.removesuffix("."), path)
+        if len(path) + len(host) <= LONGEST_REMEMBERED:
+            if len(self._matched) >= MOST_REMEMBERED:
+                self._matched.clear()  # rarer and cheaper than keeping track of what was used last
+            self._matched[key] = route
+        return route
+
+    def charges(self, exchange: Exchange) -> ChargePlan:
+        """What the call pays, also noted on the exchange. Raises `TierUnknown` and `FeatureRequired`."""
+        principal, route = exchange.principal, exchange.route
+        assert principal is not None, "authenticated before it is charged"
+        assert route is not None, "routed before it is charged"
+        known = self._known.get(principal.tier)
+        if known is None:
+            raise TierUnknown(
+                internal=f"account {principal.account} has tier {principal.tier!r}, not in the policies"
+            )
+        plan = known.get(route.name)
+        if plan is None:
+            plan = known[route.name] = self._first_plan(self.policies.tiers[principal.tier], route)
+        exchange.charges = plan
+        return plan
+
+    def _first_plan(self, tier: Tier, route: Route) -> ChargePlan:
+        if not route.requires <= tier.features:
+            raise self._feature_required(tier, route)
+        return self._plans.plan(tier, route)
+
+    def _feature_required(self, tier: Tier, route: Route) -> FeatureRequired:
+        missing = ", ".join(f"`{feature}`" for feature in sorted(route.requires - tier.features))
+        extensions: dict[str, object] = {"required": sorted(route.requires), "tier": tier.name}
+        upgrade_url = self._upgrades.with_features(tier, route.requires)
+        if upgrade_url:
+            extensions["upgrade_url"] = upgrade_url
+        return FeatureRequired(f"Your tier does not include {missing}.", extensions=extensions)

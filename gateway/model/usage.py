@@ -33,3 +33,18 @@ class UsageEvent:
     duration_us: int
     first_byte_us: int  # 0: no answer was sent
     charges: Mapping[str, int]
+
+
+_NOT_THE_UPSTREAMS = (0, 408)
+
+
+def billable(outcome: Outcome, status: int) -> bool:
+    """Whether a call that ended like this costs its charges; if not, it costs nothing at all.
+
+    Served calls do. So do calls whose caller hung up after the upstream had begun to answer below 500: the
+    work was done. Status 0 means no answer, 408 is our own answer to a request that never became whole.
+    Everything refused, and everything that failed on our side or the upstream's, is free.
+    """
+    if outcome is Outcome.SERVED:
+        return True
+    return outcome is Outcome.CLIENT_ABORTED and status not in _NOT_THE_UPSTREAMS and status < 500

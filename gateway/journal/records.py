@@ -1,0 +1,224 @@
+"""The payloads of frames: a call begins, a call ends, a refused call in one, the segment is closed.
+
+What never changes between two calls of one key on one route (`Call`) is encoded once by the writer's side and
+decoded once by the reader's; both keep it by its bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from gateway.journal.format import FRAME_BYTES, MARK, MAX_PAYLOAD_BYTES, cut
+from gateway.model.principal import Mode
+from gateway.outcomes import Outcome
+
+BEGIN, END, WHOLE, CLOSED = 1, 2, 3, 4
+
+_BEGIN = struct.Struct("<HBBQQ")
+_END = struct.Struct("<HBBQBBHqqqq")
+_WHOLE = struct.Struct("<HBBQQBBHqqqq")
+_CLOSED = struct.Struct("<HBBq")
+_CALL = struct.Struct("<qqBB")
+_UNITS = struct.Struct("<q")
+_BODY = FRAME_BYTES - 4  # of a frame's head, what precedes the payload in a body
+
+_BEGIN_FIXED = _BEGIN.size - _BODY
+_END_FIXED = _END.size - _BODY
+_WHOLE_FIXED = _WHOLE.size - _BODY
+CLOSED_BYTES = FRAME_BYTES + _CLOSED.size - _BODY
+
+BILLED = 1
+MAX_UNITS = (1 << 63) - 1
+MAX_METERS = 128
+_MAX_STARTED_AT_US = 253_402_300_800_000_000  # year 10000: neither Python nor people can show it
+
+_MODES = (Mode.LIVE, Mode.TEST)
+_OUTCOMES = {int(outcome): outcome for outcome in Outcome}
+
+
+class Call(NamedTuple):
+    """Who called what, and what the call pays if it is billed. Ids are 0 when nobody was recognised."""
+
+    account_id: int
+    key_id: int
+    mode: Mode
+    tier: str
+    route: str
+    method: str
+    charges: Mapping[str, int]
+
+
+class Begin(NamedTuple):
+    """A call is about to go upstream."""
+
+    sequence: int
+    started_at_us: int
+    call: Call
+
+
+class End(NamedTuple):
+    """A begun call is over. `billed`: its charges are due. `measured`: units known only at the end."""
+
+    sequence: int
+    outcome: Outcome
+    billed: bool
+    status: int
+    ingress_bytes: int
+    egress_bytes: int
+    duration_us: int
+    first_byte_us: int
+    measured: Mapping[str, int]
+
+
+class Whole(NamedTuple):
+    """A call that was over before it could begin."""
+
+    begin: Begin
+    end: End
+
+
+class Closed(NamedTuple):
+    """Nothing follows in this segment."""
+
+    closed_at_us: int
+
+
+Record = Begin | End | Whole | Closed
+Figures = tuple[int, int, int, int, int, int, int]
+"""Of an end: outcome, flags (`BILLED` or 0), status, ingress and egress bytes, duration and first byte (us)."""
+
+
+def encode_call(call: Call) -> bytes:
+    """The part of a record that is the same for every such call. Names are cut at 255 bytes."""
+    mode = _MODES.index(call.mode)
+    names = b"".join(_text(name) for name in (call.tier, call.route, call.method))
+    return _CALL.pack(call.account_id, call.key_id, mode, 0) + names + encode_charges(call.charges)
+
+
+def encode_charges(charges: Mapping[str, int]) -> bytes:
+    """Meters and units: at most `MAX_METERS`, units cut to what a 64-bit integer holds."""
+    parts = [bytes((min(len(charges), MAX_METERS),))]
+    for meter, units in list(charges.items())[:MAX_METERS]:
+        parts.append(_text(meter) + _UNITS.pack(max(-MAX_UNITS, min(units, MAX_UNITS))))
+    return b"".join(parts)
+
+
+NO_CHARGES = encode_charges({})
+
+
+def encode_begin(sequence: int, started_at_us: int, call: bytes) -> bytes:
+    """The body of a begin; `call` from `encode_call`."""
+    return _BEGIN.pack(_BEGIN_FIXED + len(call), BEGIN, MARK, sequence, started_at_us) + call
+
+
+def encode_end(sequence: int, figures: Figures, measured: bytes = NO_CHARGES) -> bytes:
+    """The body of an end; `measured` from `encode_charges`."""
+    return _END.pack(_END_FIXED + len(measured), END, MARK, sequence, *figures) + measured
+
+
+def encode_whole(sequence: int, started_at_us: int, call: bytes, figures: Figures) -> bytes:
+    """The body of a call in one record."""
+    return _WHOLE.pack(_WHOLE_FIXED + len(call), WHOLE, MARK, sequence, started_at_us, *figures) + call
+
+
+def encode_closed(closed_at_us: int) -> bytes:
+    """The body of a segment's last record."""
+    return _CLOSED.pack(_CLOSED.size - _BODY, CLOSED, MARK, closed_at_us)
+
+
+class Decoder:
+    """Frames to records. Remembers decoded calls, at most `MAX_CALLS` of them."""
+
+    MAX_CALLS = 20_000
+
+    def __init__(self) -> None:
+        self._calls: dict[bytes, Call] = {}
+
+    def decode(self, kind: int, data: bytes, at: int, end: int) -> Record:
+        """The record in the intact frame `data[at:end]`. ValueError if it makes no sense all the same."""
+        body = at + 4
+        try:
+            if kind == BEGIN:
+                _, _, _, sequence, started_at_us = _BEGIN.unpack_from(data, body)
+                return self._begin(sequence, started_at_us, data[body + _BEGIN.size : end])
+            if kind == END:
+                _, _, _, sequence, *figures = _END.unpack_from(data, body)
+                return _end(sequence, figures, _charges(data[body + _END.size : end], 0))
+            if kind == WHOLE:
+                _, _, _, sequence, started_at_us, *figures = _WHOLE.unpack_from(data, body)
+                begin = self._begin(sequence, started_at_us, data[body + _WHOLE.size : end])
+                return Whole(begin, _end(sequence, figures, {}))
+            if kind == CLOSED:
+                return Closed(_CLOSED.unpack_from(data, body)[3])
+        except (struct.error, IndexError, KeyError) as error:
+            raise ValueError(f"a record of type {kind} is inconsistent: {error!r}") from error
+        raise ValueError(f"no record has the type {kind}")
+
+    def _begin(self, sequence: int, started_at_us: int, raw: bytes) -> Begin:
+        if started_at_us >= _MAX_STARTED_AT_US:
+            raise ValueError(f"started at {started_at_us} microseconds")
+        call = self._calls.get(raw)
+        if call is None:
+            if len(self._calls) >= self.MAX_CALLS:
+                self._calls.clear()
+            call = self._calls[raw] = _call(raw)
+        return Begin(sequence, started_at_us, call)
+
+
+def _end(sequence: int, figures: list[int], measured: Mapping[str, int]) -> End:
+    outcome, flags, status, ingress, egress, duration, first_byte = figures
+    return End(
+        sequence,
+        _OUTCOMES[outcome],
+        bool(flags & BILLED),
+        status,
+        ingress,
+        egress,
+        duration,
+        first_byte,
+        measured,
+    )
+
+
+def _call(raw: bytes) -> Call:
+    account_id, key_id, mode, _ = _CALL.unpack_from(raw)
+    at = _CALL.size
+    names = []
+    for _ in range(3):
+        name, at = _read_text(raw, at)
+        names.append(name)
+    return Call(account_id, key_id, _MODES[mode], names[0], names[1], names[2], _charges(raw, at))
+
+
+def _charges(raw: bytes, at: int) -> Mapping[str, int]:
+    count = raw[at]
+    at += 1
+    if count == 0:
+        return _NONE
+    charges: dict[str, int] = {}
+    for _ in range(count):
+        meter, at = _read_text(raw, at)
+        (charges[meter],) = _UNITS.unpack_from(raw, at)
+        at += _UNITS.size
+    return charges
+
+
+_NONE: Mapping[str, int] = {}
+
+
+def _text(text: str) -> bytes:
+    raw = cut(text, 255)
+    return bytes((len(raw),)) + raw
+
+
+def _read_text(raw: bytes, at: int) -> tuple[str, int]:
+    end = at + 1 + raw[at]
+    if end > len(raw):
+        raise IndexError("a name is longer than its record")
+    return raw[at + 1 : end].decode(), end
+
+
+_LONGEST = _WHOLE_FIXED + _CALL.size + 3 * 256 + 1 + MAX_METERS * (256 + _UNITS.size)
+assert _LONGEST <= MAX_PAYLOAD_BYTES, "every record fits its length field"

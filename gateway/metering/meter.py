@@ -1,0 +1,125 @@
+"""The stage that notes every request: a begin before the upstream hears of it, one end however it ends."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+from gateway.clock import Clock
+from gateway.errors import JournalUnavailable
+from gateway.journal.records import BILLED, Call, encode_begin, encode_call, encode_end, encode_whole
+from gateway.journal.writer import JournalWriter
+from gateway.metering.charges import planned_charges
+from gateway.metering.request_ids import RequestIds
+from gateway.model.exchange import Exchange
+from gateway.model.policies import ChargePlan, Route
+from gateway.model.principal import Mode, Principal
+from gateway.model.usage import billable
+from gateway.outcomes import Outcome
+from gateway.telemetry.catalogue import BY_NAME, slot
+from gateway.telemetry.slots import Slots
+
+MAX_CACHED_CALLS = 10_000
+
+_Cached = tuple[Principal | None, ChargePlan | None, Route | None, bytes]
+
+
+class Meter:
+    """Numbers, begins and ends the requests of one worker."""
+
+    def __init__(self, writer: JournalWriter, slots: Slots, clock: Clock, request_ids: RequestIds) -> None:
+        self._writer = writer
+        self._clock = clock
+        self._cells = slots.cells
+        self._id_prefix = request_ids.text_prefix
+        self._sequence = 0
+        self._calls: dict[tuple[int, int, int, str], _Cached] = {}
+        self._outcome_slots = [0] * (max(Outcome) + 1)  # by number: hashing an enum costs more than all else
+        for outcome in Outcome:
+            self._outcome_slots[outcome] = slot("requests_total", outcome.label)
+        bounds = BY_NAME["request_duration_seconds"].bounds
+        self._bounds_us = [round(bound * 1_000_000) for bound in bounds]
+        self._duration_slot = slot("request_duration_seconds")
+        self._duration_sum_slot = self._duration_slot + len(bounds) + 1
+        self._ingress_slot = slot("ingress_bytes_total")
+        self._egress_slot = slot("egress_bytes_total")
+        self._records_slot = slot("journal_records_total")
+        self._errors_slot = slot("journal_errors_total")
+
+    def identify(self, exchange: Exchange) -> None:
+        """Give the request its number, id and start. First thing that happens to it."""
+        self._sequence = sequence = self._sequence + 1
+        exchange.sequence = sequence
+        exchange.request_id = b"%b%012x" % (self._id_prefix, sequence)
+        exchange.started_at_us = self._clock.now_us()
+        exchange.started_monotonic_us = self._clock.monotonic_us()
+
+    def begin(self, exchange: Exchange) -> None:
+        """Note the call so that it survives our death. Raises JournalUnavailable: then do not make it."""
+        body = encode_begin(exchange.sequence, exchange.started_at_us, self._call(exchange))
+        try:
+            self._writer.begin(body)
+        except JournalUnavailable:
+            self._cells[self._errors_slot] += 1
+            raise
+        self._cells[self._records_slot] += 1
+        exchange.begun = True
+
+    def end(self, exchange: Exchange) -> None:
+        """Note how the request ended, in the journal and in the metrics. Once per request. Never raises.
+
+        A request that never began is one record, which is lost (and counted as an error) while the journal
+        can not grow; such a request was refused, so no money is in it.
+        """
+        duration_us = self._clock.monotonic_us() - exchange.started_monotonic_us
+        answered_at_us = exchange.answered_at_us
+        first_byte_us = answered_at_us - exchange.started_monotonic_us if answered_at_us else 0
+        outcome = exchange.outcome
+        if outcome is None:
+            outcome = Outcome.UNEXPECTED
+        status, ingress, egress = exchange.status, exchange.ingress_bytes, exchange.egress_bytes
+        if exchange.begun:
+            flags = BILLED if outcome is Outcome.SERVED or billable(outcome, status) else 0
+            figures = (outcome, flags, status, ingress, egress, duration_us, first_byte_us)
+            written = self._writer.end(encode_end(exchange.sequence, figures))
+        else:
+            figures = (outcome, 0, status, ingress, egress, duration_us, first_byte_us)
+            body = encode_whole(exchange.sequence, exchange.started_at_us, self._call(exchange), figures)
+            written = self._writer.whole(body)
+        cells = self._cells
+        cells[self._records_slot if written else self._errors_slot] += 1
+        cells[self._outcome_slots[outcome]] += 1
+        cells[self._duration_slot + bisect_left(self._bounds_us, duration_us)] += 1
+        cells[self._duration_sum_slot] += duration_us
+        if ingress:
+            cells[self._ingress_slot] += ingress
+        if egress:
+            cells[self._egress_slot] += egress
+
+    def close(self) -> None:
+        """End the journal. What has not ended by now is booked as interrupted."""
+        self._writer.close()
+
+    def _call(self, exchange: Exchange) -> bytes:
+        """The part of the record that a key's calls of one route have in common."""
+        principal, plan, route = exchange.principal, exchange.charges, exchange.route
+        key = (id(principal), id(plan), id(route), exchange.head.method)
+        cached = self._calls.get(key)
+        if cached is None:
+            if len(self._calls) >= MAX_CACHED_CALLS:
+                self._calls.clear()
+            # The entry keeps the objects alive, so none of their ids can come to mean another object.
+            call = encode_call(_call(principal, plan, route, exchange.head.method))
+            self._calls[key] = cached = (principal, plan, route, call)
+        return cached[3]
+
+
+def _call(principal: Principal | None, plan: ChargePlan | None, route: Route | None, method: str) -> Call:
+    return Call(
+        account_id=principal.account_id if principal is not None else 0,
+        key_id=principal.key_id if principal is not None else 0,
+        mode=principal.mode if principal is not None else Mode.LIVE,
+        tier=plan.tier.name if plan is not None else principal.tier if principal is not None else "",
+        route=route.name if route is not None else "",
+        method=method,
+        charges=planned_charges(plan, route),
+    )

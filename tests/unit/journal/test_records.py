@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.journal.format import frame_at, seal
+from gateway.journal.records import (
+    Begin,
+    Call,
+    Closed,
+    Decoder,
+    End,
+    Record,
+    Whole,
+    encode_begin,
+    encode_call,
+    encode_charges,
+    encode_closed,
+    encode_end,
+    encode_whole,
+)
+from gateway.model.principal import Mode
+from gateway.outcomes import Outcome
+
+names = st.text(max_size=40).filter(lambda text: len(text.encode("utf-8", "replace")) <= 255)
+names = names.filter(lambda text: text.isprintable())
+units = st.integers(0, 2**63 - 1)
+charges = st.dictionaries(names, units, max_size=5)
+calls = st.builds(Call, units, units, st.sampled_from(Mode), names, names, names, charges)
+sequence_numbers = st.integers(0, 2**48 - 1)
+instants = st.integers(0, 253_402_300_799_999_999)
+statuses = st.integers(0, 65535)
+
+
+def decoded(body: bytes) -> Record:
+    frame = seal(body)
+    found = frame_at(frame, 0)
+    assert found is not None
+    kind, end = found
+    assert end == len(frame)
+    return Decoder().decode(kind, frame, 0, end)
+
+
+@given(sequence_numbers, instants, calls)
+def test_a_begin_comes_back_as_written(sequence: int, at_us: int, call: Call) -> None:
+    assert decoded(encode_begin(sequence, at_us, encode_call(call))) == Begin(sequence, at_us, call)
+
+
+@given(
+    sequence_numbers,
+    st.sampled_from(Outcome),
+    st.booleans(),
+    statuses,
+    st.tuples(units, units, units, units),
+    charges,
+)
+def test_an_end_comes_back_as_written(
+    sequence: int,
+    outcome: Outcome,
+    billed: bool,
+    status: int,
+    figures: tuple[int, int, int, int],
+    measured: dict[str, int],
+) -> None:
+    body = encode_end(sequence, (outcome, billed, status, *figures), encode_charges(measured))
+    assert decoded(body) == End(sequence, outcome, billed, status, *figures, measured)
+
+
+@given(
+    sequence_numbers,
+    instants,
+    calls,
+    st.sampled_from(Outcome),
+    statuses,
+    st.tuples(units, units, units, units),
+)
+def test_a_call_in_one_record_comes_back_as_written(
+    sequence: int, at_us: int, call: Call, outcome: Outcome, status: int, figures: tuple[int, int, int, int]
+) -> None:
+    body = encode_whole(sequence, at_us, encode_call(call), (outcome, 0, status, *figures))
+    end = End(sequence, outcome, False, status, *figures, {})
+    assert decoded(body) == Whole(Begin(sequence, at_us, call), end)
+
+
+def test_the_last_record_comes_back_as_written() -> None:
+    assert decoded(encode_closed(5)) == Closed(5)
+
+
+def test_long_names_are_cut_and_never_within_a_character() -> None:
+    call = Call(1, 2, Mode.TEST, "é" * 200, "r", "GET", {})
+    begin = decoded(encode_begin(1, 1, encode_call(call)))
+    assert isinstance(begin, Begin)
+    assert begin.call.tier == "é" * 127
+
+
+def test_units_beyond_64_bits_are_held_at_the_largest() -> None:
+    call = Call(1, 2, Mode.LIVE, "t", "r", "GET", {"bytes": 2**70})
+    begin = decoded(encode_begin(1, 1, encode_call(call)))
+    assert isinstance(begin, Begin)
+    assert begin.call.charges == {"bytes": 2**63 - 1}
+
+
+@given(calls, st.data())
+def test_any_flipped_bit_is_noticed(call: Call, data: st.DataObject) -> None:
+    frame = bytearray(seal(encode_begin(1, 2, encode_call(call))))
+    bit = data.draw(st.integers(0, len(frame) * 8 - 1))
+    frame[bit // 8] ^= 1 << bit % 8
+    assert frame_at(bytes(frame), 0) is None
+
+
+@pytest.mark.parametrize(
+    ("case", "body"),
+    [
+        ("a type nobody knows", b"\x00\x00\x63\xa5"),
+        ("a begin that is too short", b"\x02\x00\x01\xa5ab"),
+        ("an outcome nobody knows", encode_end(1, (99, 0, 200, 0, 0, 0, 0))),
+        (
+            "a start after the year 9999",
+            encode_begin(1, 2**60, encode_call(Call(1, 1, Mode.LIVE, "", "", "", {}))),
+        ),
+        ("a name that is longer than its record", encode_begin(1, 1, bytes(18) + b"\xff")),
+        ("a mode nobody knows", encode_begin(1, 1, bytes(16) + b"\x07\0\0\0\0\0")),
+    ],
+)
+def test_intact_frames_without_sense_are_refused(case: str, body: bytes) -> None:
+    with pytest.raises(ValueError):
+        decoded(body)
+
+
+def test_the_memory_for_decoded_calls_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Decoder, "MAX_CALLS", 3)
+    decoder = Decoder()
+    for number in range(10):
+        call = Call(number, 0, Mode.LIVE, "", "", "GET", {})
+        frame = seal(encode_begin(number, 1, encode_call(call)))
+        begin = decoder.decode(1, frame, 0, len(frame))
+        assert isinstance(begin, Begin)
+        assert begin.call == call

@@ -53,6 +53,20 @@ async def connect_pool(url: str, *, min_size: int = 1, max_size: int = 4) -> Poo
     return pool
 
 
+async def lazy_pool(url: str, *, max_size: int = 4, connect_timeout_s: float = 2.0) -> Pool:
+    """A pool that connects when it is first used, for processes that must start while Postgres is gone."""
+    check_url(url)
+    pool: Pool = await asyncpg.create_pool(
+        url,
+        min_size=0,
+        max_size=max_size,
+        timeout=connect_timeout_s,
+        command_timeout=COMMAND_TIMEOUT_S,
+        server_settings=SESSION,
+    )
+    return pool
+
+
 async def _open_pool(pool: Pool) -> None:
     await pool
     async with pool.acquire() as connection:
@@ -80,10 +94,10 @@ def check_url(url: str) -> None:
     """StartupError unless this is a PostgreSQL URL. Never repeats it: the password may be anywhere."""
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        _ = parts.port, parse_qs(parts.query, strict_parsing=bool(parts.query))
     except ValueError:
         parts = SplitResult("", "", "", "", "")
-    # An `@` behind the host, or a fragment, comes from a password that was not percent-encoded.
+    # An `@` behind the host, a fragment or an odd query come from a password that was not percent-encoded.
     slipped = "@" in parts.path or bool(parts.fragment)
     if parts.scheme not in {"postgresql", "postgres"} or slipped:
         raise StartupError(

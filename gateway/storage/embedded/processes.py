@@ -23,15 +23,16 @@ def end(child: subprocess.Popen[bytes], steps: Steps) -> None:
         return
 
 
-def end_orphan(pid: int, folder: str, steps: Steps) -> None:
-    """The same for a process that is not our child, if it really is a server of `folder`."""
+def end_orphan(pid: int, folder: str, steps: Steps) -> bool:
+    """The same for a process not our child, if it really is a server of `folder`. True once it is gone."""
     for number, patience_s in steps:
         deadline = time.monotonic() + patience_s
         if not serves(pid, folder):
-            return
+            return True
         os.kill(pid, number)
         while serves(pid, folder) and time.monotonic() < deadline:
             time.sleep(POLL_S)
+    return not serves(pid, folder)
 
 
 def serves(pid: int, folder: str) -> bool:

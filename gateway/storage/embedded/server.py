@@ -17,6 +17,7 @@ from gateway.storage.embedded import processes
 
 READY_WITHIN_S = 30.0
 POLL_S = 0.01
+RETRY_S = 0.2
 LOG_BYTES_MAX = 10_000_000
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR")
 """The environment our servers see. Never our own settings: they hold secrets."""
@@ -58,6 +59,11 @@ class EmbeddedServer(ABC):
 
     @property
     @abstractmethod
+    def socket_path(self) -> Path:
+        """The only thing the server listens on."""
+
+    @property
+    @abstractmethod
     def url(self) -> str:
         """Where clients connect."""
 
@@ -79,7 +85,8 @@ class EmbeddedServer(ABC):
         except OSError as error:
             self.stop()
             raise StartupError(
-                f"{self.title} can not keep its data in {self.folder}: {error.strerror or error}"
+                f"{self.title} can not keep its data in {self.folder}: {error.strerror or error}. "
+                "Mend that, or set TOLLWAY_DATA_DIR to another folder."
             ) from error
         except BaseException:
             self.stop()
@@ -115,12 +122,16 @@ class EmbeddedServer(ABC):
         """Stop what a killed owner left behind; forget a pid that is dead or someone else's by now."""
         pid = self._recorded_pid()
         if pid is not None:
-            processes.end_orphan(pid, str(self.folder), self.shutdown)
+            if not processes.end_orphan(pid, str(self.folder), self.shutdown):
+                raise StartupError(
+                    f"{self.title} of an earlier run, process {pid}, can not be ended. End it."
+                )
             self._forget_pid()
 
     def _spawn(self) -> None:
         if self.log_path.exists() and self.log_path.stat().st_size > LOG_BYTES_MAX:
             self.log_path.replace(self.log_path.with_suffix(".log.1"))
+        self.log_path.touch(mode=0o600)
         with self.log_path.open("ab") as log:
             self._log_start = log.tell()
             self._child = subprocess.Popen(  # noqa: S603 - our own binaries, no shell
@@ -135,17 +146,30 @@ class EmbeddedServer(ABC):
             )
 
     def _await_answer(self) -> None:
-        assert self._child is not None
         deadline = time.monotonic() + READY_WITHIN_S
         while not self._is_answering():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._child.wait(POLL_S)
-                raise StartupError(f"{self.title} did not start: {self._last_words()} (log: {self.log_path})")
-            if time.monotonic() > deadline:
+            late = time.monotonic() > deadline
+            if self._ended_within(POLL_S):
+                words = self._last_words()
+                if late or not self._will_pass(words):
+                    raise StartupError(f"{self.title} did not start: {words} (log: {self.log_path})")
+                time.sleep(RETRY_S)
+                self._spawn()
+            elif late:
                 raise StartupError(
                     f"{self.title} did not answer within {READY_WITHIN_S:.0f} s: {self._last_words()} "
                     f"(log: {self.log_path})"
                 )
+
+    def _ended_within(self, seconds: float) -> bool:
+        assert self._child is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(seconds)
+        return self._child.returncode is not None
+
+    def _will_pass(self, _words: str) -> bool:
+        """Whether what kept the server from starting goes away by itself."""
+        return False
 
     def _is_answering(self) -> bool:
         try:

@@ -258,7 +258,10 @@ async def test_every_change_is_told_as_it_is_committed(
         heard.put_nowait(str(payload))
 
     await listener.add_listener("tollway_keys", hear)
-    next_told = lambda: asyncio.wait_for(heard.get(), 10)  # noqa: E731 - read as a word below
+
+    async def next_told() -> str:
+        return await asyncio.wait_for(heard.get(), 10)
+
     key, secret = await accounts.create_key(ada.public_id)
     payload = f"key:{digest(secret.encode()).hex()}"
     assert await next_told() == payload

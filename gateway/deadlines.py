@@ -41,7 +41,9 @@ class Deadlines:
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for waiting in [waiting for waiting in self._waiting if waiting.deadline <= now]:
-            waiting.deadline = NEVER
-            waiting.expire()
+        # Armed first: whatever happens below, the others' deadlines stay watched.
         self._timer = loop.call_later(SWEEP_S, self._sweep) if self._waiting else None
+        for waiting in [waiting for waiting in self._waiting if waiting.deadline <= now]:
+            if waiting.deadline <= now:  # else another's end has just moved it
+                waiting.deadline = NEVER
+                waiting.expire()

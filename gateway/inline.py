@@ -99,7 +99,10 @@ class _Driven:
             awaited = advance()
         except StopIteration:
             self.done(None)
-        except Exception as error:
+        except (
+            Exception,
+            asyncio.CancelledError,
+        ) as error:  # cancelled: a task it waited for was, at shutdown
             self.done(error)
         else:
             self.park(awaited)
@@ -115,7 +118,7 @@ def drive(coroutine: Coroutine[Any, Any, None], done: Done) -> None:
         awaited = coroutine.send(None)
     except StopIteration:
         done(None)
-    except Exception as error:
+    except (Exception, asyncio.CancelledError) as error:
         done(error)
     else:
         _Driven(coroutine, done).park(awaited)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from itertools import product
+from zlib import crc32
 
 from gateway.outcomes import Outcome
 
@@ -27,6 +28,7 @@ class Metric:
     labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
     bounds: tuple[float, ...] = ()  # histogram: upper bounds of its buckets, ascending, without +Inf
     scale: float = 1.0  # slots are integers: exposed value = slot / scale
+    roles: tuple[str, ...] = ("worker",)  # processes that keep it (`worker-1` is a worker); empty: all
 
     def series(self) -> list[tuple[str, ...]]:
         """Label values of every series, in slot order."""
@@ -40,6 +42,10 @@ class Metric:
 
 _OUTCOMES = ("outcome", tuple(outcome.label for outcome in Outcome))
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+_RECORDER = ("recorder",)
+_SUPERVISOR = ("supervisor",)
+_EVERY: tuple[str, ...] = ()
 
 METRICS: tuple[Metric, ...] = (
     Metric("requests_total", Kind.COUNTER, "Requests ended, by outcome.", (_OUTCOMES,)),
@@ -73,20 +79,54 @@ METRICS: tuple[Metric, ...] = (
         (("result", ("hit", "negative_hit", "miss", "malformed", "unavailable")),),
     ),
     Metric("key_cache_entries", Kind.GAUGE, "Keys in the cache of a worker."),
+    Metric("key_lookup_errors_total", Kind.COUNTER, "Questions to Postgres about keys that failed."),
+    Metric("key_listener_up", Kind.GAUGE, "1 while key changes are heard of at once; 0: within a minute."),
+    Metric("key_listener_lost_total", Kind.COUNTER, "Connections lost on which key changes are heard."),
     Metric("journal_records_total", Kind.COUNTER, "Records written to journals."),
     Metric("journal_errors_total", Kind.COUNTER, "Journal writes that failed."),
-    Metric("recorder_events_total", Kind.COUNTER, "Usage events booked in Postgres."),
-    Metric("recorder_batches_total", Kind.COUNTER, "Transactions committed by the recorder."),
-    Metric("recorder_errors_total", Kind.COUNTER, "Batches that failed and will be tried again."),
+    Metric("recorder_events_total", Kind.COUNTER, "Usage events booked in Postgres.", roles=_RECORDER),
     Metric(
-        "recorder_corrupt_records_total", Kind.COUNTER, "Journal bytes skipped because a checksum failed."
+        "recorder_batches_total", Kind.COUNTER, "Transactions committed by the recorder.", roles=_RECORDER
     ),
-    Metric("recorder_lag_seconds", Kind.GAUGE, "Age of the oldest event not yet booked.", scale=1_000_000),
-    Metric("policy_generation", Kind.GAUGE, "Grows with each policy snapshot taken into use."),
-    Metric("policy_reload_failed_total", Kind.COUNTER, "Reloads refused because the folder has problems."),
-    Metric("worker_restarts_total", Kind.COUNTER, "Processes restarted after they ended unexpectedly."),
-    Metric("heartbeat_us", Kind.GAUGE, "Last sign of life, microseconds since the epoch."),
-    Metric("state", Kind.GAUGE, "0 starting, 1 ready, 2 draining, 3 stopped."),
+    Metric(
+        "recorder_errors_total",
+        Kind.COUNTER,
+        "Batches that failed and will be tried again.",
+        roles=_RECORDER,
+    ),
+    Metric(
+        "recorder_corrupt_records_total",
+        Kind.COUNTER,
+        "Journal bytes skipped because a checksum failed.",
+        roles=_RECORDER,
+    ),
+    Metric(
+        "recorder_lag_seconds",
+        Kind.GAUGE,
+        "Age of the oldest event not yet booked.",
+        scale=1_000_000,
+        roles=_RECORDER,
+    ),
+    Metric(
+        "policy_generation",
+        Kind.GAUGE,
+        "Grows with each policy snapshot taken into use.",
+        roles=("worker", "control"),
+    ),
+    Metric(
+        "policy_reload_failed_total",
+        Kind.COUNTER,
+        "Reloads refused because the folder has problems.",
+        roles=_SUPERVISOR,
+    ),
+    Metric(
+        "worker_restarts_total",
+        Kind.COUNTER,
+        "Processes restarted after they ended unexpectedly.",
+        roles=_SUPERVISOR,
+    ),
+    Metric("heartbeat_us", Kind.GAUGE, "Last sign of life, microseconds since the epoch.", roles=_EVERY),
+    Metric("state", Kind.GAUGE, "0 starting, 1 ready, 2 draining, 3 stopped.", roles=_EVERY),
 )
 
 
@@ -103,6 +143,7 @@ def layout() -> dict[str, int]:
 LAYOUT = layout()
 SLOT_COUNT = sum(len(metric.series()) * metric.slots_per_series for metric in METRICS)
 BY_NAME = {metric.name: metric for metric in METRICS}
+FINGERPRINT = crc32(repr([(one.name, one.labels, one.bounds, one.scale) for one in METRICS]).encode())
 
 
 def slot(name: str, *labels: str) -> int:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 FIELDS = {
     "account": "public id of an account",
     "attempt": "which try this was",
+    "child": "name of a process that is looked after: worker-1, recorder, control",
     "code": "stable error code",
     "count": "how many",
     "delay_s": "seconds until the next try",
@@ -26,7 +27,6 @@ FIELDS = {
     "line": "line in a file",
     "listen": "address a port is bound to",
     "pid": "process id",
-    "process": "name of a process: worker-1, recorder, control",
     "request_id": "id of a request",
     "route": "name of a route",
     "status": "HTTP status or exit status",
@@ -67,14 +67,22 @@ class ConsoleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
         fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
-        line = f"{at} {record.levelname.lower():7} {self._process:10} {record.getMessage()}{fields}"
+        said = _one_line(f"{record.getMessage()}{fields}")
+        line = f"{at} {record.levelname.lower():7} {self._process:10} {said}"
         if record.exc_info:
             line = f"{line}\n{self.formatException(record.exc_info)}"
         return line
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    return {name: record.__dict__[name] for name in FIELDS if name in record.__dict__ and name != "process"}
+    return {name: record.__dict__[name] for name in FIELDS if name in record.__dict__}
+
+
+def _one_line(text: str) -> str:
+    """Nothing that ends a line or moves the cursor: nobody forges a line through a name or an error."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def set_up_logs(log_format: str, level: str, process: str) -> None:

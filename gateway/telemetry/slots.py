@@ -7,14 +7,16 @@ fall back to zero when a worker is restarted under the same name.
 from __future__ import annotations
 
 import mmap
+import sys
 from bisect import bisect_left
 from collections.abc import MutableSequence
 from pathlib import Path
 from typing import cast
 
-from gateway.telemetry.catalogue import BY_NAME, LAYOUT, SLOT_COUNT, slot
+from gateway.telemetry.catalogue import BY_NAME, FINGERPRINT, LAYOUT, SLOT_COUNT, slot
 
-_BYTES = SLOT_COUNT * 8
+_BYTES = (SLOT_COUNT + 1) * 8
+"""The last slot holds the fingerprint of the layout: another release's figures are never taken for ours."""
 
 
 class Slots:
@@ -36,12 +38,14 @@ class Slots:
     def open(cls, path: Path) -> Slots:
         """Slots in `path`, kept from an earlier writer if the layout still fits."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not _fits(path.read_bytes()):
+            path.unlink()  # not truncated: a process that still maps it would die of SIGBUS
         with path.open("ab+") as file:
-            if file.seek(0, 2) != _BYTES:
-                file.truncate(0)
-                file.truncate(_BYTES)
+            file.truncate(_BYTES)
             memory = mmap.mmap(file.fileno(), _BYTES)
-        return cls(cast("MutableSequence[int]", memoryview(memory).cast("q")))
+        cells = cast("MutableSequence[int]", memoryview(memory).cast("q"))
+        cells[SLOT_COUNT] = FINGERPRINT
+        return cls(cells)
 
     def add(self, name: str, amount: int = 1, *labels: str) -> None:
         """Count `amount` more in one series."""
@@ -66,6 +70,10 @@ class Slots:
 def read_slots(path: Path) -> list[int]:
     """A snapshot of another process's slots. ValueError if the file has another layout."""
     raw = path.read_bytes()
-    if len(raw) != _BYTES:
-        raise ValueError(f"{path} holds {len(raw)} bytes, expected {_BYTES}")
-    return list(memoryview(raw).cast("q"))
+    if not _fits(raw):
+        raise ValueError(f"{path} has another layout than this release")
+    return list(memoryview(raw).cast("q"))[:SLOT_COUNT]
+
+
+def _fits(raw: bytes) -> bool:
+    return len(raw) == _BYTES and raw[-8:] == FINGERPRINT.to_bytes(8, sys.byteorder)

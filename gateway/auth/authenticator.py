@@ -1,0 +1,108 @@
+"""From a request to its principal. For a key seen before: one SHA-256 and one dict look-up, no await."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from gateway.accounts.keys import is_well_formed
+from gateway.auth.cache import FRESH_US, Entry, KeyCache
+from gateway.auth.credentials import Credentials
+from gateway.auth.lookups import Answer, KeyLookups, Lookup
+from gateway.clock import Clock
+from gateway.errors import AccountSuspended, KeyLookupUnavailable, Unauthenticated
+from gateway.model.exchange import Exchange
+from gateway.model.principal import Principal
+from gateway.tasks import Tasks
+from gateway.telemetry.catalogue import slot
+from gateway.telemetry.slots import Slots
+
+OUTAGE_US = 3_600_000_000
+"""How long a key that worked goes on working while Postgres is gone."""
+
+_HIT = slot("key_cache_total", "hit")
+
+
+class Authenticator:
+    """Recognises keys. Unknown, revoked, expired and malformed ones get the very same refusal.
+
+    Secrets are never compared: only their SHA-256 is looked up in a dict. Timing could at most tell about
+    digests, and nobody can steer a digest or go back from it to a secret.
+    """
+
+    def __init__(self, lookup: Lookup, slots: Slots, clock: Clock, tasks: Tasks, key_prefix: str) -> None:
+        self.cache = KeyCache(slots)
+        self._lookups = KeyLookups(lookup, self.cache, slots, clock, tasks)
+        self._slots, self._cells = slots, slots.cells
+        self._take = Credentials(key_prefix).take
+        self._entries = self.cache.entries
+
+    async def authenticate(self, exchange: Exchange) -> Principal:
+        """Who calls. Credentials that are the upstream's go back into the head.
+
+        Needs the route, and the instants of the start: an entry is judged by the time the request began.
+
+        Raises `Unauthenticated`, `AccountSuspended`, or `KeyLookupUnavailable` for a key not seen before
+        while Postgres is gone.
+        """
+        route = exchange.route
+        secret = self._take(exchange.head, forward=route is not None and route.forward_credentials)
+        if secret is None:
+            raise Unauthenticated(internal="no credential")
+        digest = sha256(secret).digest()
+        entry = self._entries.get(digest)
+        if entry is not None and entry.fresh_until_us > exchange.started_monotonic_us:
+            self._cells[_HIT] += 1
+            principal = entry.principal
+            if entry.active and principal.expires_at_us is None:
+                return principal
+            return self._checked(digest, entry, exchange)
+        if entry is not None:
+            return await self._recheck(digest, entry, exchange)
+        return await self._not_known(digest, secret, exchange)
+
+    async def _not_known(self, digest: bytes, secret: bytes, exchange: Exchange) -> Principal:
+        if self.cache.negative.get(digest, 0) > exchange.started_monotonic_us:
+            self._slots.add("key_cache_total", 1, "negative_hit")
+            raise Unauthenticated(internal="known not to work")
+        if not is_well_formed(secret):
+            self._slots.add("key_cache_total", 1, "malformed")
+            raise Unauthenticated(internal="malformed key")
+        answer = await self._lookups.ask(digest)
+        if not answer.available:
+            self._slots.add("key_cache_total", 1, "unavailable")
+            raise KeyLookupUnavailable(internal="Postgres did not answer")
+        return self._answered(answer)
+
+    async def _recheck(self, digest: bytes, entry: Entry, exchange: Exchange) -> Principal:
+        """An entry that is no longer fresh. While Postgres is gone it is good for `OUTAGE_US`."""
+        age_us = exchange.started_monotonic_us - entry.checked_at_us
+        if not self._lookups.quiet or age_us > OUTAGE_US:
+            asked = self._lookups.ask(digest)
+            if entry.fresh_until_us == 0 or age_us > 2 * FRESH_US:
+                # Too old, or changes may have been missed: a key revoked meanwhile must not pass even once.
+                answer = await asked
+                if answer.available:
+                    return self._answered(answer)
+        if age_us > OUTAGE_US:
+            self._slots.add("key_cache_total", 1, "unavailable")
+            raise KeyLookupUnavailable(internal="Postgres has been gone for too long")
+        self._cells[_HIT] += 1
+        return self._checked(digest, entry, exchange)
+
+    def _checked(self, digest: bytes, entry: Entry, exchange: Exchange) -> Principal:
+        expires_at_us = entry.principal.expires_at_us
+        if expires_at_us is not None and expires_at_us <= exchange.started_at_us:
+            self.cache.put_negative(digest, exchange.started_monotonic_us)
+            raise Unauthenticated(internal="expired key")
+        return self._usable(entry.principal, active=entry.active)
+
+    def _answered(self, answer: Answer) -> Principal:
+        self._slots.add("key_cache_total", 1, "miss")
+        if answer.found is None:
+            raise Unauthenticated(internal="unknown, revoked or expired key")
+        return self._usable(answer.found.principal, active=answer.found.active)
+
+    def _usable(self, principal: Principal, *, active: bool) -> Principal:
+        if not active:
+            raise AccountSuspended(internal=f"account {principal.account} is not active")
+        return principal

@@ -24,6 +24,13 @@ WHERE id > $1
 ORDER BY id
 LIMIT $2;
 
+-- set_name
+-- $1 public id, $2 name.
+UPDATE accounts
+SET name = $2
+WHERE public_id = $1
+RETURNING id, public_id, name, tier, status, created_at, external_id;
+
 -- set_tier
 -- $1 public id, $2 tier.
 UPDATE accounts

@@ -99,6 +99,13 @@ class Accounts:
         start = 0 if after is None else await self._account_cursor(after)
         return [_account(row) for row in await self._pool.fetch(ACCOUNTS.list_accounts, start, limit)]
 
+    async def set_name(self, public_id: str, name: str) -> Account:
+        """Call the account something else."""
+        _expect_id(public_id, "acct")
+        return _account(
+            await self._pool.fetchrow(ACCOUNTS.set_name, public_id, checks.check_name("name", name))
+        )
+
     async def set_tier(self, public_id: str, tier: str) -> Account:
         """Change what the account pays for. Whether the policies have the tier is for the caller to check."""
         _expect_id(public_id, "acct")

@@ -46,6 +46,7 @@ async def test_an_account_is_created_found_and_changed(accounts: Accounts) -> No
     assert (made.status, made.created_at.utcoffset() is not None) == ("active", True)
     assert await accounts.get_account(made.public_id) == made
     assert await accounts.find_account("crm-7") == made
+    assert (await accounts.set_name(made.public_id, "Ada Ltd")).name == "Ada Ltd"
     assert (await accounts.set_tier(made.public_id, "team")).tier == "team"
     assert (await accounts.set_status(made.public_id, "suspended")).status == "suspended"
     with pytest.raises(Conflict, match="external id"):
@@ -205,6 +206,7 @@ async def test_the_secret_is_nowhere_in_the_database(accounts: Accounts, pool: P
         ("an id with half a character", lambda a: a.get_account("acct_\ud800123456789abcdef")),
         ("a key's id for an account's", lambda a: a.get_account(NO_KEY)),
         ("external id", lambda a: a.find_account("nobody")),
+        ("set a name", lambda a: a.set_name(NOBODY, "Ada")),
         ("set a tier", lambda a: a.set_tier(NOBODY, "team")),
         ("set a status", lambda a: a.set_status(NOBODY, "active")),
         ("create a key", lambda a: a.create_key(NOBODY)),
@@ -228,6 +230,7 @@ async def test_what_is_not_there(
         ("name", lambda a, ada: a.create_account("two\r\nlines", "team")),
         ("tier", lambda a, ada: a.create_account("Ada", "team\r\n")),
         ("external_id", lambda a, ada: a.create_account("Ada", "team", external_id="")),
+        ("name", lambda a, ada: a.set_name(ada, "Ada\nLtd")),
         ("tier", lambda a, ada: a.set_tier(ada, "no such tier")),
         ("status", lambda a, ada: a.set_status(ada, "deleted")),
         ("name", lambda a, ada: a.create_key(ada, "two\nlines")),

@@ -65,7 +65,7 @@ def test_exceptions_to_the_rules_give_a_reason(path: Path) -> None:
         f"{number}: {line.strip()}"
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if re.search(r"#\s*(noqa|type:\s*ignore)", line)
-        and not re.search(r"#\s*(noqa: [A-Z0-9, ]+|type: ignore\[[a-z-]+\]) (-|#) \S", line)
+        and not re.search(r"#\s*(noqa: [A-Z0-9, ]*[0-9]|type: ignore\[[a-z, -]+\])\s+[-#]*\s*\S", line)
     ]
     assert bare == []
 

@@ -1,0 +1,30 @@
+# Tollway in a container: for use with a PostgreSQL and a Redis of your own (see deploy/).
+FROM python:3.11-slim-bookworm AS build
+WORKDIR /src
+RUN python -m venv /opt/tollway
+COPY requirements/run.txt requirements/
+RUN /opt/tollway/bin/pip install --no-cache-dir --disable-pip-version-check \
+        --require-hashes --only-binary :all: -r requirements/run.txt
+COPY pyproject.toml README.md ./
+COPY gateway gateway
+COPY migrations migrations
+RUN /opt/tollway/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation . \
+ && /opt/tollway/bin/pip uninstall --yes --quiet pip
+
+FROM python:3.11-slim-bookworm
+RUN useradd --system --uid 10001 --home-dir /var/lib/tollway --create-home tollway
+COPY --from=build /opt/tollway /opt/tollway
+COPY policies /etc/tollway/policies
+ENV PATH=/opt/tollway/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    TOLLWAY_DATA_DIR=/var/lib/tollway \
+    TOLLWAY_POLICIES=/etc/tollway/policies \
+    TOLLWAY_LISTEN=:8080 \
+    TOLLWAY_PORTAL=:8091
+USER tollway
+VOLUME /var/lib/tollway
+EXPOSE 8080 8090 8091
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8090/readyz', timeout=2)"]
+CMD ["tollway", "run"]

@@ -1,0 +1,73 @@
+"""The benchmark reads wrk right and never prints a figure for a server that answered wrongly."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from bench.machine import BenchError, cpu_s
+from bench.measure import HEADERS, Round, read_wrk
+from bench.nginx import BODY
+from bench.report import ratio_to, table
+
+GOOD = """Running 1s test @ http://127.0.0.1:9101/api/v1/projects
+  1 threads and 64 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     1.15ms  303.61us   5.49ms   83.35%
+    Req/Sec    55.87k     1.53k   57.70k    90.00%
+  Latency Distribution
+     50%  985.00us
+     75%    1.27ms
+     90%    1.44ms
+     99%    2.15ms
+  50000 requests in 1.00s, 20.00MB read
+Requests/sec:  50000.00
+Transfer/sec:     18.89MB
+"""
+
+
+def test_a_good_second_becomes_figures() -> None:
+    assert read_wrk(GOOD, 1.0) == Round(requests=50000, cpu_us=20.0, per_s=50000.0, p50_ms=0.985, p99_ms=2.15)
+
+
+@pytest.mark.parametrize(
+    ("case", "line"),
+    [
+        ("a refusal among the answers", "  Non-2xx or 3xx responses: 7"),
+        ("a connection that broke", "  Socket errors: connect 0, read 3, write 0, timeout 0"),
+    ],
+)
+def test_wrong_answers_void_the_row(case: str, line: str) -> None:
+    good = read_wrk(GOOD, 1.0)
+    bad = read_wrk(f"{GOOD}{line}\n", 1.0)
+    assert bad.fault == line.strip()
+    text = table({"nginx": [good, good], "ours": [good, bad]})
+    assert f"| ours | void: {line.strip()} |" in text
+    assert "| nginx | 20.0 us | 1.00 | 50,000 | 0.98 ms | 2.15 ms |" in text
+
+
+def test_no_answer_at_all_is_void_too() -> None:
+    assert read_wrk(GOOD.replace("50000 requests in", "0 requests in"), 1.0).fault
+
+
+def test_output_that_is_not_wrks_is_an_error() -> None:
+    with pytest.raises(BenchError, match="wrk printed something unknown"):
+        read_wrk("unable to connect", 1.0)
+
+
+def test_the_ratio_is_taken_round_by_round() -> None:
+    """The machine slowed down by half in the second round: both paid, the ratio stays."""
+    base = [Round(1, cpu_us, 1, 1, 1) for cpu_us in (10, 20, 10)]
+    ours = [Round(1, cpu_us, 1, 1, 1) for cpu_us in (20, 40, 21)]
+    assert ratio_to(base, ours) == 2.0
+
+
+def test_the_load_is_what_the_method_says() -> None:
+    assert len(BODY) == 84
+    assert len({line.partition(":")[0] for line in HEADERS}) == 10  # and Host
+
+
+def test_the_cpu_time_of_a_process_only_grows() -> None:
+    before = cpu_s(os.getpid())
+    assert cpu_s(os.getpid()) >= before >= 0

@@ -1,0 +1,54 @@
+"""A lock that no longer fits `pyproject.toml` is noticed without a network."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lock import problems_of
+
+PROJECT: dict[str, dict[str, object]] = {
+    "project": {
+        "dependencies": ["alpha>=2", "Split.Name>=1"],
+        "optional-dependencies": {"embedded": ["beta>=1; python_version < '3.13'"]},
+    },
+    "dependency-groups": {"build": ["gamma"], "dev": ["delta>=3"]},
+}
+HASH = " \\\n    --hash=sha256:00\n    # via tollway\n"
+RUN = (
+    f"# made by make lock\nalpha==2.1{HASH}"
+    f"beta==1.0 ; python_full_version < '3.13'{HASH}"
+    f"gamma==5{HASH}"
+    f"split-name==1.0 ; python_version < '3.12'{HASH}"
+    f"split-name==1.1 ; python_version >= '3.12'{HASH}"
+)
+DEV = f"{RUN}delta==3.5{HASH}"
+
+
+def test_a_lock_that_fits_has_no_problems() -> None:
+    assert problems_of(PROJECT, RUN, DEV) == []
+
+
+@pytest.mark.parametrize(
+    ("case", "run", "dev", "said"),
+    [
+        ("a dependency is new", RUN.replace("gamma==5", "other==5"), DEV, "run.txt: gamma is asked for"),
+        (
+            "a floor was raised",
+            RUN.replace("alpha==2.1", "alpha==1.9"),
+            DEV,
+            "run.txt: alpha is pinned at 1.9",
+        ),
+        (
+            "one of two pins is old",
+            RUN.replace("==1.1", "==0.9"),
+            DEV,
+            "run.txt: Split.Name is pinned at 0.9",
+        ),
+        ("a tool is new", RUN, DEV.replace("delta==3.5", "other==1"), "dev.txt: delta is asked for"),
+        ("the files differ", RUN, DEV.replace("gamma==5", "gamma==6"), "gamma differs between"),
+        ("a hash is missing", RUN.replace(f"gamma==5{HASH}", "gamma==5\n"), DEV, "gamma has no hash"),
+    ],
+)
+def test_what_does_not_fit_is_named(case: str, run: str, dev: str, said: str) -> None:
+    problems = problems_of(PROJECT, run, dev)
+    assert any(problem.startswith(said) for problem in problems), problems

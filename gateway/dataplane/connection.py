@@ -182,6 +182,8 @@ class Connection(AnsweringProtocol):
             exchange.body_done = True
             exchange.head.keep_alive = False
             self._waiting.append(exchange)
+        elif exchange.outcome is not None:
+            self._linger()  # answered before its body was whole: there is nobody left to tell
         else:
             exchange.head.keep_alive = False
             self._break(exchange, error)

@@ -1,0 +1,208 @@
+"""A data plane with real sockets: everybody is let in, the upstream does what the test says."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp import web
+
+from gateway.dataplane.connection import Waits
+from gateway.dataplane.refusal import refuse
+from gateway.dataplane.server import DataplaneServer
+from gateway.deadlines import Deadlines
+from gateway.errors import GatewayError, Unauthenticated
+from gateway.model.exchange import Exchange
+from gateway.model.policies import Route, Target, Timeouts, Upstream
+from gateway.outbox import Outbox
+from gateway.outcomes import Outcome
+from gateway.tasks import Tasks
+from gateway.telemetry.slots import Slots
+from gateway.upstream.forwarder import Forwarder
+
+Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def read_head(reader: asyncio.StreamReader) -> bytes:
+    return await reader.readuntil(b"\r\n\r\n")
+
+
+async def close_all(writers: list[asyncio.StreamWriter]) -> None:
+    for writer in writers:
+        writer.close()
+    for writer in writers:
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+class ScriptedUpstream:
+    """A server that runs the test's script on each connection and keeps what it was sent."""
+
+    def __init__(self) -> None:
+        self.script: Script = self.answer_ok
+        self.heads: list[bytes] = []
+        self.connections = 0
+        self.port = 0
+        self._writers: list[asyncio.StreamWriter] = []
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        await close_all(self._writers)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._writers.append(writer)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            await self.script(reader, writer)
+        writer.close()
+
+    async def head(self, reader: asyncio.StreamReader) -> bytes:
+        head = await read_head(reader)
+        self.heads.append(head)
+        return head
+
+    async def answer_ok(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Keep-alive, answering each bodiless request with its target."""
+        while True:
+            target = (await self.head(reader)).split(b" ")[1]
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(target), target))
+
+    def answering(self, raw: bytes, *, then_close: bool = False) -> None:
+        """Answer every request head with these bytes."""
+
+        async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while True:
+                await self.head(reader)
+                writer.write(raw)
+                if then_close:
+                    return
+
+        self.script = script
+
+
+@dataclass
+class Proxy:
+    """The data plane under test. `/deny` is refused with 401, `/slow-auth` waits for `gate`."""
+
+    upstream: ScriptedUpstream
+    waits: Waits = field(default_factory=Waits)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    max_connections: int = 512
+    exchanges: list[Exchange] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    port: int = 0
+    slots: Slots = field(default_factory=Slots.in_memory)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _runner: web.ServerRunner | None = None
+    _tasks: Tasks = field(default_factory=Tasks)
+    _writers: list[asyncio.StreamWriter] = field(default_factory=list)
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadlines, outbox, tasks = Deadlines(), Outbox(loop), self._tasks
+        forwarder = self._forwarder = Forwarder(deadlines, outbox, self.slots, tasks)
+        target = Target("127.0.0.1", self.upstream.port)
+        spec = Upstream("up", (target,), self.timeouts, max_connections=self.max_connections)
+        route = Route("all", "/**", frozenset(), frozenset(), spec, frozenset(), {})
+        numbers = itertools.count(1)
+
+        async def handle(exchange: Exchange) -> None:
+            exchange.request_id = b"00000000-0000-8000-8000-%012x" % next(numbers)
+            try:
+                if exchange.broken is not None:
+                    raise exchange.broken
+                if exchange.head.path == "/slow-auth":
+                    await tasks.spawn(self.gate.wait(), name="test.gate")
+                if exchange.head.path == "/deny":
+                    raise Unauthenticated
+                exchange.route = route
+                await forwarder.forward(exchange)
+            except GatewayError as error:
+                refuse(exchange, error)
+            finally:
+                self.exchanges.append(exchange)
+                self._changed.set()
+
+        server = DataplaneServer(handle, self.waits, deadlines, outbox, self.slots)
+        self._runner = web.ServerRunner(server, shutdown_timeout=5)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.port = site.port
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        await close_all(self._writers)
+        self._forwarder.close()
+        await self._tasks.close()
+        async with asyncio.timeout(10):
+            while self.slots.get("upstream_connections"):
+                await asyncio.sleep(0)
+
+    async def ended(self, count: int) -> list[Exchange]:
+        """The exchanges, once there are `count` of them."""
+        async with asyncio.timeout(10):
+            while len(self.exchanges) < count:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.exchanges
+
+    async def outcome(self) -> Outcome | None:
+        return (await self.ended(1))[0].outcome
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self._writers.append(writer)
+        return reader, writer
+
+    async def exchange(self, raw: bytes) -> bytes:
+        """Send these bytes and everything that comes back until the gateway closes."""
+        reader, writer = await self.connect()
+        writer.write(raw)
+        async with asyncio.timeout(10):
+            answer = await reader.read(-1)
+        writer.close()
+        return answer
+
+
+MakeProxy = Callable[..., Awaitable[Proxy]]
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[ScriptedUpstream]:
+    scripted = ScriptedUpstream()
+    await scripted.start()
+    yield scripted
+    await scripted.stop()
+
+
+@pytest.fixture
+async def make_proxy(upstream: ScriptedUpstream) -> AsyncIterator[MakeProxy]:
+    made: list[Proxy] = []
+
+    async def make(**options: object) -> Proxy:
+        proxy = Proxy(upstream, **options)  # type: ignore[arg-type]  # the fields of Proxy
+        await proxy.start()
+        made.append(proxy)
+        return proxy
+
+    yield make
+    for proxy in made:
+        await proxy.stop()
+
+
+@pytest.fixture
+async def proxy(make_proxy: MakeProxy) -> Proxy:
+    return await make_proxy()

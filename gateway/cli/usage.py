@@ -1,0 +1,161 @@
+"""`tollway usage`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import get_args
+
+import click
+
+from gateway.accounts.store import Accounts
+from gateway.cli.database import with_database
+from gateway.cli.output import json_option, print_json, print_table
+from gateway.controlplane import wording
+from gateway.ledger.usage import MAX_EVENTS, Bucket, EventRow, Usage, UsageRow
+from gateway.settings import Settings
+from gateway.storage.postgres import Pool
+
+CALLS = "api_calls"  # every call is in this meter's row
+BUCKETS: tuple[Bucket, ...] = get_args(Bucket)
+AS_SHOWN = {"hour": "%Y-%m-%d %H:00", "day": "%Y-%m-%d", "month": "%Y-%m"}
+
+
+class Instant(click.ParamType[datetime]):
+    """A time on the command line: a month, a day, or a day with a time; UTC unless it says otherwise."""
+
+    name = "time"
+
+    def convert(
+        self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            at = datetime.fromisoformat(f"{value}-01" if re.fullmatch(r"\d{4}-\d{2}", value) else value)
+        except ValueError:
+            self.fail("write 2026-03, 2026-03-01 or 2026-03-01T12:00Z", param, ctx)
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+@click.command()
+@click.option("--account", required=True, metavar="ID", help="Whose usage, acct_...")
+@click.option("--from", "start", type=Instant(), metavar="TIME", help="From here.  [this month's first]")
+@click.option("--to", "end", type=Instant(), metavar="TIME", help="Until here, exclusive.  [now]")
+@click.option("--by", type=click.Choice(BUCKETS), help="One line for each hour, day or month (UTC).")
+@click.option("--events", type=click.IntRange(1, MAX_EVENTS), metavar="N", help="The N newest calls instead.")
+@json_option
+def usage(
+    account: str,
+    start: datetime | None,
+    end: datetime | None,
+    by: Bucket | None,
+    events: int | None,
+    as_json: bool,
+) -> None:
+    """What an account used.
+
+    Calls appear a second or so after they end. Times are UTC; sums count full hours: an hour that --from or
+    --to cuts is in them whole.
+    """
+    if events is not None:
+        if start or end or by:
+            raise click.UsageError(
+                "--events lists the newest calls; it goes with neither --from, --to nor --by."
+            )
+        _show_events(_read_events(account, events), as_json=as_json)
+        return
+    now = datetime.now(UTC)
+    start = start or now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    end = end or now
+    if start >= end:
+        raise click.UsageError(f"--from {start:%Y-%m-%dT%H:%MZ} is not before --to {end:%Y-%m-%dT%H:%MZ}.")
+    rows = _read_sums(account, start, end, by)
+    if as_json:
+        period = {"account": account, "from": wording.instant(start), "to": wording.instant(end), "by": by}
+        print_json({**period, "data": [_described(row) for row in rows]})
+    else:
+        _show_sums(rows, by)
+
+
+def _read_sums(account: str, start: datetime, end: datetime, by: Bucket | None) -> list[UsageRow]:
+    async def work(pool: Pool, settings: Settings) -> list[UsageRow]:
+        await Accounts(pool, settings.key_prefix).get_account(account)
+        return await Usage(pool).summary(account, start, end, by)
+
+    return with_database(work)
+
+
+def _read_events(account: str, limit: int) -> list[EventRow]:
+    async def work(pool: Pool, settings: Settings) -> list[EventRow]:
+        await Accounts(pool, settings.key_prefix).get_account(account)
+        return await Usage(pool).events(account, limit)
+
+    return with_database(work)
+
+
+def _show_sums(rows: Sequence[UsageRow], by: Bucket | None) -> None:
+    if not rows:
+        click.echo("No calls in this time.")
+        return
+    calls: Counter[tuple[str, ...]] = Counter()
+    units: Counter[tuple[str, ...]] = Counter()
+    for row in rows:
+        bucket = (row.bucket_start.strftime(AS_SHOWN[by]),) if by and row.bucket_start else ()
+        if row.meter == CALLS:
+            calls[(*bucket, row.route, row.mode.value, row.outcome)] += row.events
+        units[(*bucket, row.meter, row.mode.value)] += row.quantity
+    head = (by.upper(),) if by else ()
+    print_table(
+        (*head, "ROUTE", "MODE", "OUTCOME", "CALLS"), [(*what, count) for what, count in calls.items()]
+    )
+    click.echo()
+    print_table((*head, "METER", "MODE", "UNITS"), [(*what, count) for what, count in units.items()])
+
+
+def _show_events(rows: Sequence[EventRow], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"data": [_described_event(row) for row in rows]})
+        return
+    heads = ("STARTED (UTC)", "METHOD", "ROUTE", "STATUS", "OUTCOME", "MS", "IN", "OUT", "REQUEST")
+    print_table(heads, [_event_cells(row) for row in rows])
+
+
+def _event_cells(row: EventRow) -> tuple[object, ...]:
+    took_ms = round(row.duration_us / 1000)
+    what = (row.started_at, row.method, row.route, str(row.status or "-"), row.outcome)
+    return (*what, took_ms, row.ingress_bytes, row.egress_bytes, row.request_id)
+
+
+def _described(row: UsageRow) -> wording.Document:
+    return {
+        "start": wording.instant(row.bucket_start),
+        "key": row.key,
+        "route": row.route,
+        "mode": row.mode.value,
+        "outcome": row.outcome,
+        "meter": row.meter,
+        "quantity": row.quantity,
+        "events": row.events,
+    }
+
+
+def _described_event(row: EventRow) -> wording.Document:
+    return {
+        "request_id": str(row.request_id),
+        "started_at": wording.instant(row.started_at),
+        "key": row.key,
+        "mode": row.mode.value,
+        "tier": row.tier,
+        "route": row.route,
+        "method": row.method,
+        "outcome": row.outcome,
+        "status": row.status,
+        "ingress_bytes": row.ingress_bytes,
+        "egress_bytes": row.egress_bytes,
+        "duration_us": row.duration_us,
+        "first_byte_us": row.first_byte_us,
+        "charges": dict(row.charges),
+    }

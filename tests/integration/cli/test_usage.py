@@ -1,0 +1,160 @@
+"""What was booked is what `tollway usage` shows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from gateway.accounts.store import Accounts
+from gateway.journal.reader import Position
+from gateway.ledger.booking import Booking
+from gateway.model.principal import Mode
+from gateway.model.usage import UsageEvent
+from gateway.outcomes import Outcome
+from gateway.storage.postgres import connect_pool
+from tests.commands import Commands
+
+DAY = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
+
+
+def event(
+    number: int, account: int | None, at: datetime, outcome: Outcome, charges: Mapping[str, int]
+) -> UsageEvent:
+    return UsageEvent(
+        request_id=number.to_bytes(16, "big"),
+        started_at_us=int(at.timestamp()) * 1_000_000,
+        account_id=account,
+        key_id=None,
+        mode=Mode.LIVE,
+        tier="community",
+        route="projects",
+        method="GET",
+        outcome=outcome,
+        status=200 if outcome is Outcome.SERVED else 429,
+        ingress_bytes=0,
+        egress_bytes=2345,
+        duration_us=12_300,
+        first_byte_us=11_000,
+        charges=charges,
+    )
+
+
+async def book(database_url: str) -> str:
+    """Two served calls on one day, a refused one on the next, and one of nobody we know."""
+    pool = await connect_pool(database_url, max_size=1)
+    try:
+        account = await Accounts(pool, "tw").create_account("Acme", "community")
+        booking = Booking(pool)
+        start = await booking.follow("0" * 20)
+        assert start is not None
+        events = [
+            event(1, account.id, DAY, Outcome.SERVED, {"api_calls": 1, "tokens": 70}),
+            event(2, account.id, DAY + timedelta(hours=1), Outcome.SERVED, {"api_calls": 5, "tokens": 1200}),
+            event(3, account.id, DAY + timedelta(days=1), Outcome.RATE_LIMITED, {}),
+            event(4, None, DAY, Outcome.UNAUTHENTICATED, {}),
+        ]
+        moved = Position(start.segment, start.offset + 100)
+        assert await booking.book("0" * 20, start, moved, events, finished=False)
+        return account.public_id
+    finally:
+        await pool.close()
+
+
+@pytest.fixture
+def account(database_url: str) -> str:
+    with asyncio.Runner() as runner:
+        return runner.run(book(database_url))
+
+
+@pytest.fixture
+def tollway(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database_url: str
+) -> Commands:
+    return Commands(monkeypatch, capsys, {"TOLLWAY_DATABASE_URL": database_url})
+
+
+MARCH = ("--from", "2026-03", "--to", "2026-04")
+
+
+def test_people_see_calls_by_route_and_outcome_and_units_by_meter(tollway: Commands, account: str) -> None:
+    ended = tollway.run("usage", "--account", account, *MARCH)
+    assert ended.code == 0, ended.err
+    lines = [line.split() for line in ended.out.splitlines()]
+    assert ["ROUTE", "MODE", "OUTCOME", "CALLS"] in lines
+    assert ["projects", "live", "served", "2"] in lines
+    assert ["projects", "live", "rate_limited", "1"] in lines
+    assert ["METER", "MODE", "UNITS"] in lines
+    assert ["tokens", "live", "1,270"] in lines
+    assert ["api_calls", "live", "6"] in lines
+    assert "unauthenticated" not in ended.out
+
+
+@pytest.mark.parametrize(
+    ("case", "by", "first"),
+    [
+        ("hours", "hour", ["2026-03-14", "15:00", "projects", "live", "served", "1"]),
+        ("days", "day", ["2026-03-14", "projects", "live", "served", "2"]),
+        ("months", "month", ["2026-03", "projects", "live"]),
+    ],
+)
+def test_sums_come_in_buckets(tollway: Commands, account: str, case: str, by: str, first: list[str]) -> None:
+    ended = tollway.run("usage", "--account", account, *MARCH, "--by", by)
+    assert any(line.split()[: len(first)] == first for line in ended.out.splitlines()), ended.out
+
+
+def test_scripts_get_every_sum(tollway: Commands, account: str) -> None:
+    told = tollway.run("usage", "--account", account, *MARCH, "--by", "day", "--json").json
+    assert (told["from"], told["to"], told["by"]) == (
+        "2026-03-01T00:00:00.000Z",
+        "2026-04-01T00:00:00.000Z",
+        "day",
+    )
+    tokens = [row for row in told["data"] if row["meter"] == "tokens"]
+    assert [(row["start"], row["quantity"], row["events"]) for row in tokens] == [
+        ("2026-03-14T00:00:00.000Z", 1270, 2)
+    ]
+
+
+def test_the_newest_calls_one_by_one(tollway: Commands, account: str) -> None:
+    heads, newest = tollway.run("usage", "--account", account, "--events", "1").out.splitlines()
+    assert heads.startswith("STARTED (UTC)")
+    assert newest.split()[:8] == [
+        "2026-03-15",
+        "15:09:26",
+        "GET",
+        "projects",
+        "429",
+        "rate_limited",
+        "12",
+        "0",
+    ]
+    told = tollway.run("usage", "--account", account, "--events", "10", "--json").json
+    assert [row["charges"] for row in told["data"]] == [
+        {},
+        {"api_calls": 5, "tokens": 1200},
+        {"api_calls": 1, "tokens": 70},
+    ]
+
+
+def test_this_month_is_what_one_gets_unasked(tollway: Commands, account: str) -> None:
+    assert tollway.run("usage", "--account", account).out == "No calls in this time.\n"
+
+
+@pytest.mark.parametrize(
+    ("case", "words", "code", "said"),
+    [
+        ("nobody we know", ["--account", "acct_00000000000000000000"], 1, "There is no such account."),
+        ("a time that is none", ["--account", "x", "--from", "yesterday"], 2, "write 2026-03, 2026-03-01 or"),
+        ("backwards", ["--account", "x", "--from", "2026-03-02", "--to", "2026-03-01"], 2, "is not before"),
+        ("two questions at once", ["--account", "x", "--events", "1", "--by", "day"], 2, "goes with neither"),
+    ],
+)
+def test_what_can_not_be_shown_says_why(
+    tollway: Commands, case: str, words: list[str], code: int, said: str
+) -> None:
+    ended = tollway.run("usage", *words)
+    assert (ended.code, ended.out) == (code, "")
+    assert said in ended.err

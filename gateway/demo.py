@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import secrets
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass, field
@@ -239,8 +240,9 @@ def _keep(path: Path, secrets_by_tier: dict[str, str]) -> None:
         raise StartupError(f"The demo keys can not be kept in {path}: {error.strerror}.") from error
 
 
-def render_demo(keys: DemoKeys, *, gateway_url: str, control_url: str) -> str:
-    """What the person at the terminal can do now: lines to paste."""
+def render_demo(keys: DemoKeys, *, gateway_url: str, control_url: str, token_file: Path | None = None) -> str:
+    """What the person at the terminal can do now: lines to paste. `token_file` keeps the admin token."""
+    token = "$TOLLWAY_ADMIN_TOKEN" if token_file is None else f"$(cat {shlex.quote(str(token_file))})"
     call = f'curl -i {gateway_url}/api/v1/projects -H "X-API-Key: '
     tollway = (
         "tollway" if shutil.which("tollway") else os.path.relpath(Path(sys.executable).parent / "tollway")
@@ -257,6 +259,6 @@ Tollway is ready.
   Try        {gateway_url}/api/v1/exports with both, or one of them often: 403, then 429
   Usage      {tollway} usage --account {keys.paid.account}
   Metrics    curl {control_url}/metrics
-  Admin API  curl {control_url}/admin/v1/accounts -H "Authorization: Bearer $TOLLWAY_ADMIN_TOKEN"
+  Admin API  curl {control_url}/admin/v1/accounts -H "Authorization: Bearer {token}"
   Stop       Ctrl-C
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -112,3 +113,15 @@ def test_the_banner_has_a_line_to_paste_for_each_key() -> None:
         assert key.secret not in repr(key)
     assert "usage --account acct_paid" in text
     assert "curl http://127.0.0.1:8090/metrics" in text
+    assert '-H "Authorization: Bearer $TOLLWAY_ADMIN_TOKEN"' in text
+
+
+def test_the_banner_reads_the_admin_token_from_where_it_is_kept() -> None:
+    key = DemoKey("acct_x", "team", "tw_test_x")
+    text = render_demo(
+        DemoKeys(key, key),
+        gateway_url="http://g",
+        control_url="http://c",
+        token_file=Path("my data/admin-token"),
+    )
+    assert """-H "Authorization: Bearer $(cat 'my data/admin-token')\"""" in text

@@ -78,51 +78,71 @@ def _too_dear(route: RouteDocument, meter: str, cost: int, tiers: Mapping[str, F
 
 def _check_reach(routes: list[GoodRoute], problems: Problems) -> None:
     """An earlier route that matches everything a later one does leaves it without calls."""
-    matchers = [_Reach(route.match) for _, route in routes]
-    for later, (entry, _) in enumerate(routes):
-        for earlier in range(later):
-            if matchers[earlier].covers(matchers[later]):
-                before, first = routes[earlier]
+    earlier = _Patterns()
+    for entry, route in routes:
+        for before, first in earlier.holding(route.match):
+            if _takes_all(first.match, route.match):
                 message = (
                     f"is never reached: the earlier route {quoted(first.name)} at {before.place} matches all "
                     "of it; move this route above that one, or narrow that one"
                 )
                 problems.add(entry.problem(message, "match"))
                 break
-        if problems.full:
-            return
+        earlier.add(entry, route)
 
 
-class _Reach:
-    """The calls a route matches, comparable."""
-
-    __slots__ = ("below", "hosts", "methods", "segments")
-
-    def __init__(self, match: MatchDocument) -> None:
-        segments = [segment for segment in match.path.split("/") if segment]
-        self.below = segments[-1:] == ["**"]
-        self.segments = segments[:-1] if self.below else segments
-        self.hosts = frozenset(match.hosts or ())
-        methods = set(match.methods or ())
-        self.methods = frozenset(methods | {"HEAD"} if "GET" in methods else methods)
-
-    def covers(self, other: _Reach) -> bool:
-        """Whether every call the other matches is matched here."""
-        return (
-            self._covers_path(other)
-            and _at_least(self.methods, other.methods)
-            and _at_least(self.hosts, other.hosts)
-        )
-
-    def _covers_path(self, other: _Reach) -> bool:
-        mine, theirs = self.segments, other.segments
-        if len(theirs) < len(mine):
-            return False
-        if not self.below and (other.below or len(theirs) > len(mine)):
-            return False
-        return all(here in ("*", there) for here, there in zip(mine, theirs, strict=False))
+def _takes_all(first: MatchDocument, later: MatchDocument) -> bool:
+    return _holds(_methods(first), _methods(later)) and _holds(set(first.hosts or ()), set(later.hosts or ()))
 
 
-def _at_least(mine: frozenset[str], theirs: frozenset[str]) -> bool:
+def _methods(match: MatchDocument) -> set[str]:
+    methods = set(match.methods or ())
+    return methods | {"HEAD"} if "GET" in methods else methods
+
+
+def _holds(mine: set[str], theirs: set[str]) -> bool:
     """Whether one choice holds another; an empty choice stands for everything."""
     return not mine or (bool(theirs) and mine >= theirs)
+
+
+class _Node:
+    __slots__ = ("below", "ends", "segments")
+
+    def __init__(self) -> None:
+        self.segments: dict[str, _Node] = {}  # `*` among them
+        self.ends: list[GoodRoute] = []
+        self.below: list[GoodRoute] = []  # those that go on with `**`
+
+
+class _Patterns:
+    """A tree of path patterns, so that thousands of routes need no comparison of each with each."""
+
+    def __init__(self) -> None:
+        self._root = _Node()
+
+    def add(self, entry: Entry[RouteDocument], route: RouteDocument) -> None:
+        segments, below = _segments(route.match)
+        node = self._root
+        for segment in segments:
+            node = node.segments.setdefault(segment, _Node())
+        (node.below if below else node.ends).append((entry, route))
+
+    def holding(self, match: MatchDocument) -> list[GoodRoute]:
+        """Routes whose pattern matches every path that this one matches."""
+        segments, below = _segments(match)
+        nodes, found = [self._root], []
+        for segment in segments:
+            found += [route for node in nodes for route in node.below]
+            following = [node.segments.get(name) for node in nodes for name in dict.fromkeys((segment, "*"))]
+            nodes = [node for node in following if node]
+        found += [route for node in nodes for route in node.below]
+        if not below:
+            found += [route for node in nodes for route in node.ends]
+        return found
+
+
+def _segments(match: MatchDocument) -> tuple[list[str], bool]:
+    """The segments of a pattern, and whether it goes on with `**`."""
+    segments = [segment for segment in match.path.split("/") if segment]
+    below = segments[-1:] == ["**"]
+    return (segments[:-1] if below else segments), below

@@ -60,12 +60,17 @@ class Problems:
 
 
 def shown(value: object) -> str:
-    """A value as a message may show it: short, one line, printable."""
+    """A value as messages may show it: short, printable, and never a URL, which may hold a password."""
+    if isinstance(value, dict | list):
+        return "a list" if isinstance(value, list) else "keys and values"
     text = str(value).lower() if isinstance(value, bool) else str(value)
+    if "://" in text:
+        return "a URL"
     text = "".join(
         character if character.isprintable() else "?" for character in text[: _SHOWN_CHARACTERS + 1]
     )
-    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
+    short = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
+    return short or "nothing"
 
 
 def quoted(name: object) -> str:

@@ -20,7 +20,7 @@ Part = Mapping[str, object]
 
 
 class Read(NamedTuple):
-    """An entry as documents, or None. `partial`: what was wrong is left out, so it is good for checks only."""
+    """An entry as documents, or None. `partial`: what was wrong is left out; good for checks only."""
 
     document: PolicyFile | None
     partial: bool
@@ -133,31 +133,31 @@ def _not_a_choice(details: ErrorDetails, loc: Loc) -> str:
 
 
 def _not_an_integer(details: ErrorDetails, _loc: Loc) -> str:
-    return f"must be a whole number in plain digits without quotes, got {_got(details)}"
+    return f"must be a whole number in plain digits without quotes, got {shown(details['input'])}"
 
 
 def _not_text(details: ErrorDetails, _loc: Loc) -> str:
-    return f'must be text, got {_got(details)}; write it in quotes: "..."'
+    return f'must be text, got {shown(details["input"])}; write it in quotes: "..."'
 
 
 def _not_a_boolean(details: ErrorDetails, _loc: Loc) -> str:
-    return f"must be true or false, got {_got(details)}"
+    return f"must be true or false, got {shown(details['input'])}"
 
 
 def _not_a_list(details: ErrorDetails, _loc: Loc) -> str:
-    return f"must be a list such as [one, another], got {_got(details)}"
+    return f"must be a list such as [one, another], got {shown(details['input'])}"
 
 
 def _not_a_mapping(details: ErrorDetails, _loc: Loc) -> str:
-    return f"must hold keys and values such as {{key: value}}, got {_got(details)}"
+    return f"must hold keys and values such as {{key: value}}, got {shown(details['input'])}"
 
 
 def _too_small(details: ErrorDetails, _loc: Loc) -> str:
-    return f"must be at least {details['ctx']['ge']}, got {_got(details)}"
+    return f"must be at least {details['ctx']['ge']}, got {shown(details['input'])}"
 
 
 def _too_large(details: ErrorDetails, _loc: Loc) -> str:
-    return f"must be at most {details['ctx']['le']}, got {_got(details)}"
+    return f"must be at most {details['ctx']['le']}, got {shown(details['input'])}"
 
 
 def _too_short(_details: ErrorDetails, _loc: Loc) -> str:
@@ -170,13 +170,6 @@ def _too_long(details: ErrorDetails, _loc: Loc) -> str:
 
 def _own_words(details: ErrorDetails, _loc: Loc) -> str:
     return str(details["ctx"]["error"])
-
-
-def _got(details: ErrorDetails) -> str:
-    value = details["input"]
-    if isinstance(value, dict):
-        return "keys and values"
-    return "a list" if isinstance(value, list) else shown(value)
 
 
 _MESSAGES: Mapping[str, Callable[[ErrorDetails, Loc], str]] = {

@@ -185,5 +185,6 @@ def _read_file(path: Path, status: os.stat_result | OSError, problems: Problems)
 
 def shown_path(path: Path) -> str:
     """A path that can be printed wherever it came from."""
-    text = str(path)
-    return text if text.isprintable() else text.encode("ascii", "backslashreplace").decode("ascii")
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in str(path)
+    )

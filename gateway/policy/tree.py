@@ -29,7 +29,7 @@ _FLOAT = re.compile(
 )
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_TAB_INDENT = re.compile(r"^ *\t[ \t]*[^\s#]", re.MULTILINE)
+_TAB_INDENT = re.compile(r"^ *\t", re.MULTILINE)
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -95,7 +95,9 @@ def read_tree(file: str, text: str, problems: Problems) -> Tree | None:
         problems.add(Problem(file, error.line, "", error.message))
         return None
     except yaml.MarkedYAMLError as error:
-        problems.add(Problem(file, *_syntax(error)))
+        line, message = _syntax(error)
+        last = max(1, len(text.splitlines()))
+        problems.add(Problem(file, min(line, last), "", message))
         return None
     except yaml.YAMLError:
         problems.add(Problem(file, 0, "", "is not readable as YAML"))
@@ -113,12 +115,12 @@ def _check_characters(text: str) -> None:
         raise UnreadableYaml(text.count("\n", 0, tab.start()) + 1, "is indented with a tab; use spaces")
 
 
-def _syntax(error: yaml.MarkedYAMLError) -> tuple[int, str, str]:
-    """Line, where and message. Quotes nothing from the file."""
+def _syntax(error: yaml.MarkedYAMLError) -> tuple[int, str]:
+    """Line and message. Quotes nothing from the file."""
     mark = error.problem_mark or error.context_mark
     context = f" ({error.context})" if error.context else ""
     message = f"is not valid YAML: {error.problem}{context}; is it cut off, or wrongly indented or quoted?"
-    return (mark.line + 1 if mark else 0), "", message
+    return (mark.line + 1 if mark else 0), message
 
 
 class _Frame:

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.model.policies import (
+    AdmissionMode,
+    HostHeader,
+    Limit,
+    Meter,
+    OnStoreLoss,
+    Period,
+    PolicySet,
+    Price,
+    Quota,
+    Target,
+    Timeouts,
+)
+from gateway.policy.load import load_folder
+
+VALID = Path(__file__).parents[2] / "policies" / "valid"
+
+
+@pytest.fixture(scope="module")
+def policies(tmp_path_factory: pytest.TempPathFactory) -> PolicySet:
+    folder = tmp_path_factory.mktemp("policies")
+    (folder / "a.yaml").write_bytes((VALID / "everything.yaml").read_bytes())
+    policies = load_folder(folder).policies
+    assert policies is not None
+    return policies
+
+
+def test_upstreams(policies: PolicySet) -> None:
+    upstream = policies.upstreams["api"]
+    assert upstream.targets == (Target("127.0.0.1", 9000), Target("::1", 9001), Target("api_1.internal", 80))
+    assert upstream.timeouts == Timeouts(connect_s=0.5, response_s=60.0, idle_s=3600.0)
+    assert upstream.host_header is HostHeader.CLIENT
+    assert upstream.max_connections == 16
+
+
+def test_meters_hold_the_built_in_ones(policies: PolicySet) -> None:
+    assert list(policies.meters) == ["api_calls", "ingress_bytes", "egress_bytes", "duration_ms", "tokens"]
+    assert policies.meters["tokens"] == Meter("tokens", "token")
+
+
+def test_tiers_with_what_they_inherit(policies: PolicySet) -> None:
+    assert list(policies.tiers) == ["free", "paid"]
+    paid = policies.tiers["paid"]
+    assert paid.title == "paid"
+    assert paid.price == Price(2500, "EUR", "year")
+    assert paid.limits == (Limit("burst", 5, 1000, 10), Limit("daily", 1000, 86_400_000, 1000))
+    assert paid.quotas == (
+        Quota("api_calls", "api_calls", 1000, Period.MONTH),
+        Quota("hourly", "api_calls", 100, Period.HOUR),
+        Quota("tokens", "tokens", 2**53 - 1, Period.DAY),
+    )
+    assert paid.features == {"read", "write"}
+    assert policies.tiers["free"].title == "Free of charge"
+    assert policies.tiers["free"].price is None
+
+
+def test_routes_in_order_with_their_upstream(policies: PolicySet) -> None:
+    write, encoded, root = policies.routes
+    assert write.path == "/api/*/items/**"
+    assert write.methods == {"POST", "PUT"}
+    assert write.hosts == {"api.example.com", "localhost"}
+    assert write.upstream is policies.upstreams["api"]
+    assert write.requires == {"read", "write"}
+    assert write.charges == {"api_calls": 2, "tokens": 0}
+    assert write.forward_credentials
+    assert encoded.charges == {}
+    assert root.methods == {"GET", "HEAD"}, "GET includes HEAD"
+    assert root.charges == {"api_calls": 1}
+    assert not root.forward_credentials
+
+
+def test_the_rest(policies: PolicySet) -> None:
+    assert policies.admission_mode is AdmissionMode.EXACT
+    assert policies.on_store_loss is OnStoreLoss.ALLOW
+    assert policies.upgrade_url == "https://example.com/pricing?tier={tier}#buy"
+
+
+def test_a_snapshot_can_not_be_changed(policies: PolicySet) -> None:
+    for mapping in (policies.tiers, policies.meters, policies.upstreams, policies.routes[0].charges):
+        with pytest.raises(TypeError):
+            mapping["x"] = 1  # type: ignore[index]  # that it fails is the point

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from gateway.errors import FeatureRequired, NoRoute, TierUnknown
+from gateway.model.exchange import Downstream, Exchange, RequestHead
+from gateway.model.principal import Mode, Principal
+from gateway.policy.load import compile_sources
+from gateway.policy.sources import Sources
+from gateway.routing import table as module
+from gateway.routing.path import canonical_path
+from gateway.routing.table import RoutingTable
+
+POLICIES = b"""
+upstreams: {u: {targets: [http://u]}}
+tiers:
+  free: {quotas: [{meter: api_calls, amount: 10, per: month}], features: [read]}
+  team: {features: [read, export]}
+routes:
+  - {name: exports, match: {methods: [GET], path: /exports/**}, upstream: u, requires: [read, export]}
+  - {name: verb, match: {path: "/things:export"}, upstream: u, requires: [export]}
+  - {name: hosted, match: {path: /h, hosts: [api.example.com]}, upstream: u}
+  - {name: items, match: {path: /items/**}, upstream: u}
+"""
+
+
+def _table() -> RoutingTable:
+    policies = compile_sources(Sources((("a.yaml", POLICIES),))).policies
+    assert policies is not None
+    return RoutingTable(policies, portal_url="http://portal")
+
+
+def _head(method: str, path: str, host: str = "localhost") -> RequestHead:
+    head = RequestHead()
+    head.method, head.path, head.host = method, canonical_path(path.encode()), host
+    return head
+
+
+def _exchange(table: RoutingTable, path: str, tier: str) -> Exchange:
+    exchange = Exchange(_head("GET", path), cast("Downstream", None), b"127.0.0.1")
+    exchange.route = table.match(exchange.head)
+    exchange.principal = Principal(1, "acct_1", 1, "key_1", tier, Mode.LIVE, b"")
+    return exchange
+
+
+@pytest.mark.parametrize(
+    ("case", "method", "path", "host", "name"),
+    [
+        ("by path", "GET", "/items/1", "localhost", "items"),
+        ("GET includes HEAD", "HEAD", "/exports/1", "localhost", "exports"),
+        ("by host", "GET", "/h", "api.example.com", "hosted"),
+        ("by host with the root's dot", "GET", "/h", "api.example.com.", "hosted"),
+        ("an encoded colon is a colon", "GET", "/things%3aexport", "localhost", "verb"),
+        ("a detour", "GET", "/items/../exports/1", "localhost", "exports"),
+    ],
+)
+def test_a_head_is_matched(case: str, method: str, path: str, host: str, name: str) -> None:
+    table = _table()
+    head = _head(method, path, host)
+    assert table.match(head).name == name
+    assert table.match(head).name == name, "also when it is remembered"
+
+
+@pytest.mark.parametrize(
+    ("case", "method", "path", "host"),
+    [
+        ("no such path", "GET", "/nowhere", "localhost"),
+        ("not this method", "POST", "/exports/1", "localhost"),
+        ("not this host", "GET", "/h", "localhost"),
+    ],
+)
+def test_no_route(case: str, method: str, path: str, host: str) -> None:
+    table = _table()
+    for _ in range(2):
+        with pytest.raises(NoRoute):
+            table.match(_head(method, path, host))
+
+
+def test_strangers_can_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_REMEMBERED", 8)
+    table = _table()
+    for number in range(100):
+        table.match(_head("GET", f"/items/{number}"))
+        assert len(table._matched) <= 8
+    table._matched.clear()
+    assert table.match(_head("GET", "/items/" + "x" * 5000)).name == "items"
+    assert table.match(_head("GET", "/items/1", "x" * 5000)).name == "items"
+    assert not table._matched
+
+
+def test_what_a_call_pays_is_noted_on_the_exchange() -> None:
+    table = _table()
+    exchange = _exchange(table, "/items/1", "free")
+    plan = table.charges(exchange)
+    assert exchange.charges is plan
+    assert [(quota.name, cost) for quota, cost in plan.quotas] == [("api_calls", 1)]
+    assert plan.upgrade_url == "http://portal/tiers?upgrade=team"
+    assert table.charges(_exchange(table, "/items/2", "free")) is plan
+
+
+def test_a_tier_that_has_the_features_passes() -> None:
+    table = _table()
+    assert table.charges(_exchange(table, "/exports/1", "team")).tier.name == "team"
+
+
+def test_a_missing_feature_names_it_and_where_to_get_it() -> None:
+    table = _table()
+    for _ in range(2):
+        exchange = _exchange(table, "/exports/1", "free")
+        with pytest.raises(FeatureRequired) as refusal:
+            table.charges(exchange)
+        assert exchange.charges is None
+        assert refusal.value.detail == "Your tier does not include `export`."
+        assert refusal.value.extensions == {
+            "required": ["export", "read"],
+            "tier": "free",
+            "upgrade_url": "http://portal/tiers?upgrade=team",
+        }
+
+
+def test_an_unknown_tier_is_our_fault_and_only_our_log_says_which() -> None:
+    table = _table()
+    with pytest.raises(TierUnknown) as refusal:
+        table.charges(_exchange(table, "/items/1", "gone"))
+    assert refusal.value.status == 503
+    assert "gone" in refusal.value.internal
+    assert "gone" not in refusal.value.detail

@@ -257,7 +257,7 @@ Tollway is ready.
     {call}{keys.paid.secret}"
 
   Try        {gateway_url}/api/v1/exports with both, or one of them often: 403, then 429
-  Usage      {tollway} usage --account {keys.paid.account}
+  Usage      {tollway} usage --account {keys.free.account}
   Metrics    curl {control_url}/metrics
   Admin API  curl {control_url}/admin/v1/accounts -H "Authorization: Bearer {token}"
   Stop       Ctrl-C

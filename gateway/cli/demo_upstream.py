@@ -14,7 +14,10 @@ from gateway.settings import Address
 @click.command("demo-upstream")
 @click.option("--listen", metavar="HOST:PORT", default="127.0.0.1:9000", show_default=True)
 def demo_upstream(listen: str) -> None:
-    """Start a small upstream to play with: a projects API, an echo, a slow answer, an event stream."""
+    """Start a small upstream to play with.
+
+    A projects API, an echo, slow answers, an event stream; it knows nothing of keys and tiers.
+    """
     try:
         address = Address.parse(listen)
     except ValueError as error:

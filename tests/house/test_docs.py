@@ -18,6 +18,7 @@ from gateway.errors import GatewayError
 from gateway.outcomes import Outcome
 from gateway.settings import DECLARED, Declared
 from gateway.telemetry.catalogue import METRICS, Metric
+from gateway.telemetry.logs import FIELDS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -80,6 +81,13 @@ def test_the_list_of_commands_says_what_the_commands_say(entry: Entry) -> None:
         assert (command.help or "").split("\n")[0] == entry.help
 
 
+def part(document: str, heading: str) -> str:
+    """What stands below a heading of the second level."""
+    found = re.search(rf"^## {heading}$(.*?)(?=^## |\Z)", document, re.MULTILINE | re.DOTALL)
+    assert found, f"there is no part headed {heading}"
+    return found[1]
+
+
 def every_error() -> list[type[GatewayError]]:
     for module in pkgutil.walk_packages(gateway.__path__, "gateway."):
         if not module.name.endswith("__main__"):
@@ -91,7 +99,7 @@ def every_error() -> list[type[GatewayError]]:
 
 
 def test_every_error_code_is_documented_with_its_status() -> None:
-    text = (DOCS / "errors.md").read_text()
+    text = part((DOCS / "errors.md").read_text(), "Codes")
     for error in every_error():
         assert f"| {error.status} |" in table_row(text, error.code)
 
@@ -103,12 +111,17 @@ def test_error_codes_are_never_shared() -> None:
 
 @pytest.mark.parametrize("outcome", Outcome, ids=lambda outcome: outcome.label)
 def test_every_outcome_is_documented(outcome: Outcome) -> None:
-    table_row((DOCS / "errors.md").read_text(), outcome.label)
+    table_row(part((DOCS / "errors.md").read_text(), "Outcomes"), outcome.label)
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_every_metric_is_documented(metric: Metric) -> None:
     table_row((DOCS / "metrics.md").read_text(), f"tollway_{metric.name}")
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_log_field_is_documented(field: str) -> None:
+    table_row((DOCS / "logs.md").read_text(), field)
 
 
 def test_make_help_lists_every_command_of_the_makefile() -> None:

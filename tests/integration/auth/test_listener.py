@@ -86,7 +86,7 @@ async def test_each_kind_of_change_drops_what_it_touches(cache: KeyCache, pool: 
     for change in changes:
         touched = await remember(cache, pool, secret)
         await change()
-        await until(lambda known=touched: known not in cache.entries)  # type: ignore[misc]
+        await until(lambda known=touched: known not in cache.entries)  # type: ignore[misc]  # mypy can not infer a lambda with a default
         assert untouched in cache.entries
 
 
@@ -108,7 +108,7 @@ async def test_a_message_that_is_not_understood_makes_everything_doubtful(
     for payload in ("key:zz", "account:x", "tenant:1", ""):
         changes = cache.changes
         await pool.execute("SELECT pg_notify('tollway_keys', $1)", payload)
-        await until(lambda before=changes: cache.changes > before)  # type: ignore[misc]
+        await until(lambda before=changes: cache.changes > before)  # type: ignore[misc]  # mypy can not infer a lambda with a default
 
 
 @pytest.mark.usefixtures("listening")

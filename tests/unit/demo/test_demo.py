@@ -111,7 +111,7 @@ def test_the_banner_has_a_line_to_paste_for_each_key() -> None:
     for key in (free, paid):
         assert f'curl -i http://127.0.0.1:8080/api/v1/projects -H "X-API-Key: {key.secret}"' in text
         assert key.secret not in repr(key)
-    assert "usage --account acct_paid" in text
+    assert "usage --account acct_free" in text
     assert "curl http://127.0.0.1:8090/metrics" in text
     assert '-H "Authorization: Bearer $TOLLWAY_ADMIN_TOKEN"' in text
 

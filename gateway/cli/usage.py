@@ -14,6 +14,7 @@ from gateway.accounts.store import Accounts
 from gateway.cli.database import with_database
 from gateway.cli.output import json_option, print_json, print_table
 from gateway.controlplane import wording
+from gateway.controlplane.usage_api import Span, usage_document
 from gateway.ledger.usage import MAX_EVENTS, Bucket, EventRow, Usage, UsageRow
 from gateway.settings import Settings
 from gateway.storage.postgres import Pool
@@ -74,8 +75,7 @@ def usage(
         raise click.UsageError(f"--from {start:%Y-%m-%dT%H:%MZ} is not before --to {end:%Y-%m-%dT%H:%MZ}.")
     rows = _read_sums(account, start, end, by)
     if as_json:
-        period = {"account": account, "from": wording.instant(start), "to": wording.instant(end), "by": by}
-        print_json({**period, "data": [_described(row) for row in rows]})
+        print_json(usage_document(Span(bucket=by), start, end, rows))
     else:
         _show_sums(rows, by)
 
@@ -129,23 +129,11 @@ def _event_cells(row: EventRow) -> tuple[object, ...]:
     return (*what, took_ms, row.ingress_bytes, row.egress_bytes, row.request_id)
 
 
-def _described(row: UsageRow) -> wording.Document:
-    return {
-        "start": wording.instant(row.bucket_start),
-        "key": row.key,
-        "route": row.route,
-        "mode": row.mode.value,
-        "outcome": row.outcome,
-        "meter": row.meter,
-        "quantity": row.quantity,
-        "events": row.events,
-    }
-
-
 def _described_event(row: EventRow) -> wording.Document:
     return {
         "request_id": str(row.request_id),
         "started_at": wording.instant(row.started_at),
+        "account": row.account,
         "key": row.key,
         "mode": row.mode.value,
         "tier": row.tier,

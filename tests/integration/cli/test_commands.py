@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -163,6 +165,36 @@ def test_without_a_gateway_the_embedded_server_runs_for_one_command(
     tollway = Commands(monkeypatch, capsys, environ)
     account = new_account(tollway)
     assert not (folder / "data" / "postgres" / "postmaster.pid").exists()
+    assert [one["id"] for one in tollway.run("account", "list", "--json").json["data"]] == [account]
+
+
+OWNER = """
+import sys
+from pathlib import Path
+from gateway.storage.embedded import EmbeddedPostgres
+server = EmbeddedPostgres(Path(sys.argv[1]), durable=False)
+server.start()
+print("started", flush=True)
+sys.stdin.read()
+server.stop()
+"""
+
+
+def test_a_running_gateways_embedded_server_is_used_and_left_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    data = folder / "data"
+    environ = {"TOLLWAY_DATA_DIR": str(data), "TOLLWAY_POLICIES": str(folder / "policies")}
+    tollway = Commands(monkeypatch, capsys, environ)
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(data)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "started\n"
+        account = new_account(tollway)
+        assert [one["id"] for one in tollway.run("account", "list", "--json").json["data"]] == [account]
+        owner.communicate("")
+    assert owner.returncode == 0
     assert [one["id"] for one in tollway.run("account", "list", "--json").json["data"]] == [account]
 
 

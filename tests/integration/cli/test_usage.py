@@ -107,13 +107,13 @@ def test_sums_come_in_buckets(tollway: Commands, account: str, case: str, by: st
 
 def test_scripts_get_every_sum(tollway: Commands, account: str) -> None:
     told = tollway.run("usage", "--account", account, *MARCH, "--by", "day", "--json").json
-    assert (told["from"], told["to"], told["by"]) == (
+    assert (told["from"], told["to"], told["bucket"]) == (
         "2026-03-01T00:00:00.000Z",
         "2026-04-01T00:00:00.000Z",
         "day",
     )
     tokens = [row for row in told["data"] if row["meter"] == "tokens"]
-    assert [(row["start"], row["quantity"], row["events"]) for row in tokens] == [
+    assert [(row["bucket_start"], row["quantity"], row["events"]) for row in tokens] == [
         ("2026-03-14T00:00:00.000Z", 1270, 2)
     ]
 

@@ -32,7 +32,7 @@ CLOSED_BYTES = FRAME_BYTES + _CLOSED.size - _BODY
 BILLED = 1
 MAX_UNITS = (1 << 63) - 1
 MAX_METERS = 128
-_MAX_STARTED_AT_US = 253_402_300_800_000_000  # year 10000: neither Python nor people can show it
+_MAX_STARTED_AT_US = 253_370_764_800_000_000  # year 9999: beyond it calendars give up
 
 _MODES = (Mode.LIVE, Mode.TEST)
 _OUTCOMES = {int(outcome): outcome for outcome in Outcome}
@@ -87,7 +87,7 @@ class Closed(NamedTuple):
 
 Record = Begin | End | Whole | Closed
 Figures = tuple[int, int, int, int, int, int, int]
-"""Of an end: outcome, flags (`BILLED` or 0), status, ingress and egress bytes, duration and first byte (us)."""
+"""Of an end: outcome, flags (`BILLED` or 0), status, ingress bytes, egress bytes, duration, first byte."""
 
 
 def encode_call(call: Call) -> bytes:

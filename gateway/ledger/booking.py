@@ -1,0 +1,129 @@
+"""Books batches of events in Postgres: rows, sums and the journal's cursor in one transaction, or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timedelta
+
+import asyncpg
+
+from gateway.journal.reader import Position
+from gateway.ledger.aggregates import TotalRow, hourly_totals, month_of, monthly_totals
+from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.events import EVENT_COLUMNS, event_row, instant
+from gateway.model.usage import UsageEvent
+from gateway.storage.postgres import LOST, Connection, Pool
+from gateway.storage.queries import load_queries
+
+ACQUIRE_TIMEOUT_S = 5.0
+BOOK_TIMEOUT_S = 60.0
+
+QUERIES = load_queries(__file__, "booking")
+log = logging.getLogger("tollway.ledger")
+
+
+class Booking:
+    """What the recorder asks of Postgres. Everything raises LedgerUnavailable, then nothing has changed."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._months: set[datetime] = set()  # whose partitions are there
+
+    async def follow(self, journal_id: str) -> Position | None:
+        """How far a journal has been booked; None if it is finished."""
+        async with self._connection() as connection:
+            await connection.execute(QUERIES.open_cursor, journal_id)
+            row = await connection.fetchrow(QUERIES.read_cursor, journal_id)
+        return None if row is None or row["closed"] else Position(row["segment"], row["offset_bytes"])
+
+    async def book(
+        self,
+        journal_id: str,
+        expected: Position,
+        position: Position,
+        events: Sequence[UsageEvent],
+        *,
+        finished: bool,
+    ) -> bool:
+        """Book `events` and move the cursor from `expected` to `position`.
+
+        False if the cursor is elsewhere: another recorder has booked meanwhile, and nothing has changed.
+        Events that are in the ledger all the same (a journal restored from a backup) are left out.
+        """
+        async with self._connection() as connection:
+            await self._ensure_months(connection, events)
+            with suppress(asyncpg.UniqueViolationError):
+                return await _book(connection, journal_id, expected, position, events, finished=finished)
+            new = await _not_booked_before(connection, events)
+            known = len(events) - len(new)
+            log.error(
+                "%d events of a journal are in the ledger already and are not booked again",
+                known,
+                extra={"journal": journal_id, "count": known},
+            )
+            return await _book(connection, journal_id, expected, position, new, finished=finished)
+
+    async def forget(self, present: Sequence[str]) -> None:
+        """Drop old cursors of finished journals; `present` are the journals whose folders are still there."""
+        async with self._connection() as connection:
+            await connection.execute(QUERIES.forget_cursors, list(present))
+
+    async def _ensure_months(self, connection: Connection, events: Sequence[UsageEvent]) -> None:
+        """Partitions for these events, however old they are, and for the month after each ahead of time."""
+        months = {month_of(instant(event.started_at_us)) for event in events}
+        months |= {month_of(month + timedelta(days=31)) for month in months}
+        for month in sorted(months - self._months):
+            await connection.execute(QUERIES.ensure_month, month)
+            self._months.add(month)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        """A connection, with the library's errors translated."""
+        try:
+            async with (
+                asyncio.timeout(BOOK_TIMEOUT_S),
+                self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection,
+            ):
+                yield connection
+        except LOST as error:
+            raise LedgerUnavailable(str(error) or type(error).__name__, lost=True) from error
+        except asyncpg.PostgresError as error:
+            self._months.clear()  # a partition may have been dropped under us
+            raise LedgerUnavailable(str(error), lost=False) from error
+
+
+async def _book(
+    connection: Connection,
+    journal_id: str,
+    expected: Position,
+    position: Position,
+    events: Sequence[UsageEvent],
+    *,
+    finished: bool,
+) -> bool:
+    async with connection.transaction():
+        row = await connection.fetchrow(QUERIES.lock_cursor, journal_id)
+        if row is None or row["closed"] or Position(row["segment"], row["offset_bytes"]) != expected:
+            return False
+        if events:
+            rows = [event_row(event) for event in events]  # not while copying: a failure would leave it open
+            await connection.copy_records_to_table("usage_events", records=rows, columns=EVENT_COLUMNS)
+            hours = hourly_totals(events)
+            await connection.execute(QUERIES.add_hourly, *_columns(hours))
+            await connection.execute(QUERIES.add_monthly, *_columns(monthly_totals(hours)))
+        await connection.execute(QUERIES.move_cursor, journal_id, position.segment, position.offset, finished)
+    return True
+
+
+async def _not_booked_before(connection: Connection, events: Sequence[UsageEvent]) -> list[UsageEvent]:
+    rows = [event_row(event) for event in events]
+    found = await connection.fetch(QUERIES.booked_before, [row[0] for row in rows], [row[1] for row in rows])
+    known = {row["request_id"].bytes for row in found}
+    return [event for event in events if event.request_id not in known]
+
+
+def _columns(rows: Sequence[TotalRow]) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)]

@@ -1,0 +1,59 @@
+-- open_cursor
+-- Begin to follow a journal; changes nothing if it is being followed already. $1 journal_id
+INSERT INTO journal_cursors (journal_id) VALUES ($1) ON CONFLICT (journal_id) DO NOTHING;
+
+-- read_cursor
+-- How far a journal has been booked. $1 journal_id
+SELECT segment, offset_bytes, closed_at IS NOT NULL AS closed FROM journal_cursors WHERE journal_id = $1;
+
+-- lock_cursor
+-- The same, and nobody else books this journal until the transaction ends. $1 journal_id
+SELECT segment, offset_bytes, closed_at IS NOT NULL AS closed
+FROM journal_cursors WHERE journal_id = $1 FOR UPDATE;
+
+-- move_cursor
+-- $1 journal_id  $2 segment  $3 offset_bytes  $4 whether the journal is finished
+UPDATE journal_cursors
+SET segment = $2, offset_bytes = $3, moved_at = now(), closed_at = CASE WHEN $4 THEN now() END
+WHERE journal_id = $1;
+
+-- forget_cursors
+-- Drop cursors of journals finished a week ago, except those whose folders are still there. $1 journal_ids
+DELETE FROM journal_cursors
+WHERE closed_at < now() - interval '7 days' AND journal_id <> ALL ($1::text[]);
+
+-- ensure_month
+-- $1 any instant of the month
+SELECT ensure_usage_month($1);
+
+-- booked_before
+-- Which of these events are in the ledger. $1 started_at[]  $2 request_id[]
+SELECT e.request_id
+FROM unnest($1::timestamptz[], $2::uuid[]) AS asked (started_at, request_id)
+JOIN usage_events e ON e.started_at = asked.started_at AND e.request_id = asked.request_id;
+
+-- add_hourly
+-- Add to sums. Rows come sorted by key, so two recorders never wait for each other in a circle.
+-- $1 hour_start[]  $2 account_id[]  $3 key_id[]  $4 route[]  $5 mode[]  $6 outcome[]  $7 meter[]
+-- $8 events[]  $9 quantity[]
+INSERT INTO usage_hourly AS total
+    (hour_start, account_id, key_id, route, mode, outcome, meter, events, quantity)
+SELECT hour_start, account_id, key_id, route, mode, outcome, meter, events, quantity
+FROM unnest(
+    $1::timestamptz[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[],
+    $8::bigint[], $9::bigint[]
+) AS added (hour_start, account_id, key_id, route, mode, outcome, meter, events, quantity)
+ON CONFLICT (account_id, hour_start, key_id, route, mode, outcome, meter) DO UPDATE
+SET events = total.events + excluded.events, quantity = total.quantity + excluded.quantity;
+
+-- add_monthly
+-- The same for months. $1 month_start[]  $2 .. $9 as above
+INSERT INTO usage_monthly AS total
+    (month_start, account_id, key_id, route, mode, outcome, meter, events, quantity)
+SELECT month_start, account_id, key_id, route, mode, outcome, meter, events, quantity
+FROM unnest(
+    $1::timestamptz[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[],
+    $8::bigint[], $9::bigint[]
+) AS added (month_start, account_id, key_id, route, mode, outcome, meter, events, quantity)
+ON CONFLICT (account_id, month_start, key_id, route, mode, outcome, meter) DO UPDATE
+SET events = total.events + excluded.events, quantity = total.quantity + excluded.quantity;

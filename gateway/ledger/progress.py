@@ -1,0 +1,136 @@
+"""How far the recorder is with one journal: what it read, which calls are open, what comes next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gateway.journal.reader import Journal, Position, Scan
+from gateway.journal.records import Begin, End, Record, Whole
+from gateway.ledger.events import ended_event, interrupted_event
+from gateway.model.usage import UsageEvent
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one reading brought. Nothing of it counts until `Progress.accept`."""
+
+    position: Position  # behind the last record read
+    events: list[UsageEvent] = field(default_factory=list)
+    begun: dict[int, tuple[Begin, int]] = field(default_factory=dict)  # still open; with their segment
+    ended: list[int] = field(default_factory=list)  # begun in an earlier batch
+    damaged_bytes: int = 0
+    full: bool = False  # there may be more
+    finished: bool = False  # the writer is gone and nothing is left
+
+
+class Progress:
+    """Reads one journal batch by batch.
+
+    `committed` is the position Postgres has, `position` may be ahead of it by begins alone: those change
+    nothing in the ledger, and are read again after a restart.
+    """
+
+    def __init__(self, journal: Journal, committed: Position) -> None:
+        self.journal = journal
+        self.committed = committed
+        self.position = committed
+        self.open: dict[int, tuple[Begin, int]] = {}
+        self._remember()
+
+    def _remember(self) -> None:
+        """Collect the open calls of an earlier recorder's reading: their segments are still there."""
+        for number in self.journal.segments():
+            if number > self.committed.segment:
+                return
+            behind = number < self.committed.segment
+            scan = self.journal.scan(Position(number, 0), final=behind)
+            for record in scan:
+                if not behind and scan.offset > self.committed.offset:
+                    return
+                if type(record) is Begin:
+                    self.open[record.sequence] = (record, number)
+                elif type(record) is End:
+                    self.open.pop(record.sequence, None)
+
+    def read(self, limit: int) -> Batch:
+        """The next events, about `limit` at most. FileNotFoundError, SegmentRefused, OSError."""
+        # First whether the writer lives, then its records: what a dead writer wrote is all there.
+        alive = self.journal.writer_is_alive()
+        batch = Batch(self.position)
+        segments = [number for number in self.journal.segments() if number >= self.position.segment]
+        for number in segments:
+            offset = batch.position.offset if number == batch.position.segment else 0
+            scan = self.journal.scan(Position(number, offset), final=not alive or number < segments[-1])
+            self._take(scan, number, batch, limit)
+            batch.position = Position(number, scan.offset)
+            batch.damaged_bytes += scan.damaged_bytes
+            if batch.full or not scan.finished:
+                return batch
+        if not alive:
+            self._interrupt(batch)
+        return batch
+
+    def accept(self, batch: Batch, *, committed: bool) -> None:
+        """The batch counts. `committed`: Postgres has its position."""
+        for sequence in batch.ended:
+            self.open.pop(sequence, None)
+        self.open.update(batch.begun)
+        self.position = batch.position
+        if committed:
+            self.committed = batch.position
+            self._clean_up()
+
+    def must_commit(self, batch: Batch) -> bool:
+        """Whether the batch has something for Postgres: events, or a segment that can go afterwards."""
+        left_a_segment = 0 < self.committed.segment < batch.position.segment
+        return bool(batch.events) or batch.finished or left_a_segment
+
+    def _take(self, scan: Scan, number: int, batch: Batch, limit: int) -> None:
+        before = scan.offset
+        for record in scan:
+            if type(record) is Begin:
+                batch.begun[record.sequence] = (record, number)
+            elif not self._close(record, batch):
+                batch.damaged_bytes += (
+                    scan.offset - before
+                )  # its begin was damaged: nobody knows whose it was
+            before = scan.offset
+            if len(batch.events) >= limit:
+                batch.full = True
+                return
+
+    def _close(self, record: Record, batch: Batch) -> bool:
+        """Make the event of a call that is over, if its begin is known."""
+        prefix = self.journal.prefix
+        if type(record) is Whole:
+            batch.events.append(ended_event(prefix, record.begin, record.end))
+            return True
+        assert type(record) is End
+        opened = batch.begun.pop(record.sequence, None)
+        if opened is None:
+            opened = self.open.get(record.sequence)
+            if opened is None:
+                return False
+            batch.ended.append(record.sequence)
+        batch.events.append(ended_event(prefix, opened[0], record))
+        return True
+
+    def _interrupt(self, batch: Batch) -> None:
+        """The writer is gone: what is still open will never end."""
+        still_open = self.open.keys() - set(batch.ended)
+        begins = [self.open[sequence][0] for sequence in still_open]
+        begins += [begin for begin, _ in batch.begun.values()]
+        begins.sort()
+        batch.events += [interrupted_event(self.journal.prefix, begin) for begin in begins]
+        batch.ended = list(self.open)
+        batch.begun.clear()
+        batch.finished = True
+
+    def _clean_up(self) -> None:
+        """Delete segments of which everything is booked and in which no open call began."""
+        older = [number for number in self.journal.segments() if number < self.committed.segment]
+        if older:
+            needed = {number for _, number in self.open.values()}
+            for number in older:
+                if number not in needed:
+                    self.journal.remove_segment(number)

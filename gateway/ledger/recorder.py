@@ -1,0 +1,205 @@
+"""The loop that brings journals into Postgres: in batches, once each, for as long as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from pathlib import Path
+
+from gateway.clock import Clock
+from gateway.journal.format import SegmentRefused
+from gateway.journal.reader import Journal, find_journals, sweep_unborn
+from gateway.ledger.booking import Booking
+from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.progress import Batch, Progress
+from gateway.storage.postgres import Pool
+from gateway.telemetry.slots import Slots
+
+BATCH_EVENTS = 5000
+POLL_S = 0.2
+MAX_BACKOFF_S = 5.0
+FINAL_PASS_S = 10.0
+_SWEEP_EVERY_US = 3_600_000_000
+
+log = logging.getLogger("tollway.ledger")
+
+
+class Recorder:
+    """Books the journals below `journals_dir`. Several may run, on one directory or on many.
+
+    Killed at any point, it or its successor goes on where Postgres says that it was. While Postgres is away
+    journals wait on disk, and memory holds one batch at most.
+    """
+
+    def __init__(self, pool: Pool, journals_dir: Path, slots: Slots, clock: Clock) -> None:
+        self._booking = Booking(pool)
+        self._journals_dir = journals_dir
+        self._slots = slots
+        self._clock = clock
+        self._progress: dict[str, Progress] = {}
+        self._left_alone: set[str] = set()  # told about once; looked at again after a restart
+        self._waiting_since_us: dict[str, int] = {}  # journal -> end of its oldest event not yet booked
+        self._behind = False
+        self._failing = False
+        self._failures = 0
+        self._sweep_at_us = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Book until `stop`, then whatever is there already. Survives any outage of Postgres."""
+        while not stop.is_set():
+            delay_s = await self._round()
+            if delay_s:
+                await _pause(stop, delay_s)
+        try:
+            async with asyncio.timeout(FINAL_PASS_S):
+                while await self.book_once():
+                    pass
+        except (LedgerUnavailable, TimeoutError) as error:
+            log.warning("stopped before all was booked; the rest waits on disk", extra={"error": str(error)})
+
+    async def book_once(self) -> int:
+        """One batch of every journal. Returns how many events were booked.
+
+        Raises LedgerUnavailable: at once if Postgres is gone, at the end if it refused one journal's batch.
+        """
+        booked, refused = 0, None
+        self._behind = False
+        folders = [path for path in find_journals(self._journals_dir) if path.name not in self._left_alone]
+        self._drop_vanished({path.name for path in folders})
+        try:
+            await self._sweep([path.name for path in folders])
+            for folder in folders:
+                try:
+                    booked += await self._advance(folder)
+                except LedgerUnavailable as error:
+                    if error.lost:
+                        raise
+                    refused = error
+        finally:
+            self._show_lag()
+        if refused is not None:
+            raise refused
+        return booked
+
+    async def _round(self) -> float:
+        """One pass; returns how long to wait before the next."""
+        try:
+            await self.book_once()
+        except LedgerUnavailable as error:
+            reason = str(error)
+        else:
+            if self._failing:
+                self._failing, self._failures = False, 0
+                log.info("usage is being booked again")
+            return 0.0 if self._behind else POLL_S
+        self._slots.add("recorder_errors_total")
+        if not self._failing:
+            self._failing = True
+            log.error("usage can not be booked and waits on disk", extra={"error": reason})
+        self._failures += 1
+        longest_s = min(MAX_BACKOFF_S, POLL_S * (1 << min(self._failures, 10)))
+        return longest_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+
+    async def _advance(self, folder: Path) -> int:
+        """Book the next batch of one journal."""
+        try:
+            progress = self._progress.get(folder.name) or await self._follow(folder)
+            if progress is None:
+                return 0
+            batch = progress.read(BATCH_EVENTS)
+            if not progress.must_commit(batch):
+                self._accept(progress, batch, committed=False)
+                return 0
+            return await self._book(progress, batch)
+        except FileNotFoundError:
+            self._progress.pop(folder.name, None)  # another recorder was faster: ask Postgres again
+        except (SegmentRefused, OSError) as error:
+            self._leave_alone(folder, error)
+        return 0
+
+    async def _follow(self, folder: Path) -> Progress | None:
+        """Begin with a journal, or delete it if all of it has been booked."""
+        journal = Journal(folder)
+        position = await self._booking.follow(journal.id)
+        if position is None:
+            self._remove(journal)
+            return None
+        progress = self._progress[journal.id] = Progress(journal, position)
+        return progress
+
+    async def _book(self, progress: Progress, batch: Batch) -> int:
+        journal, events = progress.journal, batch.events
+        if events:
+            self._waiting_since_us[journal.id] = _ended_at_us(batch, 0)
+        mine = await self._booking.book(
+            journal.id, progress.committed, batch.position, events, finished=batch.finished
+        )
+        self._waiting_since_us.pop(journal.id, None)
+        if not mine:
+            del self._progress[journal.id]
+            return 0
+        self._slots.add("recorder_batches_total")
+        self._slots.add("recorder_events_total", len(events))
+        self._accept(progress, batch, committed=True)
+        if batch.full:
+            self._behind = True
+            self._waiting_since_us[journal.id] = _ended_at_us(batch, -1)
+        if batch.finished:
+            del self._progress[journal.id]
+            self._remove(journal)
+        return len(events)
+
+    def _remove(self, journal: Journal) -> None:
+        try:
+            journal.remove()
+        except FileNotFoundError:
+            return  # another recorder was faster
+        except OSError as error:
+            self._leave_alone(journal.folder, error)
+
+    def _accept(self, progress: Progress, batch: Batch, *, committed: bool) -> None:
+        if batch.damaged_bytes:
+            self._slots.add("recorder_corrupt_records_total", batch.damaged_bytes)
+        progress.accept(batch, committed=committed)
+
+    def _leave_alone(self, folder: Path, error: Exception) -> None:
+        self._progress.pop(folder.name, None)
+        self._left_alone.add(folder.name)
+        self._slots.add("recorder_errors_total")
+        log.error(
+            "a journal can not be read or removed and is left alone until the recorder starts again",
+            extra={"journal": folder.name, "file": str(folder), "error": str(error)},
+        )
+
+    def _drop_vanished(self, present: set[str]) -> None:
+        for journal_id in self._progress.keys() - present:
+            del self._progress[journal_id]
+        for journal_id in self._waiting_since_us.keys() - present:
+            del self._waiting_since_us[journal_id]
+
+    async def _sweep(self, present: list[str]) -> None:
+        """Once an hour: what nobody needs any more."""
+        if self._clock.monotonic_us() < self._sweep_at_us:
+            return
+        await self._booking.forget(present)
+        sweep_unborn(self._journals_dir, self._clock.now_us())
+        self._sweep_at_us = self._clock.monotonic_us() + _SWEEP_EVERY_US
+
+    def _show_lag(self) -> None:
+        waiting = min(self._waiting_since_us.values(), default=None)
+        lag_us = 0 if waiting is None else max(0, self._clock.now_us() - waiting)
+        self._slots.set("recorder_lag_seconds", lag_us)
+
+
+def _ended_at_us(batch: Batch, index: int) -> int:
+    event = batch.events[index]
+    return event.started_at_us + event.duration_us
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,59 @@
+-- hours
+-- Sums from hours, in buckets. $1 unit of the bucket (hour, day, month; NULL: one bucket)
+-- $2 account's public id or NULL  $3 from  $4 until, exclusive  $5 mode or NULL
+SELECT date_trunc($1::text, u.hour_start, 'UTC') AS bucket_start,
+       a.public_id AS account, k.public_id AS key, u.account_id, u.key_id,
+       u.route, u.mode, u.outcome, u.meter,
+       sum(u.quantity)::bigint AS quantity, sum(u.events)::bigint AS events
+FROM usage_hourly u
+LEFT JOIN accounts a ON a.id = u.account_id
+LEFT JOIN api_keys k ON k.id = u.key_id
+WHERE u.hour_start >= date_trunc('hour', $3::timestamptz, 'UTC') AND u.hour_start < $4
+  AND ($2::text IS NULL OR u.account_id = (SELECT id FROM accounts WHERE public_id = $2))
+  AND ($5::text IS NULL OR u.mode = $5)
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
+ORDER BY 1, 4, 5, 6, 7, 8, 9;
+
+-- months
+-- The same from months, for periods of whole months.
+SELECT CASE WHEN $1::text IS NOT NULL THEN u.month_start END AS bucket_start,
+       a.public_id AS account, k.public_id AS key, u.account_id, u.key_id,
+       u.route, u.mode, u.outcome, u.meter,
+       sum(u.quantity)::bigint AS quantity, sum(u.events)::bigint AS events
+FROM usage_monthly u
+LEFT JOIN accounts a ON a.id = u.account_id
+LEFT JOIN api_keys k ON k.id = u.key_id
+WHERE u.month_start >= $3 AND u.month_start < $4
+  AND ($2::text IS NULL OR u.account_id = (SELECT id FROM accounts WHERE public_id = $2))
+  AND ($5::text IS NULL OR u.mode = $5)
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
+ORDER BY 1, 4, 5, 6, 7, 8, 9;
+
+-- events
+-- The newest raw rows, one page. $1 how many  $2 before started_at and  $3 request_id, or both NULL
+SELECT e.started_at, e.request_id, a.public_id AS account, k.public_id AS key, e.mode, e.tier, e.route,
+       e.method, e.outcome, e.status, e.ingress_bytes, e.egress_bytes, e.duration_us, e.first_byte_us, e.charges
+FROM usage_events e
+LEFT JOIN accounts a ON a.id = e.account_id
+LEFT JOIN api_keys k ON k.id = e.key_id
+WHERE ($2::timestamptz IS NULL OR (e.started_at, e.request_id) < ($2, $3::uuid))
+ORDER BY e.started_at DESC, e.request_id DESC
+LIMIT $1;
+
+-- account_events
+-- The same for one account. $4 its public id
+SELECT e.started_at, e.request_id, a.public_id AS account, k.public_id AS key, e.mode, e.tier, e.route,
+       e.method, e.outcome, e.status, e.ingress_bytes, e.egress_bytes, e.duration_us, e.first_byte_us, e.charges
+FROM usage_events e
+LEFT JOIN accounts a ON a.id = e.account_id
+LEFT JOIN api_keys k ON k.id = e.key_id
+WHERE e.account_id = (SELECT id FROM accounts WHERE public_id = $4)
+  AND ($2::timestamptz IS NULL OR (e.started_at, e.request_id) < ($2, $3::uuid))
+ORDER BY e.started_at DESC, e.request_id DESC
+LIMIT $1;
+
+-- period_total
+-- Units of one meter. $1 account's id  $2 meter  $3 mode  $4 from  $5 until, exclusive; full hours
+SELECT coalesce(sum(quantity), 0)::bigint
+FROM usage_hourly
+WHERE account_id = $1 AND meter = $2 AND mode = $3 AND hour_start >= $4 AND hour_start < $5;

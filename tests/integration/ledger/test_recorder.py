@@ -1,0 +1,438 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import asyncpg
+import pytest
+
+from gateway.journal.format import FORMAT_VERSION
+from gateway.journal.records import Call
+from gateway.ledger import booking
+from gateway.ledger import recorder as recorder_module
+from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.recorder import Recorder
+from gateway.model.principal import Mode
+from gateway.outcomes import Outcome
+from tests.integration.ledger.books import Books
+from tests.unit.journal.journals import begin, end, refuse
+
+DAY_US = 86_400_000_000
+
+
+async def test_calls_become_rows_and_sums_and_journals_go_away(books: Books) -> None:
+    writer = books.writer()
+    for number in range(300):
+        begin(writer, number)
+        end(writer, number, Outcome.UPSTREAM_ERROR if number % 10 == 0 else Outcome.SERVED)
+    refuse(writer, 300)
+    recorder = books.recorder()
+    assert await books.book_all(recorder) == 301
+    assert await books.outcomes() == {"served": 270, "upstream_error": 30, "unauthenticated": 1}
+    assert await books.disagreements() == []
+    assert len(list(writer.folder.glob("*.seg"))) == 1
+    writer.close()
+    await recorder.book_once()
+    assert books.left == []
+    assert books.slots.get("recorder_events_total") == 301
+    assert books.slots.get("recorder_lag_seconds") == 0
+
+
+async def test_every_field_of_a_row(books: Books) -> None:
+    writer = books.writer()
+    call = Call(7, 9, Mode.TEST, "team", "builds", "POST", {"api_calls": 1, "builds": 2})
+    begin(writer, 5, call)
+    end(writer, 5)
+    refuse(writer, 6)
+    await books.book_all()
+    rows = [dict(row) for row in await books.pool.fetch("SELECT * FROM usage_events ORDER BY started_at")]
+    assert rows[0] == {
+        "started_at": datetime(2023, 11, 14, 22, 13, 20, 5, UTC),
+        "request_id": rows[0]["request_id"],
+        "account_id": 7,
+        "key_id": 9,
+        "ingress_bytes": 10,
+        "egress_bytes": 84,
+        "duration_us": 1500,
+        "first_byte_us": 900,
+        "status": 200,
+        "mode": "test",
+        "outcome": "served",
+        "tier": "team",
+        "route": "builds",
+        "method": "POST",
+        "charges": '{"builds": 2, "api_calls": 1}',
+    }
+    assert str(rows[0]["request_id"]) == "0192f1a2-b3c4-8abc-9d01-000000000005"
+    assert (rows[1]["account_id"], rows[1]["key_id"], rows[1]["route"]) == (None, None, "")
+    writer.close()
+
+
+KILLED_WRITER = """
+import sys
+from pathlib import Path
+from tests.unit.journal.journals import begin, end, make_writer
+writer = make_writer(Path(sys.argv[1]))
+begin(writer, 1)
+end(writer, 1)
+begin(writer, 2)
+print("written", flush=True)
+sys.stdin.read()
+"""
+
+
+async def test_a_worker_killed_within_a_call_leaves_one_interrupted_row(books: Books) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED_WRITER, books.journals_dir],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[3],
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"written\n"
+        recorder = books.recorder()
+        assert await books.book_all(recorder) == 1
+        process.kill()
+        process.wait()
+    assert await books.book_all(recorder) == 1
+    assert await books.book_all() == 0
+    assert await books.outcomes() == {"served": 1, "interrupted": 1}
+    assert await books.disagreements() == []
+    assert books.left == []
+
+
+class Died(BaseException):
+    """What a kill -9 looks like from inside: nothing after this point happens."""
+
+
+Break = Callable[[pytest.MonkeyPatch], None]
+
+
+def dying(at: str) -> Break:
+    def breaking(patch: pytest.MonkeyPatch) -> None:
+        def die(*_: object, **__: object) -> None:
+            raise Died(at)
+
+        patch.setattr(at, die)
+
+    return breaking
+
+
+def dying_after_commit(patch: pytest.MonkeyPatch) -> None:
+    real = booking.Booking.book
+
+    async def book(self: booking.Booking, *args: Any, **named: Any) -> bool:
+        await real(self, *args, **named)
+        raise Died("after the commit")
+
+    patch.setattr(booking.Booking, "book", book)
+
+
+@pytest.mark.parametrize(
+    ("case", "kill"),
+    [
+        ("before the rows", dying("gateway.ledger.booking.event_row")),
+        ("between rows and sums", dying("gateway.ledger.booking.hourly_totals")),
+        ("between hours and months", dying("gateway.ledger.booking.monthly_totals")),
+        ("after the commit, before anything is deleted", dying_after_commit),
+        ("while segments are deleted", dying("gateway.journal.reader.Journal.remove_segment")),
+        ("while the journal is deleted", dying("gateway.journal.reader.Journal.remove")),
+    ],
+)
+async def test_a_recorder_killed_anywhere_books_nothing_twice_and_loses_nothing(
+    books: Books, monkeypatch: pytest.MonkeyPatch, case: str, kill: Break
+) -> None:
+    monkeypatch.setattr(recorder_module, "BATCH_EVENTS", 60)
+    expected = 0
+    for number in (1, 2):
+        writer = books.writer(number)
+        for sequence in range(100):
+            begin(writer, sequence)
+            end(writer, sequence)
+        begin(writer, 100)
+        writer.close()
+        expected += 101
+    deaths = 0
+    for attempt in range(12):
+        recorder = books.recorder()
+        with monkeypatch.context() as patch:
+            kill(patch)
+            try:
+                await recorder.book_once()
+            except Died:
+                deaths += 1
+        if attempt == 8:
+            await books.recorder().book_once()
+    await books.book_all()
+    assert deaths > 0
+    assert await books.outcomes() == {"served": expected - 2, "interrupted": 2}
+    assert await books.disagreements() == []
+    assert books.left == []
+
+
+async def test_two_recorders_at_once_book_everything_once(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "BATCH_EVENTS", 23)
+    writers = [books.writer(number) for number in (1, 2, 3)]
+
+    async def work() -> None:
+        for sequence in range(300):
+            for writer in writers:
+                begin(writer, sequence)
+                end(writer, sequence)
+            if sequence % 10 == 0:
+                await asyncio.sleep(0)
+        for writer in writers:
+            writer.close()
+
+    async def record(recorder: Recorder) -> int:
+        total = 0
+        while books.left:
+            total += await recorder.book_once()
+        return total
+
+    booked = await asyncio.gather(work(), record(books.recorder()), record(books.recorder()))
+    assert sum(count for count in booked if count is not None) == 900
+    assert await books.outcomes() == {"served": 900}
+    assert await books.disagreements() == []
+
+
+async def test_long_calls_outlive_rotation_and_a_restart_of_the_recorder(books: Books) -> None:
+    writer = books.writer()
+    begin(writer, 1)
+    for sequence in range(10, 120):
+        begin(writer, sequence)
+        end(writer, sequence)
+    assert await books.book_all() == 110
+    assert (writer.folder / "00000001.seg").exists(), "the open call began there"
+    end(writer, 1)
+    writer.close()
+    assert await books.book_all() == 1
+    assert await books.outcomes() == {"served": 111}
+    assert books.left == []
+
+
+async def test_a_journal_restored_from_a_backup_changes_nothing(
+    books: Books, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = books.writer()
+    for sequence in range(20):
+        begin(writer, sequence)
+        end(writer, sequence)
+    shutil.copytree(writer.folder, tmp_path / "backup")
+    await books.book_all()
+    writer.close()
+    await books.book_all()
+    await books.pool.execute("DELETE FROM journal_cursors")
+    shutil.move(tmp_path / "backup", writer.folder)
+    assert await books.book_all() == 20, "read again"
+    assert await books.outcomes() == {"served": 20}
+    assert await books.disagreements() == []
+    assert "are in the ledger already" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("case", "days"),
+    [("a year ago", -365), ("before the epoch's third year", -19_000), ("a clock far ahead", 40_000)],
+)
+async def test_partitions_are_made_for_any_month(books: Books, case: str, days: int) -> None:
+    writer = books.writer()
+    at_us = max(0, books.clock.now_us() + days * DAY_US)
+    begin(writer, 1, at_us=at_us)
+    end(writer, 1)
+    writer.close()
+    assert await books.book_all() == 1
+    assert await books.disagreements() == []
+
+
+async def test_partitions_made_by_many_at_once_and_for_the_next_month(books: Books) -> None:
+    instant = datetime(2031, 12, 31, 23, 59, 59, tzinfo=UTC)
+    async with books.pool.acquire() as one, books.pool.acquire() as other:
+        await asyncio.gather(
+            *(connection.execute("SELECT ensure_usage_month($1)", instant) for connection in (one, other))
+        )
+    writer = books.writer()
+    begin(writer, 1, at_us=round(instant.timestamp()) * 1_000_000)
+    end(writer, 1)
+    writer.close()
+    await books.book_all()
+    names = await books.pool.fetch("SELECT inhrelid::regclass::text AS name FROM pg_inherits ORDER BY 1")
+    tables = [row["name"] for row in names if "pkey" not in row["name"] and "idx" not in row["name"]]
+    assert tables == ["usage_events_2031_12", "usage_events_2032_01"]
+
+
+async def test_a_partition_dropped_under_a_running_recorder_is_made_again(books: Books) -> None:
+    recorder = books.recorder()
+    writer = books.writer()
+    begin(writer, 1)
+    end(writer, 1)
+    await books.book_all(recorder)
+    await books.pool.execute("DROP TABLE usage_events_2023_11")
+    begin(writer, 2)
+    end(writer, 2)
+    with pytest.raises(LedgerUnavailable):
+        await recorder.book_once()
+    assert await recorder.book_once() == 1
+    writer.close()
+
+
+async def test_an_outage_is_logged_once_survived_and_caught_up(
+    books: Books, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(recorder_module, "POLL_S", 0.001)
+    monkeypatch.setattr(recorder_module, "MAX_BACKOFF_S", 0.002)
+    books.plug.error = ConnectionRefusedError("connection refused")
+    writer = books.writer()
+    begin(writer, 1)
+    end(writer, 1)
+    stop = asyncio.Event()
+    with caplog.at_level(logging.INFO):
+        running = asyncio.ensure_future(books.recorder().run(stop))
+        while books.plug.asked < 5:
+            await asyncio.sleep(0.001)
+        books.clock.advance(30)
+        books.plug.error = None
+        while not books.slots.get("recorder_events_total"):
+            await asyncio.sleep(0.001)
+        begin(writer, 2)
+        end(writer, 2)
+        writer.close()
+        stop.set()
+        await running
+    assert await books.outcomes() == {"served": 2}, "what was there at the stop is booked"
+    assert books.slots.get("recorder_errors_total") >= 5
+    messages = [record.getMessage() for record in caplog.records if record.name == "tollway.ledger"]
+    assert messages == ["usage can not be booked and waits on disk", "usage is being booked again"]
+
+
+async def test_the_lag_is_the_age_of_the_oldest_event_that_waits(books: Books) -> None:
+    recorder = books.recorder()
+    writer = books.writer()
+    begin(writer, 1, at_us=books.clock.now_us())
+    end(writer, 1)
+    await books.book_all(recorder)
+    begin(writer, 2, at_us=books.clock.now_us())
+    end(writer, 2)
+    books.clock.advance(60)
+    books.plug.error = OSError("gone")
+    with pytest.raises(LedgerUnavailable):
+        await recorder.book_once()
+    assert 59_900_000 < books.slots.get("recorder_lag_seconds") < 60_000_000
+    books.plug.error = None
+    await books.book_all(recorder)
+    assert books.slots.get("recorder_lag_seconds") == 0
+    writer.close()
+
+
+async def test_one_refused_batch_does_not_hold_up_other_journals(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poisoned, healthy = books.writer(1), books.writer(2)
+    for writer in (poisoned, healthy):
+        begin(writer, 1)
+        end(writer, 1)
+    real = booking.Booking.book
+
+    async def book(self: booking.Booking, journal_id: str, *args: Any, **named: Any) -> bool:
+        if journal_id == poisoned.folder.name:
+            raise LedgerUnavailable("value out of range", lost=False)
+        return await real(self, journal_id, *args, **named)
+
+    monkeypatch.setattr(booking.Booking, "book", book)
+    with pytest.raises(LedgerUnavailable):
+        await books.recorder().book_once()
+    assert await books.outcomes() == {"served": 1}
+    poisoned.close()
+    healthy.close()
+
+
+async def test_damage_is_counted_and_the_rest_is_booked(books: Books) -> None:
+    writer = books.writer()
+    for sequence in range(3):
+        begin(writer, sequence)
+        end(writer, sequence)
+    writer.close()
+    path = writer.folder / "00000001.seg"
+    raw = bytearray(path.read_bytes())
+    at = raw.rfind(b"team")
+    raw[at] ^= 1
+    path.write_bytes(raw)
+    assert await books.book_all() == 2
+    assert books.slots.get("recorder_corrupt_records_total") > 0
+    assert books.left == []
+
+
+async def test_a_journal_of_a_newer_version_is_left_alone_and_told_about_once(
+    books: Books, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = books.writer()
+    begin(writer, 1)
+    end(writer, 1)
+    writer.close()
+    path = writer.folder / "00000001.seg"
+    raw = bytearray(path.read_bytes())
+    raw[8] = FORMAT_VERSION + 1
+    raw[64:68] = crc32(raw[:64]).to_bytes(4, "little")
+    path.write_bytes(raw)
+    recorder = books.recorder()
+    for _ in range(3):
+        assert await recorder.book_once() == 0
+    assert path.read_bytes() == raw
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == [
+        "a journal can not be read or removed and is left alone until the recorder starts again"
+    ]
+
+
+async def test_cursors_of_finished_journals_are_forgotten_after_a_week(books: Books) -> None:
+    writer = books.writer()
+    begin(writer, 1)
+    end(writer, 1)
+    writer.close()
+    await books.book_all()
+    assert await books.pool.fetchval("SELECT count(*) FROM journal_cursors") == 1
+    await books.pool.execute("UPDATE journal_cursors SET closed_at = now() - interval '8 days'")
+    await books.recorder().book_once()
+    assert await books.pool.fetchval("SELECT count(*) FROM journal_cursors") == 0
+
+
+async def test_nothing_to_do_asks_postgres_nothing(books: Books) -> None:
+    recorder = books.recorder()
+    writer = books.writer()
+    begin(writer, 1)
+    end(writer, 1)
+    await books.book_all(recorder)
+    asked = books.plug.asked
+    assert await recorder.book_once() == 0
+    begin(writer, 2)
+    assert await recorder.book_once() == 0, "a begin alone is no event"
+    assert books.plug.asked == asked
+    writer.close()
+
+
+async def test_a_full_disk_of_postgres_is_an_outage(books: Books) -> None:
+    books.plug.error = asyncpg.DiskFullError("could not extend file")
+    writer = books.writer()
+    begin(writer, 1)
+    end(writer, 1)
+    with pytest.raises(LedgerUnavailable) as caught:
+        await books.recorder().book_once()
+    assert caught.value.lost
+    writer.close()
+
+
+async def test_half_made_journals_are_swept(books: Books) -> None:
+    unborn = books.journals_dir / (".new-" + "00" * 10)
+    unborn.mkdir(parents=True)
+    os.utime(unborn, (0, 0))
+    await books.recorder().book_once()
+    assert books.left == []

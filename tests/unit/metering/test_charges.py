@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from gateway.metering.charges import planned_charges
+from gateway.model.policies import (
+    AdmissionMode,
+    ChargePlan,
+    OnStoreLoss,
+    Period,
+    Quota,
+    Route,
+    Tier,
+    Upstream,
+)
+
+TIER = Tier("team", "Team", None, (), (), frozenset())
+
+
+def a_route(charges: dict[str, int]) -> Route:
+    return Route("r", "/**", frozenset(), frozenset(), Upstream("u", ()), frozenset(), charges)
+
+
+def a_plan(*quotas: tuple[str, Period, int]) -> ChargePlan:
+    costs = tuple((Quota(f"{meter}-{per.value}", meter, 100, per), cost) for meter, per, cost in quotas)
+    return ChargePlan("p", TIER, (), costs, AdmissionMode.AUTO, OnStoreLoss.REFUSE, None)
+
+
+@pytest.mark.parametrize(
+    ("case", "plan", "route", "charges"),
+    [
+        ("nothing known", None, None, {}),
+        (
+            "what the route declares",
+            None,
+            a_route({"api_calls": 1, "tokens": 5}),
+            {"api_calls": 1, "tokens": 5},
+        ),
+        (
+            "two quotas on one meter count the same units",
+            a_plan(("api_calls", Period.DAY, 3), ("api_calls", Period.MONTH, 3)),
+            a_route({"api_calls": 3}),
+            {"api_calls": 3},
+        ),
+        (
+            "a quota the route does not mention",
+            a_plan(("builds", Period.MONTH, 2)),
+            a_route({"api_calls": 1}),
+            {"api_calls": 1, "builds": 2},
+        ),
+    ],
+)
+def test_a_call_is_charged_by_route_and_plan(
+    case: str, plan: ChargePlan | None, route: Route | None, charges: dict[str, int]
+) -> None:
+    assert planned_charges(plan, route) == charges

@@ -71,6 +71,11 @@ class Accounts:
         self._pool = pool
         self._key_prefix = key_prefix
 
+    @property
+    def key_prefix(self) -> str:
+        """How new keys begin."""
+        return self._key_prefix
+
     async def create_account(self, name: str, tier: str, *, external_id: str | None = None) -> Account:
         """A new account. Conflict if another one has this external id."""
         checks.check_name("name", name)
@@ -157,6 +162,10 @@ class Accounts:
         _expect_id(public_id, "key")
         key_id = await self._pool.fetchval(KEYS.find_key_id, public_id)
         return _api_key(await self._pool.fetchrow(KEYS.get_key, key_id))
+
+    async def find_key(self, digest: bytes) -> FoundKey | None:
+        """Who a key belongs to, like `find_principal`."""
+        return await find_principal(self._pool, digest)
 
     async def revoke_key(self, public_id: str) -> ApiKey:
         """End a key for good. Again changes nothing: the time of the first revocation stays."""

@@ -11,8 +11,9 @@ from gateway import __version__
 from gateway.accounts.store import Accounts
 from gateway.app.policies import PoliciesInUse
 from gateway.app.process import Process, State
+from gateway.controlplane.collaborators import Collaborators
 from gateway.controlplane.health import Health
-from gateway.controlplane.operator_app import Collaborators, build_operator_app
+from gateway.controlplane.operator_app import build_operator_app
 from gateway.controlplane.portal import build_portal_app
 from gateway.controlplane.serving import ControlRunner
 from gateway.controlplane.tokens import BootstrapToken

@@ -1,0 +1,65 @@
+"""Reading what was sent: JSON bodies and query strings into checked models, answers out of plain values."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict
+
+from gateway.controlplane.problems import Problem, invalid
+
+MAX_BODY_BYTES = 1_000_000
+BODY_TIMEOUT_S = 30.0
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Sent(BaseModel):
+    """Base of everything that callers send: unknown fields are errors, nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+async def read_body(request: web.Request, model: type[M]) -> M:
+    """The JSON body as `model`; no body counts as `{}`. Raises Problem or pydantic's ValidationError."""
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            raw = await request.read()
+    except TimeoutError:
+        raise Problem(408, "request_timeout", "The body did not arrive in time.") from None
+    if raw and request.content_type != "application/json":
+        raise Problem(
+            415, "unsupported_media_type", "Send JSON, with the header `Content-Type: application/json`."
+        )
+    try:
+        document = json.loads(raw, object_pairs_hook=_no_duplicates) if raw else {}
+    except (ValueError, RecursionError):
+        raise Problem(400, "bad_request", "The body is not valid JSON, or repeats a name.") from None
+    return model.model_validate(document)
+
+
+def read_query(request: web.Request, model: type[M]) -> M:
+    """The query string as `model`. Raises Problem for a name given twice, or pydantic's ValidationError."""
+    query = request.query
+    if repeated := sorted({name for name in query if len(query.getall(name)) > 1}):
+        raise invalid((name, "is given more than once") for name in repeated)
+    return model.model_validate(dict(query))
+
+
+def answer(
+    document: Mapping[str, object], *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """A JSON answer."""
+    body = json.dumps(document, ensure_ascii=False).encode()
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+
+
+def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a name is repeated")
+    return document

@@ -1,0 +1,48 @@
+"""What the processes of this gateway say about themselves in their slots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.telemetry.catalogue import slot
+from gateway.telemetry.exposition import read_processes
+
+HEARTBEAT_MAX_US = 5_000_000
+"""A process that has not given a sign of life for this long is not counted on."""
+
+STATES = ("starting", "ready", "draining", "stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process as its slots show it."""
+
+    name: str
+    state: str
+    heartbeat_at_us: int
+    generation: int
+
+    def lacks(self, now_us: int) -> str | None:
+        """Why it is not to be counted on; None if it is."""
+        if self.state != "ready":
+            return f"is {self.state}"
+        age_us = now_us - self.heartbeat_at_us
+        if age_us > HEARTBEAT_MAX_US:
+            return f"has given no sign of life for {age_us // 1_000_000} s"
+        return None
+
+
+def read_all(folder: Path) -> dict[str, Process]:
+    """Every process that counts in `folder`, by name."""
+    return {name: _process(name, cells) for name, cells in read_processes(folder).items()}
+
+
+def _process(name: str, cells: list[int]) -> Process:
+    state = cells[slot("state")]
+    return Process(
+        name,
+        STATES[state] if 0 <= state < len(STATES) else "unknown",
+        cells[slot("heartbeat_us")],
+        cells[slot("policy_generation")],
+    )

@@ -1,0 +1,67 @@
+"""`/admin/v1/policies` and `/admin/v1/workers`: what this gateway runs with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from aiohttp import web
+
+from gateway.clock import Clock
+from gateway.controlplane import wording
+from gateway.controlplane.bodies import answer
+from gateway.controlplane.processes import Process, read_all
+from gateway.model.policies import PolicySet, Route
+
+
+class SnapshotApi:
+    """The policies in use and the processes that use them."""
+
+    def __init__(self, policies: Callable[[], PolicySet], folder: Path, clock: Clock) -> None:
+        self._policies, self._folder, self._clock = policies, folder, clock
+
+    def routes(self) -> list[web.RouteDef]:
+        """The addresses below `/admin/v1`."""
+        return [web.get("/policies", self.get_policies), web.get("/workers", self.list_workers)]
+
+    async def get_policies(self, _: web.Request) -> web.Response:
+        """Digest, tiers and routes of the snapshot in use."""
+        policies = self._policies()
+        return answer(
+            {
+                "digest": policies.digest,
+                "admission_mode": policies.admission_mode.value,
+                "on_store_loss": policies.on_store_loss.value,
+                "meters": [{"name": one.name, "unit": one.unit} for one in policies.meters.values()],
+                "tiers": [wording.tier(one) for one in policies.tiers.values()],
+                "routes": [_route(one) for one in policies.routes],
+            }
+        )
+
+    async def list_workers(self, _: web.Request) -> web.Response:
+        """Every process of this gateway, with what it lacks to be counted on."""
+        now_us = self._clock.now_us()
+        return answer({"data": [_process(one, now_us) for one in read_all(self._folder).values()]})
+
+
+def _route(one: Route) -> wording.Document:
+    return {
+        "name": one.name,
+        "path": one.path,
+        "methods": sorted(one.methods),
+        "hosts": sorted(one.hosts),
+        "upstream": one.upstream.name,
+        "requires": sorted(one.requires),
+        "charges": dict(one.charges),
+        "forward_credentials": one.forward_credentials,
+    }
+
+
+def _process(one: Process, now_us: int) -> wording.Document:
+    return {
+        "name": one.name,
+        "state": one.state,
+        "heartbeat_at": wording.instant_us(one.heartbeat_at_us),
+        "policy_generation": one.generation,
+        "lacks": one.lacks(now_us),
+    }

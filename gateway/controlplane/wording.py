@@ -1,0 +1,129 @@
+"""Accounts, keys, tiers and figures as the APIs and pages show them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from gateway.accounts.store import Account, ApiKey
+from gateway.model.policies import Limit, Price, Quota, Tier
+
+Document = dict[str, object]
+
+_NO_MINOR_UNIT = frozenset(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG")) | frozenset(
+    ("RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF")
+)
+_THREE_DIGITS = frozenset(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"))
+"""Currencies whose minor unit is not a hundredth (ISO 4217)."""
+
+_SPANS_MS = (("day", 86_400_000), ("hour", 3_600_000), ("minute", 60_000), ("second", 1_000))
+
+
+def instant(at: datetime | None) -> str | None:
+    """ISO 8601 in UTC with a `Z`."""
+    if at is None:
+        return None
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def instant_us(at_us: int) -> str | None:
+    """An instant of our clocks; None for 0, which means never."""
+    return instant(datetime.fromtimestamp(at_us / 1_000_000, UTC)) if at_us else None
+
+
+def account(one: Account) -> Document:
+    """An account."""
+    return {
+        "id": one.public_id,
+        "external_id": one.external_id,
+        "name": one.name,
+        "tier": one.tier,
+        "status": one.status,
+        "created_at": instant(one.created_at),
+    }
+
+
+def key(one: ApiKey) -> Document:
+    """A key without its secret."""
+    return {
+        "id": one.public_id,
+        "account": one.account,
+        "name": one.name,
+        "visible": one.visible,
+        "last_four": one.last_four,
+        "mode": one.mode.value,
+        "created_at": instant(one.created_at),
+        "expires_at": instant(one.expires_at),
+        "revoked_at": instant(one.revoked_at),
+        "successor": one.successor,
+    }
+
+
+def tier(one: Tier) -> Document:
+    """A tier as customers may see it."""
+    return {
+        "name": one.name,
+        "title": one.title,
+        "price": None if one.price is None else price(one.price),
+        "limits": [limit(each) for each in one.limits],
+        "quotas": [quota(each) for each in one.quotas],
+        "features": sorted(one.features),
+    }
+
+
+def price(one: Price) -> Document:
+    """A price in the minor unit, and as text."""
+    return {
+        "amount_minor": one.amount_minor,
+        "currency": one.currency,
+        "per": one.per,
+        "text": price_text(one),
+    }
+
+
+def price_text(one: Price) -> str:
+    """Like `USD 25.00 per month`; `free` for nothing."""
+    if one.amount_minor == 0:
+        return "free"
+    digits = 0 if one.currency in _NO_MINOR_UNIT else 3 if one.currency in _THREE_DIGITS else 2
+    whole, minor = divmod(one.amount_minor, 10**digits)
+    amount = f"{whole:,}.{minor:0{digits}}" if digits else f"{whole:,}"
+    return f"{one.currency} {amount} per {one.per}"
+
+
+def limit(one: Limit) -> Document:
+    """A rate limit."""
+    return {
+        "name": one.name,
+        "requests": one.tokens,
+        "period_ms": one.period_ms,
+        "burst": one.burst,
+        "text": limit_text(one),
+    }
+
+
+def limit_text(one: Limit) -> str:
+    """Like `60 requests per minute, 20 at once`."""
+    for name, span_ms in _SPANS_MS:
+        if one.period_ms % span_ms == 0:
+            count = one.period_ms // span_ms
+            period = name if count == 1 else f"{count} {name}s"
+            break
+    else:
+        period = f"{one.period_ms} ms"
+    return f"{one.tokens:,} requests per {period}, {one.burst:,} at once"
+
+
+def quota(one: Quota) -> Document:
+    """An amount per period."""
+    return {
+        "name": one.name,
+        "meter": one.meter,
+        "amount": one.amount,
+        "per": one.per.value,
+        "text": quota_text(one),
+    }
+
+
+def quota_text(one: Quota) -> str:
+    """Like `1,000 api calls per month`."""
+    return f"{one.amount:,} {one.meter.replace('_', ' ')} per {one.per.value}"

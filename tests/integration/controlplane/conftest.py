@@ -1,0 +1,131 @@
+"""Both applications over a real database, and a clock that stands still."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from gateway.accounts.store import Accounts
+from gateway.clock import ManualClock
+from gateway.controlplane.collaborators import Collaborators
+from gateway.controlplane.health import Health
+from gateway.controlplane.operator_app import build_operator_app
+from gateway.controlplane.portal import build_portal_app
+from gateway.controlplane.tokens import BootstrapToken
+from gateway.ledger.usage import Usage
+from gateway.model.policies import (
+    Limit,
+    Meter,
+    Period,
+    PolicySet,
+    Price,
+    Quota,
+    Route,
+    Target,
+    Tier,
+    Upstream,
+)
+from gateway.storage.postgres import Pool, connect_pool
+from gateway.tasks import Tasks
+
+ADMIN_TOKEN = "an-admin-token-of-the-tests"
+NOW_US = 1_795_262_400_000_000  # 2026-11-21T12:00:00Z
+
+Client = TestClient[web.Request, web.Application]
+
+_PROJECTS = Upstream("projects", (Target("127.0.0.1", 9000),))
+POLICIES = PolicySet(
+    digest="d" * 64,
+    upstreams={"projects": _PROJECTS},
+    meters={"api_calls": Meter("api_calls", "call")},
+    tiers={
+        "free": Tier(
+            "free",
+            "Free",
+            Price(0, "USD", "month"),
+            (Limit("burst", 60, 60_000, 20),),
+            (Quota("monthly", "api_calls", 1000, Period.MONTH), Quota("daily", "api_calls", 5, Period.DAY)),
+            frozenset(),
+        ),
+        "team": Tier("team", "Team", Price(2500, "USD", "month"), (), (), frozenset({"private_projects"})),
+    },
+    routes=(
+        Route(
+            "all",
+            "/api/**",
+            frozenset({"GET"}),
+            frozenset(),
+            _PROJECTS,
+            frozenset({"private_projects"}),
+            {"api_calls": 1},
+        ),
+    ),
+)
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    made = await connect_pool(database_url)
+    yield made
+    made.terminate()
+
+
+@pytest.fixture
+def accounts(pool: Pool) -> Accounts:
+    return Accounts(pool, "tw")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOW_US)
+
+
+@pytest.fixture
+def collaborators(pool: Pool, accounts: Accounts, clock: ManualClock) -> Collaborators:
+    return Collaborators(accounts=accounts, usage=Usage(pool), policies=lambda: POLICIES, clock=clock)
+
+
+@pytest.fixture
+async def operator_app(
+    collaborators: Collaborators, pool: Pool, clock: ManualClock, tmp_path: Path
+) -> AsyncIterator[web.Application]:
+    tasks = Tasks()
+
+    async def redis() -> object:
+        return "PONG"
+
+    health = Health(tmp_path, 0, clock, tasks, postgres=lambda: pool.fetchval("SELECT 1"), redis=redis)
+    yield build_operator_app(
+        collaborators,
+        health=health,
+        tokens=BootstrapToken(ADMIN_TOKEN),
+        slots_folder=tmp_path,
+        version="1.2.3",
+    )
+    await tasks.close()
+
+
+@pytest.fixture
+async def stranger(operator_app: web.Application, aiohttp_client: Any) -> Client:
+    """The control port, without a token."""
+    made: Client = await aiohttp_client(TestServer(operator_app))
+    return made
+
+
+@pytest.fixture
+async def admin(stranger: Client, aiohttp_client: Any) -> Client:
+    """The control port, with the token."""
+    made: Client = await aiohttp_client(stranger.server, headers={"Authorization": f"Bearer {ADMIN_TOKEN}"})
+    return made
+
+
+@pytest.fixture
+async def portal(collaborators: Collaborators, aiohttp_client: Any) -> Client:
+    """The portal port."""
+    made: Client = await aiohttp_client(TestServer(build_portal_app(collaborators)))
+    return made

@@ -1,0 +1,54 @@
+"""Figures as people read them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from gateway.controlplane import wording
+from gateway.model.policies import Limit, Period, Price, Quota
+
+
+@pytest.mark.parametrize(
+    ("case", "price", "text"),
+    [
+        ("hundredths", Price(2500, "USD", "month"), "USD 25.00 per month"),
+        ("thousands", Price(123456789, "EUR", "year"), "EUR 1,234,567.89 per year"),
+        ("a currency without a minor unit", Price(2500, "JPY", "month"), "JPY 2,500 per month"),
+        ("a currency with thousandths", Price(2500, "KWD", "month"), "KWD 2.500 per month"),
+        ("less than one", Price(5, "USD", "month"), "USD 0.05 per month"),
+        ("nothing", Price(0, "USD", "month"), "free"),
+    ],
+)
+def test_prices(case: str, price: Price, text: str) -> None:
+    assert wording.price_text(price) == text, case
+
+
+@pytest.mark.parametrize(
+    ("period_ms", "text"),
+    [
+        (1_000, "60 requests per second, 20 at once"),
+        (60_000, "60 requests per minute, 20 at once"),
+        (600_000, "60 requests per 10 minutes, 20 at once"),
+        (3_600_000, "60 requests per hour, 20 at once"),
+        (86_400_000, "60 requests per day, 20 at once"),
+        (1_500, "60 requests per 1500 ms, 20 at once"),
+    ],
+)
+def test_limits(period_ms: int, text: str) -> None:
+    assert wording.limit_text(Limit("burst", 60, period_ms, 20)) == text
+
+
+def test_quotas() -> None:
+    quota = Quota("monthly", "api_calls", 100_000, Period.MONTH)
+    assert wording.quota_text(quota) == "100,000 api calls per month"
+
+
+def test_instants_are_utc() -> None:
+    at = datetime(2026, 11, 21, 12, 0, 0, 123_456, tzinfo=timezone(timedelta(hours=2)))
+    assert wording.instant(at) == "2026-11-21T10:00:00.123Z"
+    assert wording.instant(None) is None
+    assert wording.instant_us(0) is None
+    assert wording.instant_us(round(at.timestamp() * 1e6)) == "2026-11-21T10:00:00.123Z"
+    assert datetime.fromisoformat(wording.instant(at) or "").tzinfo == UTC

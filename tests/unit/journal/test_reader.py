@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.clock import ManualClock
 from gateway.journal.format import FIRST_OFFSET, SegmentRefused
-from gateway.journal.reader import Journal, Position, find_journals, sweep_unborn
+from gateway.journal.reader import Journal, Position, Scan, find_journals, sweep_unborn
 from gateway.journal.segment import segment_name
 from tests.unit.journal.journals import PREFIX, begin, end, make_writer, read_all, refuse, sequences
 
@@ -192,3 +194,59 @@ def test_half_made_journals_of_killed_writers_go_after_a_minute(tmp_path: Path) 
     clock.advance(61)
     sweep_unborn(tmp_path, clock.now_us())
     assert not unborn.exists()
+
+
+def test_a_record_finished_while_we_looked_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, _, expected = written(tmp_path)
+    fresh = Scan._block
+    stale: list[bytes] = []
+
+    def block(scan: Scan, descriptor: int) -> bytes:
+        data = fresh(scan, descriptor)
+        if not stale:
+            stale.append(data[:20].ljust(len(data), b"\0"))  # what one sees half a microsecond too early
+            return stale[0]
+        return data
+
+    monkeypatch.setattr(Scan, "_block", block)
+    scan = journal.scan(ONE, final=False)
+    assert sequences(list(scan)) == expected
+    assert scan.damaged_bytes == 0
+
+
+BUSY_WRITER = """
+import sys
+from pathlib import Path
+from tests.unit.journal.journals import begin, end, make_writer
+writer = make_writer(Path(sys.argv[1]), segment_bytes=65536)
+print("ready", flush=True)
+for number in range(20000):
+    begin(writer, number)
+    end(writer, number)
+"""
+
+
+def test_reading_while_another_process_writes_sees_every_record_once(tmp_path: Path) -> None:
+    found: list[tuple[str, int]] = []
+    with subprocess.Popen(
+        [sys.executable, "-c", BUSY_WRITER, tmp_path], stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        journal, position = Journal(tmp_path / PREFIX.hex()), ONE
+        alive = True
+        while True:
+            later = journal.segments()[-1] > position.segment
+            scan = journal.scan(position, final=later or not alive)
+            found += sequences(list(scan))
+            assert scan.damaged_bytes == 0
+            position = Position(position.segment, scan.offset)
+            if later and scan.finished:
+                position = Position(position.segment + 1, 0)
+            elif not alive:
+                break
+            else:
+                alive = journal.writer_is_alive()
+    assert found == [(what, number) for number in range(20000) for what in ("begin", "end")]

@@ -13,8 +13,7 @@ import click
 from gateway.accounts.store import Accounts
 from gateway.cli.database import with_database
 from gateway.cli.output import json_option, print_json, print_table
-from gateway.controlplane import wording
-from gateway.controlplane.usage_api import Span, usage_document
+from gateway.controlplane.usage_api import Span, event_document, usage_document
 from gateway.ledger.usage import MAX_EVENTS, Bucket, EventRow, Usage, UsageRow
 from gateway.settings import Settings
 from gateway.storage.postgres import Pool
@@ -117,7 +116,7 @@ def _show_sums(rows: Sequence[UsageRow], by: Bucket | None) -> None:
 
 def _show_events(rows: Sequence[EventRow], *, as_json: bool) -> None:
     if as_json:
-        print_json({"data": [_described_event(row) for row in rows]})
+        print_json({"data": [event_document(row) for row in rows]})
         return
     heads = ("STARTED (UTC)", "METHOD", "ROUTE", "STATUS", "OUTCOME", "MS", "IN", "OUT", "REQUEST")
     print_table(heads, [_event_cells(row) for row in rows])
@@ -127,23 +126,3 @@ def _event_cells(row: EventRow) -> tuple[object, ...]:
     took_ms = round(row.duration_us / 1000)
     what = (row.started_at, row.method, row.route, str(row.status or "-"), row.outcome)
     return (*what, took_ms, row.ingress_bytes, row.egress_bytes, row.request_id)
-
-
-def _described_event(row: EventRow) -> wording.Document:
-    return {
-        "request_id": str(row.request_id),
-        "started_at": wording.instant(row.started_at),
-        "account": row.account,
-        "key": row.key,
-        "mode": row.mode.value,
-        "tier": row.tier,
-        "route": row.route,
-        "method": row.method,
-        "outcome": row.outcome,
-        "status": row.status,
-        "ingress_bytes": row.ingress_bytes,
-        "egress_bytes": row.egress_bytes,
-        "duration_us": row.duration_us,
-        "first_byte_us": row.first_byte_us,
-        "charges": dict(row.charges),
-    }

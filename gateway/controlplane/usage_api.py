@@ -101,7 +101,7 @@ class UsageApi:
         except InvalidCursor as error:
             raise invalid([("before", str(error))]) from error
         following = rows[-1].cursor if len(rows) == asked.limit else None
-        return answer({"data": [_event(row) for row in rows], "next": following})
+        return answer({"data": [event_document(row) for row in rows], "next": following})
 
 
 def usage_document(asked: Span, start: datetime, end: datetime, rows: list[UsageRow]) -> wording.Document:
@@ -128,7 +128,8 @@ def _sum(row: UsageRow) -> wording.Document:
     }
 
 
-def _event(row: EventRow) -> wording.Document:
+def event_document(row: EventRow) -> wording.Document:
+    """One call as it was booked."""
     return {
         "request_id": str(row.request_id),
         "started_at": wording.instant(row.started_at),

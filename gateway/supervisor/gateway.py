@@ -175,7 +175,7 @@ def _admin_token(settings: Settings) -> str:
     """The configured token, or one of our own that only the owner of the data folder can read."""
     if settings.admin_token is not None:
         return settings.admin_token
-    path = settings.data_dir / "admin-token"
+    path = _token_file(settings)
     if not path.exists():
         draft = path.with_suffix(".new")
         draft.unlink(missing_ok=True)
@@ -183,6 +183,10 @@ def _admin_token(settings: Settings) -> str:
             file.write(f"{secrets.token_urlsafe(32)}\n")
         draft.replace(path)
     return path.read_text().strip()
+
+
+def _token_file(settings: Settings) -> Path:
+    return settings.data_dir / "admin-token"
 
 
 async def _demo_keys(settings: Settings, database_url: str) -> DemoKeys:
@@ -216,5 +220,10 @@ def _tell_ready(wiring: Wiring, keys: DemoKeys | None) -> None:
         settings.workers,
     )
     if keys is not None:
-        told = render_demo(keys, gateway_url=settings.listen.url, control_url=settings.control.url)
+        told = render_demo(
+            keys,
+            gateway_url=settings.listen.url,
+            control_url=settings.control.url,
+            token_file=_token_file(settings) if settings.admin_token is None else None,
+        )
         print(told, file=sys.stderr)  # noqa: T201  for the person at the terminal

@@ -143,6 +143,7 @@ class EmbeddedServer(ABC):
                 env=environment(),
                 # A session of its own, so that Ctrl-C reaches us first and we stop it in order.
                 start_new_session=True,
+                preexec_fn=_unblock_signals,  # noqa: PLW1509 - one system call, takes no lock
             )
 
     def _await_answer(self) -> None:
@@ -208,6 +209,11 @@ class EmbeddedServer(ABC):
     @abstractmethod
     def _clean_up(self) -> None:
         """Remove what lies outside the data folder."""
+
+
+def _unblock_signals() -> None:
+    """Servers inherit what their owner blocks, and one that does not hear SIGTERM ends by being killed."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def environment() -> dict[str, str]:

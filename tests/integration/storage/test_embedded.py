@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -103,6 +104,22 @@ def test_nobody_else_can_look_in(kind: Kind, make: MakeServer, tmp_path: Path) -
     inodes = {line.split()[9] for line in open_ports.stdout.decode().splitlines()[1:]}
     links = [os.readlink(link) for link in Path(f"/proc/{server.pid}/fd").iterdir()]
     assert not [link for link in links if link.startswith("socket:[") and link[8:-1] in inodes]
+
+
+@both
+def test_an_owner_that_blocks_signals_still_stops_its_server_in_order(
+    kind: Kind, make: MakeServer, tmp_path: Path
+) -> None:
+    """As the supervisor does. A server that inherited the mask would be killed, and lose its last second."""
+    server = make(kind, tmp_path)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    try:
+        server.start()
+        server.stop()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    log = server.log_path.read_text()
+    assert "bye bye" in log or "database system is shut down" in log
 
 
 def test_both_start_at_the_same_time(make: MakeServer, tmp_path: Path) -> None:

@@ -22,6 +22,17 @@ class StartupError(TollwayError):
     """The process can not start. The message is one clear line for the person at the terminal."""
 
 
+class StoreUnavailable(TollwayError):
+    """The store (Redis) did not answer, or answered that it can not work now. Says nothing secret.
+
+    `unsent`: nothing reached the store, so asking again can not do the same thing twice.
+    """
+
+    def __init__(self, message: str, *, unsent: bool = False) -> None:
+        self.unsent = unsent
+        super().__init__(message)
+
+
 class GatewayError(TollwayError):
     """A call that ends without (or before) an answer of the upstream's.
 

@@ -106,15 +106,22 @@ class Uplink(Protocol):
 class Grant:
     """We said yes. `header` holds complete RateLimit lines for the answer."""
 
-    __slots__ = ("charged", "header", "plan", "principal")
+    __slots__ = ("charged", "header", "periods", "plan", "principal")
 
     def __init__(
-        self, principal: Principal, plan: ChargePlan, header: bytes, *, charged: bool = True
+        self,
+        principal: Principal,
+        plan: ChargePlan,
+        header: bytes,
+        *,
+        charged: bool = True,
+        periods: tuple[int, ...] = (),
     ) -> None:
         self.principal = principal
         self.plan = plan
         self.header = header
         self.charged = charged  # False: passed unchecked because the store is gone and the policy allows it
+        self.periods = periods  # start of the period each of `plan.quotas` was charged in, epoch seconds
 
 
 class Exchange:

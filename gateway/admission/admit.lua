@@ -1,0 +1,102 @@
+-- Decide all charges of a call together: all of them are paid, or none. Atomic; a refusal writes nothing.
+--
+-- KEYS     the buckets, then the quota counters. One hash tag per account and mode, so one slot of a cluster:
+--          tw:{<account id><l|t>}:b:<limit>                      a hash, see bucket.lua
+--          tw:{<account id><l|t>}:q:<meter>:<per>:<start epoch>  a plain counter of units used
+-- ARGV[1]  now in ms, for tests; empty in production: Redis's own time, so gateways with skewed clocks agree
+-- ARGV[2]  deadline in ms by the same clock: later than that the caller has given up. 0: none
+-- ARGV[3]  holder: who buys in advance, empty: nobody   ARGV[4]  hold_ms: how long its tokens may be spent
+-- ARGV[5]  calls to charge, 0 | 1   ARGV[6]  calls wanted beyond these   ARGV[7]  calls the holder still holds
+-- ARGV[8]  number of buckets; then for each bucket:   tokens   period_ms   burst   cost
+--                             then for each quota:    amount   cost   start_ms   end_ms of the period
+-- returns  {status, now in ms, calls granted beyond, then for each charge: left, wait_ms}
+--          status 0 refused: `wait_ms` > 0 where a retry has to wait · 1 admitted · 2 too late, nothing charged
+--                 3 now is outside a period given, nothing charged. `left` may be negative after a tier change.
+--
+-- Slices, the rule of slices.py: a bucket gives a 16th of its tokens and stays half full, a quota gives a 64th
+-- of what remains while that is 4096 or more; the smallest of these, and never more than wanted.
+
+local BUCKET_SHARE, QUOTA_SHARE, QUOTA_PLENTY = 16, 64, 4096
+local AFTER_PERIOD_MS = 3600000  -- a call that ends after its period may still be refunded
+
+local now = now_ms(ARGV[1])
+local deadline = tonumber(ARGV[2])
+if deadline > 0 and now >= deadline then return {2, now, 0} end
+
+local holder, hold_ms = ARGV[3], tonumber(ARGV[4])
+local calls, wanted, held = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local bucket_count = tonumber(ARGV[8])
+local buckets, quotas, reply, passes = {}, {}, {1, now, 0}, true
+local position = 9
+
+for i = 1, bucket_count do
+  local tokens, period, burst, cost = unpack(ARGV, position, position + 3)
+  local bucket = load_bucket(KEYS[i], tonumber(tokens), tonumber(period), tonumber(burst), now, hold_ms)
+  bucket.cost = tonumber(cost)
+  bucket.wait = bucket_wait_ms(bucket, calls * bucket.cost, now)
+  passes = passes and bucket.wait == 0
+  buckets[i], position = bucket, position + 4
+end
+
+for i = bucket_count + 1, #KEYS do
+  local amount, cost, starts, ends = unpack(ARGV, position, position + 3)
+  local quota = {key = KEYS[i], cost = tonumber(cost), ends = tonumber(ends), wait = 0}
+  if now < tonumber(starts) or now >= quota.ends then return {3, now, 0} end
+  local used = redis.call('GET', quota.key)
+  quota.fresh = not used
+  quota.remaining = tonumber(amount) - tonumber(used or 0)
+  if calls * quota.cost > 0 and quota.remaining < calls * quota.cost then quota.wait = quota.ends - now end
+  passes = passes and quota.wait == 0
+  quotas[#quotas + 1], position = quota, position + 4
+end
+
+local function report()
+  for _, bucket in ipairs(buckets) do
+    reply[#reply + 1] = math.floor(bucket.level / bucket.period)
+    reply[#reply + 1] = bucket.wait
+  end
+  for _, quota in ipairs(quotas) do
+    reply[#reply + 1] = quota.remaining
+    reply[#reply + 1] = quota.wait
+  end
+  return reply
+end
+
+if not passes then
+  reply[1] = 0
+  return report()
+end
+
+local extra = wanted
+for _, bucket in ipairs(buckets) do
+  bucket.level = bucket.level - calls * bucket.cost * bucket.period
+  local tokens = math.floor(bucket.level / bucket.period)
+  local slice = math.min(math.floor(tokens / BUCKET_SHARE), math.floor(tokens - bucket.burst / 2))
+  extra = math.max(0, math.min(extra, math.floor(slice / bucket.cost)))
+end
+for _, quota in ipairs(quotas) do
+  quota.remaining = quota.remaining - calls * quota.cost
+  if quota.cost > 0 then
+    local slice = 0
+    if quota.remaining >= QUOTA_PLENTY then
+      slice = math.floor(math.floor(quota.remaining / QUOTA_SHARE) / quota.cost)
+    end
+    extra = math.min(extra, slice)
+  end
+end
+reply[3] = extra
+
+for _, bucket in ipairs(buckets) do
+  bucket.level = bucket.level - extra * bucket.cost * bucket.period
+  if holder ~= '' then keep_hold(bucket, holder, (held + extra) * bucket.cost, now + hold_ms) end
+  store_bucket(bucket, now, hold_ms)
+end
+for _, quota in ipairs(quotas) do
+  local units = (calls + extra) * quota.cost
+  if units > 0 then
+    redis.call('INCRBY', quota.key, units)
+    if quota.fresh then redis.call('PEXPIRE', quota.key, quota.ends - now + AFTER_PERIOD_MS) end
+  end
+  quota.remaining = quota.remaining - extra * quota.cost
+end
+return report()

@@ -1,0 +1,153 @@
+"""The admission stage: may this call pass, and what is the caller told about his limits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+
+from gateway.admission.charges import quota_key
+from gateway.admission.decider import Decider
+from gateway.admission.fields import granted_lines
+from gateway.admission.leases import Bought, Lease, Leases
+from gateway.admission.refunds import REFUNDED, Refunds
+from gateway.admission.refusal import refusal
+from gateway.admission.store import EXACT, Status, Store, account_tag
+from gateway.clock import Clock
+from gateway.errors import AdmissionUnavailable, StoreUnavailable
+from gateway.inline import Wait
+from gateway.model.exchange import Exchange, Grant
+from gateway.model.policies import AdmissionMode, ChargePlan, OnStoreLoss
+from gateway.model.principal import Mode, Principal
+from gateway.outcomes import Outcome
+from gateway.tasks import Tasks
+from gateway.telemetry.catalogue import slot
+from gateway.telemetry.slots import Slots
+
+log = logging.getLogger("tollway.admission")
+
+UPKEEP_EVERY_S = 0.1
+
+
+class Admitter:
+    """Decides every call of one worker: from a lease in hand if there is one, else by the store."""
+
+    def __init__(self, store: Store, slots: Slots, clock: Clock, tasks: Tasks, worker_id: str | int) -> None:
+        self._cells = slots.cells
+        self._leased_slot = slot("admission_leased_total")
+        self._lost_slots = {
+            action: slot("admission_store_lost_total", action.value) for action in OnStoreLoss
+        }
+        self._monotonic_us = clock.monotonic_us
+        self._tasks = tasks
+        self._decider = Decider(store)
+        self._refunds = Refunds(store, self._wake)
+        # Another worker may be called the same, on another machine or after a crash: its holds are not ours.
+        holder = f"{worker_id}-{secrets.token_hex(4)}"
+        self._leases = Leases(store, self._decider, self._refunds, clock, holder, self._wake)
+        self._live, self._test = self._leases.live, self._leases.test
+        self._work = asyncio.Event()
+        self._upkeep: asyncio.Task[None] | None = None
+        self._store_lost = False
+        self._closed = False
+
+    async def admit(self, principal: Principal, plan: ChargePlan) -> Grant:
+        """Charge the call. Raises RateLimited or QuotaExceeded; AdmissionUnavailable when nobody can say."""
+        leases = self._live if principal.mode is Mode.LIVE else self._test
+        lease = leases.get((principal.account_id, plan.id))
+        if lease is not None and lease.calls and self._monotonic_us() < lease.expires_us:
+            return self._take(lease, principal, plan)
+        if not plan.limits and not plan.quotas:
+            return Grant(principal, plan, b"")
+        return await self._admit_by_store(principal, plan)
+
+    def _take(self, lease: Lease, principal: Principal, plan: ChargePlan) -> Grant:
+        lease.calls = calls = lease.calls - 1
+        if calls < lease.low and not self._closed:
+            self._leases.buy(lease, 0)  # nobody waits for it
+        self._cells[self._leased_slot] += 1
+        return Grant(principal, plan, lease.header(), periods=lease.periods)
+
+    async def _admit_by_store(self, principal: Principal, plan: ChargePlan) -> Grant:
+        try:
+            if plan.mode is AdmissionMode.EXACT or self._closed:
+                bought = await self._decider.decide(_tag(principal), plan, EXACT)
+            else:
+                lease = self._leases.open(principal, plan)
+                if await self._restocked(lease):
+                    return self._take(lease, principal, plan)
+                bought = await self._buy(lease)
+        except StoreUnavailable as lost:
+            return self._undecided(principal, plan, lost)
+        if self._store_lost:
+            self._store_lost = False
+            log.info("limits are decided again")
+        charges, decision = bought
+        if decision.status is Status.REFUSED:
+            raise refusal(plan, charges, decision)
+        return Grant(principal, plan, granted_lines(charges, decision), periods=charges.periods)
+
+    async def _restocked(self, lease: Lease) -> bool:
+        """Wait for the purchase under way if it is likely to bring enough for everybody who waits."""
+        if lease.buying and len(lease.waiting) < lease.wanted // 2:
+            wait: Wait[None] = Wait()
+            lease.waiting.append(wait)
+            await wait
+        return lease.calls > 0 and self._monotonic_us() < lease.expires_us
+
+    async def _buy(self, lease: Lease) -> Bought:
+        if lease.buying:  # calls of one loop tick share one write, so asking side by side is cheap
+            return await self._decider.decide(lease.tag, lease.plan, EXACT)
+        return await self._leases.buy(lease, 1)
+
+    def _undecided(self, principal: Principal, plan: ChargePlan, lost: StoreUnavailable) -> Grant:
+        """The store is gone: do what the policy says about that."""
+        action = plan.on_store_loss
+        self._cells[self._lost_slots[action]] += 1
+        if not self._store_lost:
+            self._store_lost = True
+            log.error(
+                "limits can not be decided; calls are treated as on_store_loss says",
+                extra={"error": str(lost)},
+            )
+        if action is OnStoreLoss.ALLOW:
+            return Grant(principal, plan, b"", charged=False)
+        raise AdmissionUnavailable(internal=str(lost), headers=b"Retry-After: 1\r\n") from lost
+
+    def settle(self, exchange: Exchange) -> None:
+        """Refund the quotas of a call that failed through no doing of the caller's. Never raises or waits."""
+        outcome, grant = exchange.outcome, exchange.grant
+        if outcome is Outcome.SERVED or grant is None or not grant.charged or outcome not in REFUNDED:
+            return
+        for (quota, cost), start_s in zip(grant.plan.quotas, grant.periods, strict=False):
+            self._refunds.add(_tag(grant.principal), quota_key(quota, start_s), cost)
+
+    def upkeep(self) -> None:
+        """Give back what expired and send refunds."""
+        self._refunds.flush()
+        self._leases.expire(self._monotonic_us())
+        if not len(self._refunds) and not len(self._leases):
+            self._work.clear()
+
+    def _wake(self) -> None:
+        self._work.set()
+        if self._upkeep is None and not self._closed:
+            self._upkeep = self._tasks.spawn(self._keep_up(), name="admission.upkeep")
+
+    async def _keep_up(self) -> None:
+        while True:
+            await self._work.wait()
+            await asyncio.sleep(UPKEEP_EVERY_S)
+            self.upkeep()
+
+    async def close(self) -> None:
+        """Give back every lease and refund. Calls admitted afterwards are decided one by one."""
+        self._closed = True
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+        await self._leases.close()
+        await self._refunds.close()
+
+
+def _tag(principal: Principal) -> str:
+    return account_tag(principal.account_id, principal.mode)

@@ -1,0 +1,99 @@
+"""What one call pays into, with periods and arguments worked out: once per plan and period, not per call."""
+
+from __future__ import annotations
+
+from gateway.admission.period import Span, period_at
+from gateway.admission.token_bucket import Flow
+from gateway.model.policies import ChargePlan, Limit, Quota
+
+NEVER_MS = 1 << 62
+LIMIT_COST = 1
+"""Every call takes one token of each limit."""
+PLANS_MAX = 4096
+"""Plans remembered. There are as many as tiers times kinds of routes; reloads add and this ends it."""
+
+
+class QuotaCharge:
+    """`cost` units of `quota` in the period `span`. `key` is its counter below the account's."""
+
+    __slots__ = ("cost", "key", "quota", "span")
+
+    def __init__(self, quota: Quota, cost: int, now_us: int) -> None:
+        self.quota = quota
+        self.cost = cost
+        self.span: Span = period_at(quota.per, now_us)
+        self.key = quota_key(quota, self.span.start_s)
+
+
+def quota_key(quota: Quota, start_s: int) -> str:
+    """The name of the counter of `quota` in the period that starts at `start_s`, below the account's tag."""
+    return f"q:{quota.meter}:{quota.per.value}:{start_s}"
+
+
+class Charges:
+    """All charges of a call under `plan` in the present periods: buckets first, then quotas.
+
+    `keys` and `numbers` are the keys below the account's and the arguments of the scripts; `periods` are the
+    starts of the quotas' periods in epoch seconds; `line` is the RateLimit line with places for `r` and `t`.
+    """
+
+    __slots__ = (
+        "costs",
+        "ends_ms",
+        "flows",
+        "keys",
+        "limits",
+        "line",
+        "names",
+        "numbers",
+        "periods",
+        "policy_line",
+        "quotas",
+        "starts_ms",
+    )
+
+    def __init__(self, plan: ChargePlan, now_ms: int) -> None:
+        self.limits: tuple[Limit, ...] = plan.limits
+        self.flows = tuple(Flow.of(limit) for limit in plan.limits)
+        self.quotas = tuple(QuotaCharge(quota, cost, now_ms * 1000) for quota, cost in plan.quotas)
+        self.names = (
+            *(limit.name for limit in self.limits),
+            *(charge.quota.name for charge in self.quotas),
+        )
+        self.costs = (*(LIMIT_COST for _ in self.limits), *(charge.cost for charge in self.quotas))
+        self.keys = (*(f"b:{limit.name}" for limit in self.limits), *(charge.key for charge in self.quotas))
+        self.numbers = self._numbers()
+        self.policy_line = plan.policy_header
+        self.line = b"RateLimit: %s\r\n" % b",".join(b'"%s";r=%%d;t=%%d' % n.encode() for n in self.names)
+        self.periods = tuple(charge.span.start_s for charge in self.quotas)
+        self.starts_ms = max((charge.span.start_s * 1000 for charge in self.quotas), default=0)
+        self.ends_ms = min((charge.span.end_s * 1000 for charge in self.quotas), default=NEVER_MS)
+
+    def _numbers(self) -> tuple[int, ...]:
+        numbers: list[int] = []
+        for flow in self.flows:
+            numbers += (flow.tokens, flow.period_ms, flow.burst, LIMIT_COST)
+        for charge in self.quotas:
+            numbers += (
+                charge.quota.amount,
+                charge.cost,
+                charge.span.start_s * 1000,
+                charge.span.end_s * 1000,
+            )
+        return tuple(numbers)
+
+
+class ChargesByPlan:
+    """The charges of each plan in use, made anew when a period ends."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Charges] = {}
+
+    def at(self, plan: ChargePlan, now_ms: int) -> Charges:
+        """The charges of `plan` at `now_ms`."""
+        charges = self._known.get(plan.id)
+        if charges is None or not charges.starts_ms <= now_ms < charges.ends_ms:
+            if len(self._known) >= PLANS_MAX:
+                self._known.clear()
+            charges = self._known[plan.id] = Charges(plan, now_ms)
+        return charges

@@ -1,0 +1,30 @@
+"""Asks the store, with the charges of the periods that are on by the store's own clock."""
+
+from __future__ import annotations
+
+from gateway.admission.charges import Charges, ChargesByPlan
+from gateway.admission.store import Ask, Decision, Status, Store
+from gateway.errors import StoreUnavailable
+from gateway.model.policies import ChargePlan
+
+TRIES = 3
+"""A period may end between our look at the clock and the store's; not three times in a row."""
+
+
+class Decider:
+    """Decides calls of one worker."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._charges = ChargesByPlan()
+
+    async def decide(self, tag: str, plan: ChargePlan, ask: Ask) -> tuple[Charges, Decision]:
+        """The decision, and the charges it is about. StoreUnavailable when there is none."""
+        now_ms = self._store.now_ms()
+        for _ in range(TRIES):
+            charges = self._charges.at(plan, now_ms)
+            decision = await self._store.decide(tag, charges, ask)
+            if decision.status is not Status.OTHER_PERIOD:
+                return charges, decision
+            now_ms = decision.now_ms
+        raise StoreUnavailable("the store's clock does not stay in one period")

@@ -1,0 +1,142 @@
+"""Counters in this process: the exact twin of the scripts, for tests and for one worker alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from gateway.admission import token_bucket
+from gateway.admission.charges import Charges
+from gateway.admission.slices import bucket_slice, quota_slice
+from gateway.admission.store import Ask, Decision, Status
+from gateway.admission.token_bucket import HOLD_MS, Bucket, Flow, Hold
+from gateway.clock import Clock
+
+AFTER_PERIOD_MS = 3_600_000
+SWEEP_EVERY = 4096
+"""Decisions between two looks for counters that no longer matter."""
+
+
+@dataclass(slots=True)
+class _Counter:
+    used: int
+    keep_until_ms: int
+
+
+class MemoryStore:
+    """A store that nobody shares. Never unavailable."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._buckets: dict[str, tuple[Bucket, Flow]] = {}
+        self._counters: dict[str, _Counter] = {}
+        self._decisions = 0
+
+    def now_ms(self) -> int:
+        return self._clock.now_us() // 1000
+
+    async def decide(self, tag: str, charges: Charges, ask: Ask) -> Decision:
+        """See `admit.lua`, step for step."""
+        now_ms = self.now_ms()
+        self._forget(now_ms)
+        if not charges.starts_ms <= now_ms < charges.ends_ms:
+            return Decision(Status.OTHER_PERIOD, now_ms, 0, (), ())
+        buckets = self._refilled(tag, charges, now_ms)
+        remaining = [charge.quota.amount - self._used(tag, charge.key, now_ms) for charge in charges.quotas]
+        waits = [
+            token_bucket.wait_ms(bucket, flow, ask.calls * cost, now_ms)
+            for bucket, flow, cost in zip(buckets, charges.flows, charges.costs, strict=False)
+        ]
+        for left, charge in zip(remaining, charges.quotas, strict=True):
+            short = ask.calls * charge.cost > 0 and left < ask.calls * charge.cost
+            waits.append(charge.span.end_s * 1000 - now_ms if short else 0)
+        if any(waits):
+            left_now = (*(bucket.tokens for bucket in buckets), *remaining)
+            return Decision(Status.REFUSED, now_ms, 0, left_now, tuple(waits))
+        return self._charge(tag, charges, ask, buckets, remaining)
+
+    def _refilled(self, tag: str, charges: Charges, now_ms: int) -> list[Bucket]:
+        buckets = []
+        for key, flow in zip(charges.keys, charges.flows, strict=False):
+            known = self._buckets.get(f"{tag}:{key}")
+            bucket = known[0] if known is not None else token_bucket.full(flow, now_ms)
+            buckets.append(token_bucket.refill(bucket, flow, now_ms))
+        return buckets
+
+    def _charge(
+        self, tag: str, charges: Charges, ask: Ask, buckets: list[Bucket], remaining: list[int]
+    ) -> Decision:
+        now_ms = self.now_ms()
+        after = [
+            token_bucket.take(bucket, ask.calls * cost)
+            for bucket, cost in zip(buckets, charges.costs, strict=False)
+        ]
+        rest = [
+            left - ask.calls * charge.cost for left, charge in zip(remaining, charges.quotas, strict=True)
+        ]
+        extra = self._slice(charges, ask, after, rest)
+        for position, (bucket, flow) in enumerate(zip(after, charges.flows, strict=True)):
+            cost = charges.costs[position]
+            taken = token_bucket.take(bucket, extra * cost)
+            if ask.holder:
+                hold = Hold((ask.held + extra) * cost, now_ms + HOLD_MS)
+                taken = token_bucket.keep_hold(taken, flow, ask.holder, hold)
+            after[position] = taken
+            self._buckets[f"{tag}:{charges.keys[position]}"] = (taken, flow)
+        for charge in charges.quotas:
+            self._count(tag, charge.key, (ask.calls + extra) * charge.cost, charge.span.end_s * 1000)
+        left = (
+            *(bucket.tokens for bucket in after),
+            *(units - extra * charge.cost for units, charge in zip(rest, charges.quotas, strict=True)),
+        )
+        return Decision(Status.ADMITTED, now_ms, extra, left, (0,) * len(left))
+
+    def _slice(self, charges: Charges, ask: Ask, buckets: list[Bucket], remaining: list[int]) -> int:
+        slices = [
+            bucket_slice(bucket.tokens, flow.burst, cost)
+            for bucket, flow, cost in zip(buckets, charges.flows, charges.costs, strict=False)
+        ]
+        slices += [
+            quota_slice(left, charge.cost)
+            for left, charge in zip(remaining, charges.quotas, strict=True)
+            if charge.cost > 0
+        ]
+        return min([ask.wanted, *slices])
+
+    async def give_back(self, tag: str, charges: Charges, holder: str, calls: int) -> None:
+        """See `give_back.lua`."""
+        buckets = self._refilled(tag, charges, self.now_ms())
+        for key, flow, cost, bucket in zip(charges.keys, charges.flows, charges.costs, buckets, strict=False):
+            if holder in bucket.holds:
+                returned = token_bucket.put_back(bucket, flow, holder, calls * cost)
+                self._buckets[f"{tag}:{key}"] = (returned, flow)
+        await self.refund(tag, {charge.key: calls * charge.cost for charge in charges.quotas})
+
+    async def refund(self, tag: str, units: dict[str, int]) -> None:
+        """See `give_back.lua`."""
+        for key, amount in units.items():
+            counter = self._counters.get(f"{tag}:{key}")
+            if counter is not None:
+                counter.used = max(0, counter.used - amount)
+
+    def _used(self, tag: str, key: str, now_ms: int) -> int:
+        counter = self._counters.get(f"{tag}:{key}")
+        return 0 if counter is None or counter.keep_until_ms <= now_ms else counter.used
+
+    def _count(self, tag: str, key: str, units: int, ends_ms: int) -> None:
+        if units > 0:
+            fresh = _Counter(0, ends_ms + AFTER_PERIOD_MS)
+            self._counters.setdefault(f"{tag}:{key}", fresh).used += units
+
+    def _forget(self, now_ms: int) -> None:
+        """Drop buckets that are full again and counters of ended periods, now and then."""
+        self._decisions += 1
+        if self._decisions % SWEEP_EVERY:
+            return
+        for key, (bucket, flow) in list(self._buckets.items()):
+            full_ms = ceil(float(flow.burst) * flow.period_ms / flow.tokens) + HOLD_MS
+            if bucket.at_ms + full_ms <= now_ms:
+                del self._buckets[key]
+        for key, counter in list(self._counters.items()):
+            if counter.keep_until_ms <= now_ms:
+                del self._counters[key]

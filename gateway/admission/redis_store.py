@@ -1,0 +1,116 @@
+"""Counters in Redis: exact across workers and machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gateway.admission.charges import Charges
+from gateway.admission.store import Ask, Decision, Status
+from gateway.admission.token_bucket import HOLD_MS
+from gateway.clock import Clock
+from gateway.errors import StoreUnavailable
+from gateway.storage.redis_tick import TIMEOUT_S, TickRedis
+
+DEADLINE_MS = round(TIMEOUT_S * 1000)
+DRIFT_US_PER_MS = 1
+"""An estimate of Redis's clock ages: clocks drift apart by less than a thousandth."""
+STEP_US = 1_000_000
+"""An estimate wrong by more than that is not late news: the clock was set."""
+
+
+class RedisTime:
+    """Redis's clock, estimated from its answers.
+
+    An answer is read after it was written, so each one says "at least this much"; the largest counts.
+    """
+
+    __slots__ = ("_clock", "_offset_us", "_seen_us")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._seen_us = clock.monotonic_us()
+        self._offset_us = clock.now_us() - self._seen_us  # until Redis says otherwise
+
+    def now_ms(self) -> int:
+        return (self._clock.monotonic_us() + self._offset_us) // 1000
+
+    def seen(self, now_ms: int) -> None:
+        """Redis just said that it was `now_ms`."""
+        seen_us = self._clock.monotonic_us()
+        offset_us = now_ms * 1000 - seen_us
+        aged_us = self._offset_us - (seen_us - self._seen_us) * DRIFT_US_PER_MS // 1000
+        if offset_us > aged_us or aged_us - offset_us > STEP_US:
+            self._offset_us, self._seen_us = offset_us, seen_us
+
+
+class RedisStore:
+    """The store of production. `time_from` replaces Redis's own clock, for tests."""
+
+    def __init__(self, redis: TickRedis, clock: Clock, *, time_from: Clock | None = None) -> None:
+        self._redis = redis
+        self._time = RedisTime(clock)
+        self._time_from = time_from
+        self._admit = redis.script(_source("admit.lua"))
+        self._give_back = redis.script(_source("give_back.lua"))
+
+    def now_ms(self) -> int:
+        if self._time_from is not None:
+            return self._time_from.now_us() // 1000
+        return self._time.now_ms()
+
+    async def decide(self, tag: str, charges: Charges, ask: Ask) -> Decision:
+        """One script call; a second one when ours came too late because Redis's clock was not known yet."""
+        decision = await self._decide_once(tag, charges, ask)
+        if decision.status is Status.TOO_LATE:
+            decision = await self._decide_once(tag, charges, ask)
+            if decision.status is Status.TOO_LATE:
+                raise StoreUnavailable("Redis runs calls too late")
+        return decision
+
+    async def _decide_once(self, tag: str, charges: Charges, ask: Ask) -> Decision:
+        given = "" if self._time_from is None else self._time_from.now_us() // 1000
+        deadline_ms = 0 if self._time_from is not None else self._time.now_ms() + DEADLINE_MS
+        reply: list[int] = await self._redis.evalsha(
+            self._admit,
+            _keys(tag, charges.keys),
+            (
+                given,
+                deadline_ms,
+                ask.holder,
+                HOLD_MS,
+                ask.calls,
+                ask.wanted,
+                ask.held,
+                len(charges.limits),
+                *charges.numbers,
+            ),
+        )
+        if self._time_from is None:
+            self._time.seen(reply[1])
+        return Decision(Status(reply[0]), reply[1], reply[2], tuple(reply[3::2]), tuple(reply[4::2]))
+
+    async def give_back(self, tag: str, charges: Charges, holder: str, calls: int) -> None:
+        numbers: list[int] = []
+        for flow, cost in zip(charges.flows, charges.costs, strict=False):
+            numbers += (flow.tokens, flow.period_ms, flow.burst, calls * cost)
+        numbers += [calls * charge.cost for charge in charges.quotas]
+        await self._run_give_back(_keys(tag, charges.keys), holder, len(charges.limits), numbers)
+
+    async def refund(self, tag: str, units: dict[str, int]) -> None:
+        await self._run_give_back(_keys(tag, tuple(units)), "", 0, list(units.values()))
+
+    async def _run_give_back(
+        self, keys: tuple[str, ...], holder: str, buckets: int, numbers: list[int]
+    ) -> None:
+        given = "" if self._time_from is None else self._time_from.now_us() // 1000
+        await self._redis.evalsha(self._give_back, keys, (given, holder, HOLD_MS, buckets, *numbers))
+
+
+def _keys(tag: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    prefix = f"tw:{{{tag}}}:"
+    return tuple([prefix + name for name in names])
+
+
+def _source(name: str) -> str:
+    folder = Path(__file__).parent
+    return "\n".join((folder / part).read_text(encoding="utf-8") for part in ("bucket.lua", name))

@@ -1,0 +1,87 @@
+"""What a refused caller is told: which policy, what is used, when to come back, where to get more."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from gateway.admission.charges import Charges
+from gateway.admission.fields import refused_lines, whole_seconds
+from gateway.admission.store import Decision
+from gateway.errors import QuotaExceeded, RateLimited
+from gateway.model.policies import ChargePlan, Limit
+
+PERIOD_NAMES = {1000: "second", 60_000: "minute", 3_600_000: "hour", 86_400_000: "day"}
+
+
+def refusal(plan: ChargePlan, charges: Charges, decision: Decision) -> RateLimited | QuotaExceeded:
+    """The error for a refused call. When buckets and quotas refuse, the quota is named: it lasts longest."""
+    violated = [position for position, wait in enumerate(decision.wait_ms) if wait > 0]
+    longest = max(violated, key=lambda position: decision.wait_ms[position])
+    first_quota = len(charges.limits)
+    quotas = [position for position in violated if position >= first_quota]
+    worst = max(quotas, key=lambda position: decision.wait_ms[position]) if quotas else longest
+    describe = _describe_quota if quotas else _describe_limit
+    retry_after_s = whole_seconds(decision.wait_ms[longest])
+    detail = describe(plan, charges, decision, worst)
+    if plan.upgrade_url:
+        detail += f" For more, upgrade at {plan.upgrade_url}"
+    headers = refused_lines(charges, decision) + b"Retry-After: %d\r\n" % retry_after_s
+    extensions: dict[str, object] = {
+        "violated-policies": [charges.names[position] for position in violated],
+        "limits": [_standing(charges, decision, position) for position in violated],
+        "tier": plan.tier.name,
+    }
+    if plan.upgrade_url:
+        extensions["upgrade_url"] = plan.upgrade_url
+    kind = QuotaExceeded if quotas else RateLimited
+    return kind(detail, headers=headers, extensions=extensions)
+
+
+def _standing(charges: Charges, decision: Decision, position: int) -> dict[str, object]:
+    """Where the caller stands with one policy that refuses."""
+    left = decision.left[position]
+    if position < len(charges.limits):
+        limit = charges.limits[position].burst
+    else:
+        limit = charges.quotas[position - len(charges.limits)].quota.amount
+    wait_ms = decision.wait_ms[position]
+    return {
+        "policy": charges.names[position],
+        "limit": limit,
+        "used": limit - left,
+        "remaining": max(0, left),
+        "resets_at": _instant(decision.now_ms + wait_ms),
+        "resets_in_s": whole_seconds(wait_ms),
+    }
+
+
+def _describe_limit(plan: ChargePlan, charges: Charges, decision: Decision, position: int) -> str:
+    limit = charges.limits[position]
+    wait_s = whole_seconds(decision.wait_ms[position])
+    return (
+        f"The limit `{limit.name}` of the tier `{plan.tier.name}` allows {_rate(limit)}. "
+        f"Try again in {wait_s} s."
+    )
+
+
+def _rate(limit: Limit) -> str:
+    period = PERIOD_NAMES.get(limit.period_ms, f"{limit.period_ms} ms")
+    calls = "1 call" if limit.tokens == 1 else f"{limit.tokens} calls"
+    return f"{calls} per {period} with bursts of up to {limit.burst}"
+
+
+def _describe_quota(plan: ChargePlan, charges: Charges, decision: Decision, position: int) -> str:
+    charge = charges.quotas[position - len(charges.limits)]
+    quota = charge.quota
+    used = quota.amount - decision.left[position]
+    needs = "" if charge.cost == 1 else f", and this call needs {charge.cost}"
+    return (
+        f"The quota `{quota.name}` of the tier `{plan.tier.name}` is used up: {used} of {quota.amount} "
+        f"{quota.meter} in this {quota.per.value}{needs}. It starts again at "
+        f"{_instant(charge.span.end_s * 1000)}."
+    )
+
+
+def _instant(at_ms: int) -> str:
+    """RFC 3339, UTC, whole seconds rounded up."""
+    return datetime.fromtimestamp(whole_seconds(at_ms), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

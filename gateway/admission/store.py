@@ -1,0 +1,66 @@
+"""What the admitter asks of the counters, whoever keeps them."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple, Protocol
+
+from gateway.admission.charges import Charges
+from gateway.model.principal import Mode
+
+
+class Status(IntEnum):
+    """What became of a call; the numbers are those of `admit.lua`."""
+
+    REFUSED = 0
+    ADMITTED = 1
+    TOO_LATE = 2  # its caller had given up; nothing was charged
+    OTHER_PERIOD = 3  # by the store's clock a period has ended or not begun; nothing was charged
+
+
+class Ask(NamedTuple):
+    """How much to decide at once. `holder` buys `wanted` calls in advance and still holds `held`."""
+
+    holder: str = ""
+    calls: int = 1
+    wanted: int = 0
+    held: int = 0
+
+
+class Decision(NamedTuple):
+    """The store's answer. `left` and `wait_ms` have one entry per charge, buckets first.
+
+    `left` is what remains after the call and the `extra` calls granted in advance; a quota's is negative when
+    a lower tier came into force. `wait_ms` is above 0 for each charge that refuses.
+    """
+
+    status: Status
+    now_ms: int
+    extra: int
+    left: tuple[int, ...]
+    wait_ms: tuple[int, ...]
+
+
+EXACT = Ask()
+"""One call, nothing in advance."""
+
+
+class Store(Protocol):
+    """The counters of every account. `tag` names an account and its mode, see `account_tag`."""
+
+    def now_ms(self) -> int:
+        """The store's clock, as well as it is known here: good enough to name a period."""
+
+    async def decide(self, tag: str, charges: Charges, ask: Ask) -> Decision:
+        """Charge everything or nothing. StoreUnavailable when that can not be decided in time."""
+
+    async def give_back(self, tag: str, charges: Charges, holder: str, calls: int) -> None:
+        """Return unused calls of `holder`. At most once: after StoreUnavailable they may be back or not."""
+
+    async def refund(self, tag: str, units: dict[str, int]) -> None:
+        """Take units off quota counters, named by their keys. At most once, like `give_back`."""
+
+
+def account_tag(account_id: int, mode: Mode) -> str:
+    """The name all counters of an account share, live and test apart."""
+    return f"{account_id}{'l' if mode is Mode.LIVE else 't'}"

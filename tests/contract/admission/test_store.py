@@ -1,0 +1,237 @@
+"""What every store promises: memory and Redis, the same suite."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.admission.charges import Charges
+from gateway.admission.store import EXACT, Ask, Decision, Status, Store
+from gateway.admission.token_bucket import HOLD_MS, LEASE_MS
+from gateway.clock import ManualClock
+from gateway.model.policies import ChargePlan, Period
+from tests.unit.admission.plans import limit, plan, quota
+
+TAG = "7l"
+BIG = limit(6000, burst=1600, period_ms=60_000)  # 100 a second
+MUCH = quota(1_000_000)
+
+
+class Caller:
+    """One account that calls, whatever keeps its counters."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def charges(self, charges: ChargePlan) -> Charges:
+        return Charges(charges, self.store.now_ms())
+
+    async def call(self, charges: ChargePlan, ask: Ask = EXACT, tag: str = TAG) -> Decision:
+        return await self.store.decide(tag, self.charges(charges), ask)
+
+    async def left(self, charges: ChargePlan) -> tuple[int, ...]:
+        return (await self.call(charges, Ask(calls=0))).left
+
+
+@pytest.fixture
+def caller(store: Store) -> Caller:
+    return Caller(store)
+
+
+async def test_a_bucket_admits_its_burst_and_then_its_rate(caller: Caller, clock: ManualClock) -> None:
+    charges = plan(limit(60, burst=3))
+    assert [(await caller.call(charges)).left for _ in range(3)] == [(2,), (1,), (0,)]
+    refused = await caller.call(charges)
+    assert (refused.status, refused.wait_ms) == (Status.REFUSED, (1000,))
+    clock.advance(0.999)
+    assert (await caller.call(charges)).status is Status.REFUSED
+    clock.advance(0.001)
+    assert (await caller.call(charges)).status is Status.ADMITTED
+
+
+async def test_a_quota_admits_its_amount_until_the_period_ends(caller: Caller, clock: ManualClock) -> None:
+    charges = plan(quota(2, per=Period.HOUR))
+    assert [(await caller.call(charges)).left for _ in range(2)] == [(1,), (0,)]
+    refused = await caller.call(charges)
+    hour_ends_ms = caller.charges(charges).ends_ms
+    assert refused.wait_ms == (hour_ends_ms - refused.now_ms,)
+    clock.advance(refused.wait_ms[0] / 1000 - 0.001)
+    assert (await caller.call(charges)).status is Status.REFUSED
+    clock.advance(0.001)
+    assert (await caller.call(charges)).left == (1,)
+
+
+async def test_all_charges_are_paid_or_none(caller: Caller) -> None:
+    cheap, dear = quota(10, meter="api_calls"), quota(5, meter="tokens")
+    charges = plan(limit(60, burst=9), cheap, (dear, 3))
+    assert (await caller.call(charges)).left == (8, 9, 2)
+    refused = await caller.call(charges)
+    assert refused.status is Status.REFUSED
+    assert [wait > 0 for wait in refused.wait_ms] == [False, False, True]
+    assert await caller.left(charges) == (8, 9, 2)
+
+
+async def test_a_refusal_names_every_charge_that_refuses(caller: Caller) -> None:
+    charges = plan(limit(60, burst=1), quota(1), quota(5, meter="tokens"))
+    await caller.call(charges)
+    refused = await caller.call(charges)
+    assert [wait > 0 for wait in refused.wait_ms] == [True, True, False]
+    assert refused.left == (0, 0, 4)
+
+
+async def test_hour_day_and_month_of_one_meter_are_counted_apart(caller: Caller) -> None:
+    charges = plan(*(quota(100, per=per) for per in Period))
+    assert (await caller.call(charges)).left == (99, 99, 99)
+
+
+async def test_a_free_quota_refuses_nobody(caller: Caller) -> None:
+    charges = plan((quota(1), 0))
+    for _ in range(3):
+        assert (await caller.call(charges)).status is Status.ADMITTED
+
+
+async def test_accounts_and_modes_do_not_share_counters(caller: Caller) -> None:
+    charges = plan(limit(60, burst=1), quota(1))
+    for tag in ("7l", "7t", "8l"):
+        assert (await caller.call(charges, tag=tag)).status is Status.ADMITTED
+
+
+async def test_a_lower_tier_in_the_same_period_keeps_what_is_used(caller: Caller) -> None:
+    for _ in range(5):
+        await caller.call(plan(quota(10)))
+    lowered = await caller.call(plan(quota(3)))
+    assert (lowered.status, lowered.left) == (Status.REFUSED, (-2,))
+    assert (await caller.call(plan(quota(20)))).left == (14,)
+
+
+async def test_a_period_that_is_not_on_charges_nothing(caller: Caller, clock: ManualClock) -> None:
+    charges = plan(limit(60, burst=5), quota(10, per=Period.HOUR))
+    old = caller.charges(charges)
+    clock.advance(3600)
+    assert (await caller.store.decide(TAG, old, EXACT)).status is Status.OTHER_PERIOD
+    assert await caller.left(charges) == (5, 10)
+
+
+async def test_calls_in_advance_are_taken_out_of_everything(caller: Caller) -> None:
+    charges = plan(BIG, MUCH)
+    bought = await caller.call(charges, Ask("w", 1, 50, 0))
+    assert (bought.status, bought.extra, bought.left) == (Status.ADMITTED, 50, (1549, 999_949))
+
+
+@pytest.mark.parametrize(
+    ("case", "charges", "extra"),
+    [
+        ("a sixteenth of the tokens", plan(limit(60, burst=800)), 49),
+        ("a sixty-fourth of the quota", plan(quota(6401)), 100),
+        ("the smaller of both", plan(limit(60, burst=800), quota(1_000_000)), 49),
+        ("a scarce quota gives nothing", plan(limit(60, burst=800), quota(4096)), 0),
+        ("never more than wanted", plan(quota(10**9)), 256),
+        ("dear calls are fewer", plan((quota(6410), 10)), 10),
+        ("free calls are as many as wanted", plan((quota(1), 0)), 256),
+    ],
+)
+async def test_slices_follow_the_rule(caller: Caller, case: str, charges: ChargePlan, extra: int) -> None:
+    assert (await caller.call(charges, Ask("w", 1, 256, 0))).extra == extra, case
+
+
+async def test_buying_ahead_alone_is_never_refused(caller: Caller) -> None:
+    charges = plan(limit(60, burst=1), quota(1))
+    await caller.call(charges)
+    ahead = await caller.call(charges, Ask("w", 0, 5, 0))
+    assert (ahead.status, ahead.extra) == (Status.ADMITTED, 0)
+
+
+async def test_a_holder_s_tokens_are_not_refilled_while_he_may_spend_them(
+    caller: Caller, clock: ManualClock
+) -> None:
+    charges = plan(BIG)
+    await caller.call(charges, Ask("w", 0, 100, 0))
+    clock.advance((HOLD_MS - 1) / 1000)
+    assert await caller.left(charges) == (1500,)
+
+
+async def test_a_killed_holder_s_tokens_come_back_by_themselves(caller: Caller, clock: ManualClock) -> None:
+    charges = plan(BIG)
+    await caller.call(charges, Ask("w", 0, 100, 0))
+    clock.advance(HOLD_MS / 1000)
+    assert await caller.left(charges) == (1500,)
+    clock.advance(1)
+    assert await caller.left(charges) == (1600,)
+
+
+async def test_unused_calls_come_back_at_once(caller: Caller, clock: ManualClock) -> None:
+    charges = plan(BIG, MUCH)
+    await caller.call(charges, Ask("w", 1, 96, 0))
+    clock.advance(LEASE_MS / 1000)
+    await caller.store.give_back(TAG, caller.charges(charges), "w", 40)
+    assert await caller.left(charges) == (1544, 999_943)
+
+
+async def test_tokens_that_expired_do_not_come_back_but_units_do(caller: Caller, clock: ManualClock) -> None:
+    charges = plan(BIG, MUCH)
+    await caller.call(charges, Ask("w", 0, 96, 0))
+    clock.advance(HOLD_MS / 1000)
+    await caller.store.give_back(TAG, caller.charges(charges), "w", 96)
+    assert await caller.left(charges) == (1504, 1_000_000)
+
+
+async def test_nobody_gives_back_what_another_holds(caller: Caller) -> None:
+    charges = plan(BIG)
+    await caller.call(charges, Ask("w", 0, 96, 0))
+    await caller.store.give_back(TAG, caller.charges(charges), "x", 96)
+    assert await caller.left(charges) == (1504,)
+
+
+async def test_a_second_purchase_replaces_what_the_holder_holds(caller: Caller, clock: ManualClock) -> None:
+    charges = plan(BIG)
+    await caller.call(charges, Ask("w", 0, 96, 0))
+    clock.advance(0.4)
+    await caller.call(charges, Ask("w", 0, 10, 30))  # 66 of them are spent
+    clock.advance(0.7)
+    assert await caller.left(charges) == (1560,), "room for the 40 still held, the rest filled up"
+
+
+async def test_a_refund_goes_to_the_period_it_was_charged_in(caller: Caller, clock: ManualClock) -> None:
+    charges = plan(quota(10, per=Period.HOUR))
+    await caller.call(charges)
+    charged = caller.charges(charges).quotas[0].key
+    clock.advance(3600)
+    await caller.call(charges)
+    await caller.store.refund(TAG, {charged: 1})
+    assert await caller.left(charges) == (9,)
+    await caller.store.refund(TAG, {caller.charges(charges).quotas[0].key: 1})
+    assert await caller.left(charges) == (10,)
+
+
+async def test_a_refund_never_adds_to_a_quota(caller: Caller) -> None:
+    charges = plan(quota(10))
+    key = caller.charges(charges).quotas[0].key
+    await caller.store.refund(TAG, {key: 5})
+    assert await caller.left(charges) == (10,)
+    await caller.call(charges)
+    await caller.store.refund(TAG, {key: 5})
+    assert await caller.left(charges) == (10,)
+
+
+async def test_a_changed_rate_keeps_the_tokens(caller: Caller, clock: ManualClock) -> None:
+    await caller.call(plan(limit(60, burst=20)))
+    assert await caller.left(plan(limit(7, burst=20, period_ms=1000))) == (19,)
+    await caller.call(plan(limit(7, burst=20, period_ms=1000)))
+    clock.advance(1)
+    assert await caller.left(plan(limit(60, burst=20))) == (19,)
+    assert await caller.left(plan(limit(60, burst=4))) == (4,)
+
+
+async def test_the_largest_numbers_stay_exact(caller: Caller) -> None:
+    most = 2**53 - 1
+    charges = plan(limit(999_999_937, burst=10**9, period_ms=86_400_000), quota(most))
+    assert (await caller.call(charges)).left == (10**9 - 1, most - 1)
+    assert (await caller.call(charges)).left == (10**9 - 2, most - 2)
+
+
+async def test_exactly_as_many_as_there_are_pass_at_once(caller: Caller) -> None:
+    charges = plan(limit(60, burst=50), quota(40))
+    answers = await asyncio.gather(*(caller.call(charges) for _ in range(150)))
+    assert sum(answer.status is Status.ADMITTED for answer in answers) == 40
+    assert await caller.left(charges) == (10, 0)

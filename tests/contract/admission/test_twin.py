@@ -1,0 +1,206 @@
+"""The scripts and their Python twin, side by side through random histories; and what both must never do."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from gateway.admission.charges import Charges
+from gateway.admission.memory_store import MemoryStore
+from gateway.admission.redis_store import RedisStore
+from gateway.admission.store import EXACT, Ask, Status, Store
+from gateway.admission.token_bucket import LEASE_MS
+from gateway.clock import ManualClock, SystemClock
+from gateway.model.policies import Period
+from gateway.storage.redis import parse_address
+from gateway.storage.redis_tick import TickRedis
+from gateway.tasks import Tasks
+from gateway.telemetry.slots import Slots
+from tests.unit.admission.plans import limit, plan, quota
+
+_accounts = itertools.count(1)
+PLANS = [
+    plan(limit(600, burst=64, period_ms=1000)),
+    plan(limit(7, burst=40, period_ms=1000), quota(5000)),
+    plan(
+        limit(100, burst=200, period_ms=1000), limit(60, burst=100, name="slow"), quota(4200, per=Period.HOUR)
+    ),
+    plan(quota(4100), (quota(30_000, meter="tokens"), 7)),
+]
+HOLDERS = ["", "a", "b", "c"]
+
+_calls = st.tuples(
+    st.just("call"), st.sampled_from(HOLDERS), st.sampled_from([0, 1]), st.sampled_from([1, 3, 64])
+)
+_spends = st.tuples(st.just("spend"), st.sampled_from(HOLDERS[1:]), st.integers(1, 40), st.just(0))
+_returns = st.tuples(st.just("give back"), st.sampled_from(HOLDERS[1:]), st.just(0), st.just(0))
+_refunds = st.tuples(st.just("refund"), st.just(""), st.integers(1, 20), st.just(0))
+_rushes = st.tuples(st.just("rush"), st.just(""), st.sampled_from([5, 30, 64]), st.just(0))
+_waits = st.tuples(st.just("wait"), st.just(""), st.sampled_from([1, 9, 50, 240, 500, 751, 4000]), st.just(0))
+_steps_back = st.tuples(st.just("wait"), st.just(""), st.sampled_from([-3, -400, -90_000]), st.just(0))
+Event = tuple[str, str, int, int]
+
+
+@dataclass
+class Held:
+    """What a worker with a lease knows."""
+
+    calls: int = 0
+    expires_ms: int = 0
+
+
+@dataclass
+class World:
+    """Both stores on one clock, and the workers that hold leases."""
+
+    redis: TickRedis
+    clock: ManualClock = field(default_factory=lambda: ManualClock(1_784_000_000_000_000))
+    held: dict[str, Held] = field(default_factory=lambda: {name: Held() for name in HOLDERS[1:]})
+    admitted_at_ms: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.stores: list[Store] = [
+            MemoryStore(self.clock),
+            RedisStore(self.redis, SystemClock(), time_from=self.clock),
+        ]
+        self.tag = f"{next(_accounts)}l"
+
+    @property
+    def now_ms(self) -> int:
+        return self.clock.now_us() // 1000
+
+    async def play(self, charges: Charges, events: list[Event]) -> None:
+        for kind, holder, first, second in events:
+            if kind == "call":
+                await self._call(charges, Ask(holder, first, second if holder else 0, self._usable(holder)))
+            elif kind == "rush":
+                for _ in range(first):
+                    await self._call(charges, EXACT)
+            elif kind == "spend":
+                self._spend(holder, first)
+            elif kind == "give back":
+                await self._give_back(charges, holder)
+            elif kind == "refund":
+                for store in self.stores:
+                    await store.refund(self.tag, {charge.key: first for charge in charges.quotas})
+            else:
+                self.clock.advance(first / 1000)
+
+    def _usable(self, holder: str) -> int:
+        held = self.held.get(holder)
+        return held.calls if held is not None and self.now_ms < held.expires_ms else 0
+
+    async def _call(self, charges: Charges, ask: Ask) -> None:
+        first, second = [await store.decide(self.tag, charges, ask) for store in self.stores]
+        assert first == second, ask
+        if first.status is not Status.ADMITTED:
+            return
+        self.admitted_at_ms += [self.now_ms] * ask.calls
+        if ask.holder:
+            self.held[ask.holder] = Held(ask.held + first.extra, self.now_ms + LEASE_MS)
+
+    def _spend(self, holder: str, wanted: int) -> None:
+        spent = min(wanted, self._usable(holder))
+        self.held[holder].calls -= spent
+        self.admitted_at_ms += [self.now_ms] * spent
+
+    async def _give_back(self, charges: Charges, holder: str) -> None:
+        held = self.held[holder]
+        for store in self.stores:
+            await store.give_back(self.tag, charges, holder, held.calls)
+        held.calls = 0
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as one:
+        yield one
+
+
+@pytest.fixture
+def redis(runner: asyncio.Runner, redis_url: str) -> Iterator[TickRedis]:
+    tasks = Tasks()
+
+    async def connect() -> TickRedis:
+        client = TickRedis(parse_address(redis_url), Slots.in_memory(), tasks, timeout_s=5)
+        client.start()
+        assert await client.wait_until_up()
+        return client
+
+    async def leave(client: TickRedis) -> None:
+        await client.close()
+        await tasks.close()
+
+    client = runner.run(connect())
+    yield client
+    runner.run(leave(client))
+
+
+_given = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@_given
+@given(
+    which=st.sampled_from(PLANS),
+    events=st.lists(
+        st.one_of(_calls, _calls, _spends, _returns, _refunds, _waits, _steps_back), min_size=5, max_size=50
+    ),
+)
+def test_the_script_and_its_twin_agree(
+    runner: asyncio.Runner, redis: TickRedis, which: object, events: list[Event]
+) -> None:
+    world = World(redis)
+    charges = Charges(which, world.now_ms)  # type: ignore[arg-type]  # hypothesis loses the type
+    runner.run(world.play(charges, events))
+
+
+_leased = st.sampled_from(HOLDERS[1:3])
+_buys = st.tuples(st.just("call"), _leased, st.just(0), st.just(64))
+_spends_all = st.tuples(st.just("spend"), _leased, st.just(64), st.just(0))
+_drains = st.just(("rush", "", 160, 0))
+_pauses = st.tuples(st.just("wait"), st.just(""), st.sampled_from([9, 240, 270, 499, 751]), st.just(0))
+_tight = st.lists(st.one_of(_buys, _spends_all, _drains, _pauses, _returns), min_size=4, max_size=24)
+
+
+BOUGHT: Event = ("call", "a", 0, 64)
+SPENT: Event = ("spend", "a", 64, 0)
+DRAINED: Event = ("rush", "", 160, 0)
+
+
+@settings(_given, max_examples=150)
+@given(events=_tight)
+@example(events=[BOUGHT, ("wait", "", 499, 0), SPENT, DRAINED])  # the room of a hold must not fill up
+@example(events=[BOUGHT, ("wait", "", 499, 0), SPENT, ("wait", "", 270, 0), DRAINED])  # nor at its end
+@example(
+    events=[BOUGHT, ("wait", "", 751, 0), DRAINED, ("give back", "a", 0, 0), DRAINED]
+)  # what expired is gone
+def test_no_interval_sees_more_than_burst_and_rate(
+    runner: asyncio.Runner, redis: TickRedis, events: list[Event]
+) -> None:
+    world, per_ms, burst = World(redis), 0.014, 160
+    slow = plan(limit(14, burst=burst, period_ms=1000))
+    runner.run(world.play(Charges(slow, world.now_ms), events))
+    times = world.admitted_at_ms
+    for first, last in itertools.combinations(range(len(times)), 2):
+        allowed = burst + per_ms * (times[last] - times[first])
+        assert last - first + 1 <= allowed + 1e-6
+
+
+@_given
+@given(events=st.lists(st.one_of(_calls, _calls, _spends, _spends, _returns, _waits), max_size=60))
+def test_no_period_sees_more_than_its_quota(
+    runner: asyncio.Runner, redis: TickRedis, events: list[Event]
+) -> None:
+    world = World(redis)
+    charges = Charges(plan(quota(4100)), world.now_ms)
+    rush: list[Event] = [("call", "", 1, 0)] * 10
+    runner.run(world.play(charges, [*events, *rush]))
+    assert len(world.admitted_at_ms) + sum(held.calls for held in world.held.values()) <= 4100

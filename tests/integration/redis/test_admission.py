@@ -1,0 +1,188 @@
+"""Several workers on one Redis, and what happens to their calls when it goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import signal
+import time
+
+import pytest
+
+from gateway.admission.decider import Decider
+from gateway.admission.redis_store import RedisStore
+from gateway.admission.store import EXACT
+from gateway.clock import ManualClock
+from gateway.errors import AdmissionUnavailable, QuotaExceeded, RateLimited
+from gateway.model.policies import AdmissionMode, ChargePlan, OnStoreLoss
+from tests.integration.redis.conftest import OwnRedis, Worker
+from tests.unit.admission.plans import limit, plan, principal, quota
+
+MODES = list(AdmissionMode)
+
+
+async def passes(worker: Worker, charges: ChargePlan) -> bool:
+    try:
+        await worker.admitter.admit(principal(), charges)
+    except (RateLimited, QuotaExceeded):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_of_all_calls_at_once_exactly_the_quota_passes(
+    workers: list[Worker], mode: AdmissionMode
+) -> None:
+    charges = plan(limit(60, burst=100_000), quota(100), mode=mode)
+    turns = itertools.islice(itertools.cycle(workers), 300)
+    answers = await asyncio.gather(*(passes(worker, charges) for worker in turns))
+    assert sum(answers) == 100
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_of_all_calls_at_once_exactly_the_burst_passes(
+    workers: list[Worker], mode: AdmissionMode
+) -> None:
+    charges = plan(limit(1, burst=64, period_ms=86_400_000), mode=mode)
+    turns = itertools.islice(itertools.cycle(workers), 200)
+    answers = await asyncio.gather(*(passes(worker, charges) for worker in turns))
+    assert sum(answers) == 64
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_all_or_nothing_under_concurrency(workers: list[Worker], mode: AdmissionMode) -> None:
+    charges = plan(
+        limit(1, burst=500, period_ms=86_400_000), quota(150), (quota(200, meter="tokens"), 2), mode=mode
+    )
+    turns = itertools.islice(itertools.cycle(workers), 300)
+    answers = await asyncio.gather(*(passes(worker, charges) for worker in turns))
+    assert sum(answers) == 100
+    assert await workers[0].left(charges) == (400, 50, 0)
+
+
+async def test_leased_a_quota_is_given_out_to_the_last_unit_and_no_further(workers: list[Worker]) -> None:
+    charges, amount, passed = plan(quota(9000), mode=AdmissionMode.AUTO), 9000, 0
+
+    async def caller(worker: Worker) -> None:
+        nonlocal passed
+        refused_in_a_row = 0
+        while passed < amount or refused_in_a_row < 50:
+            if await passes(worker, charges):
+                passed, refused_in_a_row = passed + 1, 0
+            else:
+                refused_in_a_row += 1
+                await asyncio.sleep(0.001)
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(caller(worker) for worker in workers for _ in range(8)))
+    assert passed == amount
+    assert sum(worker.slots.get("admission_leased_total") for worker in workers) > 1000
+
+
+async def test_a_rate_is_neither_exceeded_nor_wasted(workers: list[Worker]) -> None:
+    rate, burst, passed, running = 2000, 400, 0, True
+    charges = plan(limit(rate, burst=burst, period_ms=1000), mode=AdmissionMode.AUTO)
+
+    async def caller(worker: Worker) -> None:
+        nonlocal passed
+        while running:
+            if await passes(worker, charges):
+                passed += 1
+            else:
+                await asyncio.sleep(0.001)
+
+    began_s = time.monotonic()
+    callers = [asyncio.ensure_future(caller(worker)) for worker in workers for _ in range(4)]
+    await asyncio.sleep(1.5)
+    running = False
+    await asyncio.gather(*callers)
+    allowed = burst + rate * (time.monotonic() - began_s)
+    assert passed <= allowed + 1
+    assert passed >= 0.9 * allowed  # the issue is 2 %; a busy test machine may starve the callers
+
+
+async def test_a_killed_worker_s_calls_come_back(redis_url: str, workers: list[Worker]) -> None:
+    charges = plan(limit(1600, burst=1600, period_ms=1000), mode=AdmissionMode.AUTO)
+    victim = await Worker(redis_url).start()
+    for _ in range(40):
+        await passes(victim, charges)
+    held = [key for key in await workers[0].redis.call(("HKEYS", "tw:{7l}:b:burst")) if key.startswith(b"h:")]
+    assert len(held) == 1
+    await victim.die()
+    async with asyncio.timeout(30):
+        while await workers[0].left(charges) != (1600,):
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture(params=[signal.SIGKILL, signal.SIGSTOP])
+async def lost_redis(request: pytest.FixtureRequest, own_redis: OwnRedis, worker: Worker) -> Worker:
+    """A worker whose Redis has just gone."""
+    assert await passes(worker, plan(limit(), quota()))
+    own_redis.signal(request.param)
+    return worker
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_without_redis_calls_are_refused_when_the_policy_says_so(
+    lost_redis: Worker, mode: AdmissionMode
+) -> None:
+    for _ in range(5):
+        with pytest.raises(AdmissionUnavailable):
+            await lost_redis.admitter.admit(principal(), plan(limit(), mode=mode))
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_without_redis_calls_pass_when_the_policy_says_so(
+    lost_redis: Worker, mode: AdmissionMode
+) -> None:
+    charges = plan(limit(burst=1), mode=mode, on_store_loss=OnStoreLoss.ALLOW)
+    grants = [await lost_redis.admitter.admit(principal(), charges) for _ in range(5)]
+    assert {grant.charged for grant in grants} == {False}
+
+
+async def test_a_restarted_redis_still_knows_its_counters(own_redis: OwnRedis, worker: Worker) -> None:
+    charges = plan(quota(5))
+    for _ in range(3):
+        assert await passes(worker, charges)
+    await asyncio.sleep(1.1)  # the embedded Redis writes its log once a second
+    own_redis.kill()
+    own_redis.start_again()
+    while worker.redis.up:
+        await asyncio.sleep(0.001)
+    assert await worker.redis.wait_until_up(10)
+    assert [await passes(worker, charges) for _ in range(3)] == [True, True, False]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_call_redis_hears_of_after_the_caller_gave_up_is_not_charged(
+    own_redis: OwnRedis, worker: Worker, mode: AdmissionMode
+) -> None:
+    charges = plan(limit(1, burst=50, period_ms=86_400_000), quota(50), mode=mode)
+    assert await passes(worker, charges)
+    own_redis.signal(signal.SIGSTOP)
+    calls = [asyncio.ensure_future(passes(worker, charges)) for _ in range(10)]
+    refused = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(error) for error in refused} == {AdmissionUnavailable}
+    own_redis.signal(signal.SIGCONT)
+    assert await worker.redis.wait_until_up(10)
+    assert await worker.left(charges) == (49, 49)
+
+
+async def test_forgotten_scripts_cost_nobody_a_call(worker: Worker) -> None:
+    charges = plan(quota(100))
+    for _ in range(3):
+        await worker.redis.call(("SCRIPT", "FLUSH"))
+        answers = await asyncio.gather(*(passes(worker, charges) for _ in range(10)))
+        assert all(answers)
+    assert await worker.left(charges) == (70,)
+
+
+@pytest.mark.parametrize("ahead_s", [-3600, 3600])
+async def test_a_gateway_whose_clock_is_wrong_counts_in_redis_s_period(worker: Worker, ahead_s: int) -> None:
+    wrong = ManualClock(time.time_ns() // 1000 + ahead_s * 1_000_000)
+    store = RedisStore(worker.redis, wrong)
+    right_ms = worker.store.now_ms()
+    await worker.left(plan(quota(5)))
+    charges, decision = await Decider(store).decide("7l", plan(quota(5)), EXACT)
+    assert abs(decision.now_ms - right_ms) < 60_000
+    assert charges.starts_ms <= decision.now_ms < charges.ends_ms

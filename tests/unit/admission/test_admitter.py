@@ -1,0 +1,354 @@
+"""The admission stage over a store in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.admission.admitter import Admitter
+from gateway.admission.charges import Charges
+from gateway.admission.leases import LEASE_US, SIZE_MAX
+from gateway.admission.store import Ask
+from gateway.clock import ManualClock
+from gateway.errors import AdmissionUnavailable, QuotaExceeded, RateLimited
+from gateway.inline import Wait, drive
+from gateway.model.exchange import Exchange, Grant, RequestHead
+from gateway.model.policies import AdmissionMode, ChargePlan, OnStoreLoss, Period
+from gateway.model.principal import Mode
+from gateway.outcomes import Outcome
+from gateway.tasks import Tasks
+from gateway.telemetry.slots import Slots
+from tests.unit.admission.fakes import FakeStore
+from tests.unit.admission.plans import limit, plan, principal, quota
+
+AUTO = AdmissionMode.AUTO
+PLENTY = plan(limit(60_000, burst=1_000_000), quota(10_000_000), mode=AUTO)
+LEASE_S = LEASE_US / 1_000_000
+
+
+class Room:
+    """An admitter with everything a test wants to look at."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock(1_784_000_000_000_000)
+        self.slots = Slots.in_memory()
+        self.tasks = Tasks()
+        self.store = FakeStore(self.clock)
+        self.admitter = Admitter(self.store, self.slots, self.clock, self.tasks, "w1")
+
+    async def calls(self, charges: ChargePlan, times: int) -> list[Grant]:
+        return [await self.admitter.admit(principal(), charges) for _ in range(times)]
+
+    async def left(self, charges: ChargePlan) -> tuple[int, ...]:
+        """What the store has, asked by somebody else."""
+        now_ms = self.clock.now_us() // 1000
+        return (await self.store.decide("7l", Charges(charges, now_ms), Ask(calls=0))).left
+
+    @property
+    def leased(self) -> int:
+        return self.slots.get("admission_leased_total")
+
+
+@pytest.fixture
+async def room() -> AsyncIterator[Room]:
+    one = Room()
+    yield one
+    await one.tasks.close()
+
+
+async def everything_resumed() -> None:
+    """Within a test's task waits are resumed by the loop, in a worker at once."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def ended(grant: Grant | None, outcome: Outcome) -> Exchange:
+    exchange = Exchange(RequestHead(), None, "")  # type: ignore[arg-type]  # nobody is answered here
+    exchange.grant, exchange.outcome = grant, outcome
+    return exchange
+
+
+async def test_a_plan_without_charges_asks_nobody(room: Room) -> None:
+    room.store.down = True
+    grant = await room.admitter.admit(principal(), plan())
+    assert (grant.header, grant.charged) == (b"", True)
+
+
+async def test_exact_decides_every_call_by_the_store(room: Room) -> None:
+    await room.calls(plan(limit(60_000, burst=100_000), mode=AdmissionMode.EXACT), 50)
+    assert len(room.store.asks) == 50
+    assert {ask.wanted for ask in room.store.asks} == {0}
+
+
+async def test_a_refused_call_raises(room: Room) -> None:
+    charges = plan(limit(60, burst=2), mode=AUTO)
+    await room.calls(charges, 2)
+    with pytest.raises(RateLimited):
+        await room.calls(charges, 1)
+
+
+async def test_a_used_up_quota_raises(room: Room) -> None:
+    charges = plan(limit(60, burst=2), quota(1), mode=AUTO)
+    await room.calls(charges, 1)
+    with pytest.raises(QuotaExceeded):
+        await room.calls(charges, 1)
+
+
+async def test_the_first_call_in_a_while_is_exact(room: Room) -> None:
+    for _ in range(5):
+        await room.calls(PLENTY, 1)
+        room.clock.advance(LEASE_S)
+        room.admitter.upkeep()
+    assert [(ask.calls, ask.wanted) for ask in room.store.asks] == [(1, 0)] * 5
+
+
+async def test_busy_accounts_buy_twice_as_much_each_time(room: Room) -> None:
+    await room.calls(PLENTY, 5000)
+    wanted = [ask.wanted for ask in room.store.asks]
+    assert wanted[:10] == [0, 1, 2, 4, 8, 16, 32, 64, 128, SIZE_MAX]
+    assert set(wanted[10:]) == {SIZE_MAX}
+    assert len(wanted) < 60
+    assert room.leased > 4900
+
+
+async def test_what_is_shown_counts_down_by_one(room: Room) -> None:
+    grants = await room.calls(PLENTY, 300)
+    shown = [int(grant.header.split(b'"api_calls";r=')[1].split(b";")[0]) for grant in grants]
+    assert shown == [10_000_000 - number for number in range(1, 301)]
+
+
+async def test_a_lease_is_used_up_to_its_end_and_no_longer(room: Room) -> None:
+    await room.calls(PLENTY, 1000)
+    asked, leased = len(room.store.asks), room.leased
+    room.clock.advance(LEASE_S - 0.001)
+    await room.calls(PLENTY, 1)
+    assert (len(room.store.asks), room.leased) == (asked, leased + 1)
+    room.clock.advance(0.001)
+    await room.calls(PLENTY, 1)
+    assert (len(room.store.asks), room.leased) == (asked + 1, leased + 1)
+
+
+async def test_unused_calls_go_back(room: Room) -> None:
+    await room.calls(PLENTY, 1000)
+    room.clock.advance(LEASE_S)
+    room.admitter.upkeep()
+    room.clock.advance(60)
+    assert await room.left(PLENTY) == (1_000_000, 10_000_000 - 1000)
+
+
+async def test_calls_that_came_back_shrink_the_next_purchase(room: Room) -> None:
+    await room.calls(PLENTY, 1000)
+    room.clock.advance(LEASE_S)
+    room.admitter.upkeep()
+    await room.calls(PLENTY, 1)
+    assert room.store.asks[-1].wanted < SIZE_MAX
+
+
+async def test_an_idle_account_is_forgotten(room: Room) -> None:
+    await room.calls(PLENTY, 1000)
+    for _ in range(3):
+        room.clock.advance(LEASE_S)
+        room.admitter.upkeep()
+    await room.calls(PLENTY, 1)
+    assert (room.store.asks[-1].wanted, room.store.asks[-1].held) == (0, 0)
+
+
+async def test_scarce_limits_are_decided_one_by_one(room: Room) -> None:
+    charges = plan(limit(60, burst=10), quota(4000), mode=AUTO)
+    await room.calls(charges, 10)
+    assert len(room.store.asks) == 10
+    assert room.leased == 0
+
+
+async def test_live_and_test_calls_have_leases_of_their_own(room: Room) -> None:
+    await room.calls(PLENTY, 1000)
+    asked = len(room.store.asks)
+    await room.admitter.admit(principal(mode=Mode.TEST), PLENTY)
+    assert len(room.store.asks) == asked + 1
+
+
+async def test_a_lease_ends_with_its_period_and_goes_back_to_it(room: Room) -> None:
+    hourly = plan(quota(10_000_000, per=Period.HOUR), mode=AUTO)
+    room.clock.advance(3600 - room.clock.now_us() / 1_000_000 % 3600 - 0.2)
+    old = (await room.calls(hourly, 1000))[-1].periods
+    room.clock.advance(0.2)
+    assert (await room.calls(hourly, 1))[0].periods == (old[0] + 3600,)
+    await room.admitter.close()
+    assert await room.left(hourly) == (9_999_999,)
+    room.clock.step_wall(-0.1)
+    assert await room.left(hourly) == (10_000_000 - 1000,)
+
+
+async def test_calls_wait_for_a_purchase_that_will_serve_them(room: Room) -> None:
+    await room.calls(PLENTY, 1000)
+    room.clock.advance(LEASE_S)  # the lease is over, its size is known
+    room.store.gate = Wait()
+    granted: list[Grant] = []
+
+    async def one() -> None:
+        granted.append(await room.admitter.admit(principal(), PLENTY))
+
+    asked = len(room.store.asks)
+    for _ in range(50):
+        drive(one(), lambda error: None)
+    assert (len(granted), len(room.store.asks)) == (0, asked + 1)
+    gate, room.store.gate = room.store.gate, None
+    gate.set(None)
+    await everything_resumed()
+    assert len(granted) == 50
+
+
+async def test_calls_beyond_a_purchase_ask_for_themselves(room: Room) -> None:
+    room.store.gate = Wait()
+    outcomes: list[BaseException | None] = []
+
+    async def one() -> None:
+        await room.admitter.admit(principal(), PLENTY)
+
+    for _ in range(20):
+        drive(one(), outcomes.append)
+    assert len(room.store.asks) == 20, "the first call buys nothing ahead, so nobody waits for it"
+    for _ in range(20):
+        gate, room.store.gate = room.store.gate, None
+        if gate is not None:
+            gate.set(None)
+
+
+async def test_a_caller_who_leaves_takes_no_calls_with_him(room: Room) -> None:
+    await room.calls(PLENTY, 100)
+    room.clock.advance(LEASE_S)
+    gate: Wait[None] = Wait()
+    room.store.gate = gate
+    leaver = asyncio.ensure_future(room.admitter.admit(principal(), PLENTY))
+    await asyncio.sleep(0)
+    leaver.cancel()
+    await asyncio.gather(leaver, return_exceptions=True)
+    room.store.gate = None
+    gate.set(None)
+    await everything_resumed()
+    await room.admitter.close()
+    assert (await room.left(PLENTY))[1] == 10_000_000 - 101, "his own call is charged, what he bought is not"
+
+
+async def test_close_gives_everything_back(room: Room) -> None:
+    await room.calls(PLENTY, 1000)
+    await room.admitter.close()
+    room.clock.advance(60)
+    assert await room.left(PLENTY) == (1_000_000, 10_000_000 - 1000)
+    await room.calls(PLENTY, 5)
+    assert {ask.wanted for ask in room.store.asks[-5:]} == {0}, "and buys nothing any more"
+
+
+@pytest.mark.parametrize("mode", list(AdmissionMode))
+async def test_without_a_store_refuse_refuses(room: Room, mode: AdmissionMode) -> None:
+    room.store.down = True
+    with pytest.raises(AdmissionUnavailable) as refused:
+        await room.calls(plan(limit(), mode=mode), 1)
+    assert refused.value.headers == b"Retry-After: 1\r\n"
+    assert "down for the test" not in str(refused.value)
+    assert room.slots.get("admission_store_lost_total", "refuse") == 1
+
+
+@pytest.mark.parametrize("mode", list(AdmissionMode))
+async def test_without_a_store_allow_lets_pass_unchecked(room: Room, mode: AdmissionMode) -> None:
+    room.store.down = True
+    charges = plan(limit(), mode=mode, on_store_loss=OnStoreLoss.ALLOW)
+    grants = await room.calls(charges, 30)
+    assert {(grant.charged, grant.header) for grant in grants} == {(False, b"")}
+    assert room.slots.get("admission_store_lost_total", "allow") == 30
+
+
+async def test_an_outage_is_logged_once_and_so_is_its_end(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    charges = plan(limit(), on_store_loss=OnStoreLoss.ALLOW)
+    for down in (True, True, False, False):
+        room.store.down = down
+        await room.calls(charges, 2)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+
+
+async def test_a_lease_in_hand_outlives_the_store(room: Room) -> None:
+    await room.calls(PLENTY, 1000)
+    room.store.down = True
+    await room.calls(PLENTY, 10)
+    room.store.down = False
+    await room.calls(PLENTY, 1000)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "units"),
+    [
+        (Outcome.SERVED, 0),
+        (Outcome.CLIENT_ABORTED, 0),
+        (Outcome.UPSTREAM_ERROR, 4),
+        (Outcome.UPSTREAM_ABORTED, 4),
+        (Outcome.TIMEOUT, 4),
+        (Outcome.OVERLOADED, 4),
+        (Outcome.UNEXPECTED, 4),
+    ],
+)
+async def test_calls_that_failed_at_our_end_pay_no_quota(room: Room, outcome: Outcome, units: int) -> None:
+    charges = plan(limit(60, burst=20), (quota(1000), 2))
+    grants = await room.calls(charges, 2)
+    for grant in grants:
+        room.admitter.settle(ended(grant, outcome))
+    room.admitter.upkeep()
+    assert await room.left(charges) == (18, 996 + units)
+    assert len(room.store.refunded) == (1 if units else 0), "one call carries all of them"
+
+
+async def test_a_refund_goes_to_the_period_of_the_call(room: Room) -> None:
+    hourly = plan(quota(100, per=Period.HOUR))
+    grant = (await room.calls(hourly, 1))[0]
+    room.clock.advance(3600)
+    await room.calls(hourly, 1)
+    room.admitter.settle(ended(grant, Outcome.TIMEOUT))
+    room.admitter.upkeep()
+    assert await room.left(hourly) == (99,)
+
+
+async def test_calls_never_charged_are_not_refunded(room: Room) -> None:
+    unchecked = Grant(principal(), plan(quota(5)), b"", charged=False)
+    for grant in (None, unchecked):
+        room.admitter.settle(ended(grant, Outcome.UNEXPECTED))
+    room.admitter.upkeep()
+    assert room.store.refunded == []
+
+
+@pytest.mark.parametrize(
+    ("case", "unsent", "left"), [("never sent: again", True, 1000), ("perhaps sent: not twice", False, 999)]
+)
+async def test_refunds_survive_an_outage_but_never_run_twice(
+    room: Room, case: str, unsent: bool, left: int
+) -> None:
+    charges = plan(quota(1000))
+    grant = (await room.calls(charges, 1))[0]
+    room.admitter.settle(ended(grant, Outcome.TIMEOUT))
+    room.store.down, room.store.unsent = True, unsent
+    room.admitter.upkeep()
+    room.store.down = False
+    room.admitter.upkeep()
+    assert await room.left(charges) == (left,), case
+
+
+async def test_leases_that_end_during_an_outage_give_their_units_back_later(room: Room) -> None:
+    await room.calls(PLENTY, 1000)
+    room.store.down = True
+    room.clock.advance(LEASE_S)
+    room.admitter.upkeep()
+    room.store.down = False
+    room.admitter.upkeep()
+    assert (await room.left(PLENTY))[1] == 10_000_000 - 1000
+
+
+async def test_upkeep_runs_by_itself(room: Room) -> None:
+    await room.calls(PLENTY, 1000)
+    room.clock.advance(LEASE_S)
+    async with asyncio.timeout(10):
+        while not room.store.returned:
+            await asyncio.sleep(0.01)

@@ -1,0 +1,64 @@
+"""The RateLimit lines, byte for byte."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.admission.charges import Charges
+from gateway.admission.fields import granted_lines, leased_lines, refused_lines, whole_seconds
+from gateway.admission.store import Decision, Status
+from gateway.model.policies import ChargePlan, Period
+from tests.unit.admission.plans import POLICY_LINE, limit, plan, quota
+
+NOON_MS = 1_784_030_400_000  # 2026-07-14 12:00:00
+BURST = limit(60, burst=20)
+DAILY = quota(1000, per=Period.DAY)
+
+
+def admitted(*left: int, extra: int = 0) -> Decision:
+    return Decision(Status.ADMITTED, NOON_MS, extra, left, (0,) * len(left))
+
+
+@pytest.mark.parametrize(
+    ("case", "charges", "left", "line"),
+    [
+        ("a bucket: the time its tokens take to come", plan(BURST), (19,), b'"burst";r=19;t=19'),
+        ("an empty one: the time of the next token", plan(BURST), (0,), b'"burst";r=0;t=1'),
+        ("a slow one, rounded up", plan(limit(7, burst=9)), (5,), b'"burst";r=5;t=43'),
+        ("a fast one: at least a second", plan(limit(20_000, period_ms=1000)), (3,), b'"burst";r=3;t=1'),
+        ("a quota: until the period ends", plan(DAILY), (812,), b'"api_calls";r=812;t=43200'),
+        ("never negative", plan(DAILY), (-3,), b'"api_calls";r=0;t=43200'),
+        ("both", plan(BURST, DAILY), (19, 5), b'"burst";r=19;t=19,"api_calls";r=5;t=43200'),
+    ],
+)
+def test_granted(case: str, charges: ChargePlan, left: tuple[int, ...], line: bytes) -> None:
+    lines = granted_lines(Charges(charges, NOON_MS), admitted(*left))
+    assert lines == POLICY_LINE + b"RateLimit: " + line + b"\r\n", case
+
+
+def test_calls_bought_ahead_are_still_available() -> None:
+    charges = Charges(plan(BURST, (DAILY, 3)), NOON_MS)
+    assert b'"burst";r=14;t=14,"api_calls";r=112;' in granted_lines(charges, admitted(10, 100, extra=4))
+
+
+def test_a_lease_fills_in_what_is_left_call_by_call() -> None:
+    charges = Charges(plan(BURST, DAILY), NOON_MS)
+    lines = leased_lines(charges, admitted(10, 100, extra=4), 4)
+    assert lines % (13, 103) == POLICY_LINE + b'RateLimit: "burst";r=13;t=14,"api_calls";r=103;t=43200\r\n'
+
+
+def test_a_percent_sign_in_the_policy_line_survives() -> None:
+    charges = Charges(plan(BURST), NOON_MS)
+    charges.policy_line = b"RateLimit-Policy: 100 %d\r\n"
+    assert (leased_lines(charges, admitted(10), 0) % 9).startswith(b"RateLimit-Policy: 100 %d\r\nRateLimit: ")
+
+
+def test_refused_shows_nothing_left_and_when_that_ends() -> None:
+    charges = Charges(plan(BURST, DAILY), NOON_MS)
+    decision = Decision(Status.REFUSED, NOON_MS, 0, (0, 812), (2_001, 0))
+    assert refused_lines(charges, decision).endswith(b'"burst";r=0;t=3,"api_calls";r=812;t=43200\r\n')
+
+
+@pytest.mark.parametrize(("duration_ms", "seconds"), [(1, 1), (1000, 1), (1001, 2), (0, 0)])
+def test_seconds_are_rounded_up(duration_ms: int, seconds: int) -> None:
+    assert whole_seconds(duration_ms) == seconds

@@ -1,0 +1,249 @@
+"""The gateway as an operator starts it, in front of an upstream that nobody here wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+POLICIES = """
+upstreams:
+  httpbin: {{targets: [http://127.0.0.1:{port}]}}
+meters:
+  pages: {{unit: page}}
+tiers:
+  small:
+    price: {{amount: 0, currency: USD, per: month}}
+    limits: [{{name: burst, rate: 1000/second, burst: 1000}}]
+    quotas: [{{meter: api_calls, amount: 10, per: month}}]
+  free:
+    price: {{amount: 0, currency: USD, per: month}}
+    limits: [{{name: burst, rate: 60/hour, burst: 5}}]
+    quotas: [{{meter: api_calls, amount: 1000, per: month}}]
+  paid:
+    extends: small
+    price: {{amount: 4900, currency: USD, per: month}}
+    quotas: [{{meter: api_calls, amount: 100000, per: month}}]
+    features: [export]
+routes:
+  - {{name: export, match: {{path: /anything/export}}, upstream: httpbin, requires: [export], charges: {{api_calls: 1, pages: 3}}}}
+  - {{name: all, match: {{path: /**}}, upstream: httpbin}}
+"""  # noqa: E501  one route a line
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def eventually(check: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:
+    """What `check` returns once it is true; its last exception or `what` if it never is."""
+    give_up_at = time.monotonic() + timeout_s
+    while True:
+        error: Exception | None = None
+        try:
+            if value := check():
+                return value
+        except (AssertionError, OSError, requests.RequestException) as failure:
+            error = failure
+        if time.monotonic() > give_up_at:
+            raise AssertionError(f"not in time: {what}") from error
+        time.sleep(0.05)
+
+
+@dataclass
+class Gateway:
+    """A running `tollway run` and what one can ask of it."""
+
+    folder: Path
+    upstream_port: int
+    listen: int = field(default_factory=free_port)
+    control: int = field(default_factory=free_port)
+    portal: int = field(default_factory=free_port)
+    token: str = "an-admin-token-for-tests"
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def policies(self) -> Path:
+        return self.folder / "policies"
+
+    @property
+    def data_dir(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("TOLLWAY_")}
+        return kept | {
+            "TOLLWAY_DATA_DIR": str(self.data_dir),
+            "TOLLWAY_ADMIN_TOKEN": self.token,
+            "TOLLWAY_LOG_FORMAT": "json",
+        }
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.listen}{path}"
+
+    def control_url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.control}{path}"
+
+    def write_policies(self, text: str) -> None:
+        self.policies.mkdir(parents=True, exist_ok=True)
+        (self.policies / "all.yaml").write_text(text)
+
+    def start(self, *flags: str) -> None:
+        if not self.policies.exists():
+            self.write_policies(POLICIES.format(port=self.upstream_port))
+        command = [sys.executable, "-m", "gateway", "run", "--policies", str(self.policies), "--workers", "2"]
+        command += ["--listen", f"127.0.0.1:{self.listen}", "--control", f"127.0.0.1:{self.control}"]
+        command += ["--portal", f"127.0.0.1:{self.portal}", *flags]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
+        eventually(self._is_ready, "the gateway is ready", 40)
+
+    def _is_ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log
+        return requests.get(self.control_url("/readyz"), timeout=2).status_code == 200
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and wait; the exit status."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+    def kill(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+
+    def tollway(self, *arguments: str, ok: bool = True) -> Any:
+        """Run a command with `--json`; its parsed output."""
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", *arguments, "--json"],
+            env=self.environment,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode == 0) is ok, done.stderr.decode()
+        return json.loads(done.stdout)
+
+    def admin(self, method: str, path: str, **options: Any) -> Any:
+        answer = requests.request(
+            method,
+            self.control_url(f"/admin/v1{path}"),
+            headers={"Authorization": f"Bearer {self.token}"},
+            timeout=10,
+            **options,
+        )
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def customer(self, tier: str) -> Customer:
+        """A new account with a live key, made through the admin API."""
+        account = self.admin("POST", "/accounts", json={"name": f"{tier} customer", "tier": tier})["id"]
+        key = self.admin("POST", f"/accounts/{account}/keys", json={"name": "test"})
+        return Customer(self, account, key["id"], key["secret"])
+
+    def events(self, account: str) -> list[dict[str, Any]]:
+        """The account's usage rows, newest first."""
+        rows: list[dict[str, Any]] = self.admin("GET", f"/usage/events?account={account}&limit=1000")["data"]
+        return rows
+
+    def counted(self, metric: str) -> float:
+        """The sum of a metric over processes and labels."""
+        lines = requests.get(self.control_url("/metrics"), timeout=5).text.splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"tollway_{metric}{{"))
+
+    def children(self) -> dict[str, int]:
+        """Process ids by what they are called in the kernel's list of our children's order."""
+        assert self.process is not None
+        found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return {pid: int(pid) for pid in found}
+
+
+@dataclass(frozen=True)
+class Customer:
+    gateway: Gateway
+    account: str
+    key: str
+    secret: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.secret}"}
+
+    def get(self, path: str = "/get", **options: Any) -> requests.Response:
+        return requests.get(self.gateway.url(path), headers=self.headers, timeout=30, **options)
+
+    def outcomes(self, count: int) -> list[str]:
+        """Outcomes of the usage rows, oldest first, once there are `count`."""
+
+        def rows() -> list[dict[str, Any]]:
+            found = self.gateway.events(self.account)
+            return found if len(found) >= count else []
+
+        found = eventually(rows, f"{count} usage rows")
+        return [row["outcome"] for row in reversed(found)]
+
+
+@pytest.fixture(scope="session")
+def httpbin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """httpbin under gunicorn; its port."""
+    port = free_port()
+    log = tmp_path_factory.mktemp("httpbin") / "log"
+    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--threads", "8"]
+    with log.open("wb") as out:
+        process = subprocess.Popen([*command, "httpbin:app"], stdout=out, stderr=out)
+    try:
+        eventually(
+            lambda: requests.get(f"http://127.0.0.1:{port}/status/200", timeout=2).ok, "httpbin answers", 40
+        )
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@contextmanager
+def running(folder: Path, upstream_port: int) -> Iterator[Gateway]:
+    gateway = Gateway(folder, upstream_port)
+    try:
+        gateway.start()
+        yield gateway
+        if gateway.process is not None and gateway.process.poll() is None:
+            assert gateway.stop() == 0, gateway.log
+    finally:
+        gateway.kill()
+
+
+@pytest.fixture(scope="session")
+def gateway(httpbin: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One gateway for all tests that leave it as they found it."""
+    with running(tmp_path_factory.mktemp("gateway"), httpbin) as started:
+        yield started
+        assert '"traceback"' not in started.log, started.log
+
+
+@pytest.fixture
+def own_gateway(httpbin: int, tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway that the test may hurt."""
+    with running(tmp_path, httpbin) as started:
+        yield started

@@ -10,7 +10,7 @@ from gateway.admission.charges import quota_key
 from gateway.admission.decider import Decider
 from gateway.admission.fields import granted_lines
 from gateway.admission.leases import Bought, Lease, Leases
-from gateway.admission.refunds import REFUNDED, Refunds
+from gateway.admission.refunds import Refunds
 from gateway.admission.refusal import refusal
 from gateway.admission.store import EXACT, Status, Store, account_tag
 from gateway.clock import Clock
@@ -19,6 +19,7 @@ from gateway.inline import Wait
 from gateway.model.exchange import Exchange, Grant
 from gateway.model.policies import AdmissionMode, ChargePlan, OnStoreLoss
 from gateway.model.principal import Mode, Principal
+from gateway.model.usage import billable
 from gateway.outcomes import Outcome
 from gateway.tasks import Tasks
 from gateway.telemetry.catalogue import slot
@@ -115,9 +116,11 @@ class Admitter:
         raise AdmissionUnavailable(internal=str(lost), headers=b"Retry-After: 1\r\n") from lost
 
     def settle(self, exchange: Exchange) -> None:
-        """Refund the quotas of a call that failed through no doing of the caller's. Never raises or waits."""
+        """Give back what a call that is not billed paid into quotas. Its tokens stay spent. Never raises."""
         outcome, grant = exchange.outcome, exchange.grant
-        if outcome is Outcome.SERVED or grant is None or not grant.charged or outcome not in REFUNDED:
+        if outcome is Outcome.SERVED or grant is None or not grant.charged:
+            return
+        if outcome is not None and billable(outcome, exchange.status):
             return
         for (quota, cost), start_s in zip(grant.plan.quotas, grant.periods, strict=False):
             self._refunds.add(_tag(grant.principal), quota_key(quota, start_s), cost)

@@ -42,7 +42,11 @@ local function settle_holds(bucket, texts, now, hold_ms)
       over[#over + 1] = hold
       bucket.ended[#bucket.ended + 1] = 'h:' .. holder
     else
-      hold.ends = math.min(hold.ends, now + hold_ms)
+      if hold.ends > now + hold_ms then  -- written by a clock that was ahead
+        hold.ends = now + hold_ms
+        bucket.mended = bucket.mended or {}
+        bucket.mended[holder] = hold
+      end
       bucket.holds[holder] = hold
       bucket.last_end = math.max(bucket.last_end, hold.ends)
     end
@@ -73,7 +77,7 @@ local function load_bucket(key, tokens, period, burst, now, hold_ms)
     level = math.floor(level / old_period * period)
     keep = 0
   end
-  if at - now > STEP_BACK_MAX_MS then at = now end
+  if at - now > STEP_BACK_MAX_MS then at, keep = now, 0 end  -- the clock was wrong before
   local bucket = {key = key, tokens = tokens, period = period, burst = burst, level = level, at = at, keep = keep,
                   held = 0, last_end = 0, holds = NONE, ended = NONE}
   now = math.max(now, at)  -- a clock stepping back mints nothing
@@ -96,15 +100,20 @@ local function bucket_wait_ms(bucket, cost, now)
   return ready - now
 end
 
+local function write_hold(bucket, holder, tokens, ends)
+  redis.call('HSET', bucket.key, 'h:' .. holder, string.format('%.0f:%.0f', tokens, ends))
+end
+
 -- Note that `holder` holds `tokens` until `ends`, and nothing else of this bucket.
 local function keep_hold(bucket, holder, tokens, ends)
   local before = bucket.holds[holder]
   if before then bucket.held = bucket.held - before.tokens end
   bucket.held = bucket.held + tokens
   bucket.level = math.min(bucket.level, room(bucket))
+  bucket.written = holder
   if tokens > 0 then
     bucket.kept = 'h:' .. holder
-    redis.call('HSET', bucket.key, bucket.kept, string.format('%.0f:%.0f', tokens, ends))
+    write_hold(bucket, holder, tokens, ends)
   elseif before then
     redis.call('HDEL', bucket.key, 'h:' .. holder)
   end
@@ -122,5 +131,8 @@ local function store_bucket(bucket, now, hold_ms)
   end
   for _, field in ipairs(bucket.ended) do
     if field ~= bucket.kept then redis.call('HDEL', bucket.key, field) end
+  end
+  for holder, hold in pairs(bucket.mended or NONE) do
+    if bucket.written ~= holder then write_hold(bucket, holder, hold.tokens, hold.ends) end
   end
 end

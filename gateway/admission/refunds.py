@@ -8,21 +8,9 @@ from collections.abc import Callable
 from gateway.admission.store import Store
 from gateway.errors import StoreUnavailable
 from gateway.inline import drive
-from gateway.outcomes import Outcome
 
 log = logging.getLogger("tollway.admission")
 
-REFUNDED = frozenset(
-    {
-        Outcome.UPSTREAM_ERROR,
-        Outcome.UPSTREAM_ABORTED,
-        Outcome.TIMEOUT,
-        Outcome.OVERLOADED,
-        Outcome.ADMISSION_UNAVAILABLE,
-        Outcome.UNEXPECTED,
-    }
-)
-"""Ends of an admitted call that were not the caller's doing. They pay no quota; their tokens stay spent."""
 ACCOUNTS_MAX = 10_000
 """Accounts with units on their way back, per worker. Beyond that units stay charged."""
 

@@ -147,7 +147,7 @@ _given = settings(
 )
 
 
-@_given
+@settings(_given, max_examples=400)
 @given(
     which=st.sampled_from(PLANS),
     events=st.lists(

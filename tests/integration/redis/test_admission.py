@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from gateway.admission.store import EXACT
 from gateway.clock import ManualClock
 from gateway.errors import AdmissionUnavailable, QuotaExceeded, RateLimited
 from gateway.model.policies import AdmissionMode, ChargePlan, OnStoreLoss
+from gateway.storage.redis import check_redis
 from tests.integration.redis.conftest import OwnRedis, Worker
 from tests.unit.admission.plans import limit, plan, principal, quota
 
@@ -166,6 +168,22 @@ async def test_a_call_redis_hears_of_after_the_caller_gave_up_is_not_charged(
     own_redis.signal(signal.SIGCONT)
     assert await worker.redis.wait_until_up(10)
     assert await worker.left(charges) == (49, 49)
+
+
+async def test_the_rights_named_in_the_docs_are_enough(own_redis: OwnRedis, worker: Worker) -> None:
+    docs = (Path(__file__).parents[3] / "docs" / "admission.md").read_text()
+    rights = docs.split("An ACL user needs `")[1].split("`")[0].split()
+    await worker.redis.call(("ACL", "SETUSER", "gw", "on", ">secret", *rights))
+    url = own_redis.url.replace("unix://", "unix://gw:secret@") + "?db=1"
+    await check_redis(url)
+    charges = plan(limit(1, burst=10_000, period_ms=86_400_000), quota(100_000), mode=AdmissionMode.AUTO)
+    other = await Worker(url).start()
+    assert all([await passes(other, charges) for _ in range(300)])
+    await other.redis.call(("SCRIPT", "LOAD", "return 1"))
+    await other.close()
+    again = await Worker(url).start()
+    assert await again.left(charges) == (9_700, 99_700)
+    await again.close()
 
 
 async def test_forgotten_scripts_cost_nobody_a_call(worker: Worker) -> None:

@@ -65,9 +65,9 @@ async def everything_resumed() -> None:
         await asyncio.sleep(0)
 
 
-def ended(grant: Grant | None, outcome: Outcome) -> Exchange:
+def ended(grant: Grant | None, outcome: Outcome, status: int = 0) -> Exchange:
     exchange = Exchange(RequestHead(), None, "")  # type: ignore[arg-type]  # nobody is answered here
-    exchange.grant, exchange.outcome = grant, outcome
+    exchange.grant, exchange.outcome, exchange.status = grant, outcome, status
     return exchange
 
 
@@ -281,22 +281,25 @@ async def test_a_lease_in_hand_outlives_the_store(room: Room) -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "units"),
+    ("outcome", "status", "units"),
     [
-        (Outcome.SERVED, 0),
-        (Outcome.CLIENT_ABORTED, 0),
-        (Outcome.UPSTREAM_ERROR, 4),
-        (Outcome.UPSTREAM_ABORTED, 4),
-        (Outcome.TIMEOUT, 4),
-        (Outcome.OVERLOADED, 4),
-        (Outcome.UNEXPECTED, 4),
+        (Outcome.SERVED, 404, 0),
+        (Outcome.CLIENT_ABORTED, 200, 0),
+        (Outcome.CLIENT_ABORTED, 0, 4),
+        (Outcome.UPSTREAM_ERROR, 502, 4),
+        (Outcome.UPSTREAM_ABORTED, 200, 4),
+        (Outcome.TIMEOUT, 504, 4),
+        (Outcome.OVERLOADED, 503, 4),
+        (Outcome.UNEXPECTED, 500, 4),
     ],
 )
-async def test_calls_that_failed_at_our_end_pay_no_quota(room: Room, outcome: Outcome, units: int) -> None:
+async def test_calls_that_are_not_billed_pay_no_quota(
+    room: Room, outcome: Outcome, status: int, units: int
+) -> None:
     charges = plan(limit(60, burst=20), (quota(1000), 2))
     grants = await room.calls(charges, 2)
     for grant in grants:
-        room.admitter.settle(ended(grant, outcome))
+        room.admitter.settle(ended(grant, outcome, status))
     room.admitter.upkeep()
     assert await room.left(charges) == (18, 996 + units)
     assert len(room.store.refunded) == (1 if units else 0), "one call carries all of them"

@@ -82,7 +82,7 @@ async def test_leased_a_quota_is_given_out_to_the_last_unit_and_no_further(worke
 
 
 async def test_a_rate_is_neither_exceeded_nor_wasted(workers: list[Worker]) -> None:
-    rate, burst, passed, running = 2000, 400, 0, True
+    rate, burst, passed, running = 2000, 2000, 0, True
     charges = plan(limit(rate, burst=burst, period_ms=1000), mode=AdmissionMode.AUTO)
 
     async def caller(worker: Worker) -> None:
@@ -100,7 +100,7 @@ async def test_a_rate_is_neither_exceeded_nor_wasted(workers: list[Worker]) -> N
     await asyncio.gather(*callers)
     allowed = burst + rate * (time.monotonic() - began_s)
     assert passed <= allowed + 1
-    assert passed >= 0.9 * allowed  # the issue is 2 %; a busy test machine may starve the callers
+    assert passed >= 0.9 * allowed  # callers on a busy machine may starve for a while
 
 
 async def test_a_killed_worker_s_calls_come_back(redis_url: str, workers: list[Worker]) -> None:

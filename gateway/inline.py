@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Generic, TypeVar, cast
+from contextvars import Context
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 Done = Callable[[BaseException | None], None]
@@ -18,14 +19,14 @@ Done = Callable[[BaseException | None], None]
 class Wait(Generic[T]):
     """One value that will be there later. Set or fail it once; one coroutine may await it.
 
-    Works under `drive` as well as under a plain asyncio task.
+    Works under `drive`, which resumes within the very call that sets it, and under a plain asyncio task,
+    which takes it for a future: it speaks as much of that protocol as `Task.__step` asks for.
     """
 
-    __slots__ = ("_done", "_error", "_value", "_wake")
+    __slots__ = ("_asyncio_future_blocking", "_done", "_error", "_value", "_wake")
 
     def __init__(self) -> None:
         self._done = False
-        self._value: T | None = None
         self._error: BaseException | None = None
         self._wake: Callable[[], None] | None = None
 
@@ -34,43 +35,64 @@ class Wait(Generic[T]):
         return self._done
 
     def set(self, value: T) -> None:
-        """Hand over the value and resume whoever waits, within this very call. Later calls change nothing."""
+        """Hand over the value and resume whoever waits. Later calls change nothing."""
         if not self._done:
             self._done = True
             self._value = value
-            self._resume()
+            wake = self._wake
+            if wake is not None:
+                self._wake = None
+                wake()
 
     def fail(self, error: BaseException) -> None:
-        """Raise `error` in whoever waits, within this very call. Later calls change nothing."""
+        """Raise `error` in whoever waits. Later calls change nothing."""
         if not self._done:
             self._done = True
             self._error = error
-            self._resume()
-
-    def _resume(self) -> None:
-        wake, self._wake = self._wake, None
-        if wake is not None:
-            wake()
+            wake = self._wake
+            if wake is not None:
+                self._wake = None
+                wake()
 
     def __await__(self) -> Generator[Any, None, T]:
         if not self._done:
-            try:
-                running = asyncio.current_task()
-            except RuntimeError:
-                running = None
-            if running is None:
-                yield self
-            else:
-                future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                self._wake = lambda: None if future.done() else future.set_result(None)
-                yield from future
+            self._asyncio_future_blocking = True
+            yield self
         if self._error is not None:
             raise self._error
-        return cast("T", self._value)
+        return self._value
+
+    # -- what asyncio.Task asks of a future ------------------------------------------------------------
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    def add_done_callback(self, callback: Callable[[Wait[T]], object], *, context: Context) -> None:
+        loop = asyncio.get_running_loop()
+
+        def wake() -> None:
+            loop.call_soon(callback, self, context=context)
+
+        if self._done:
+            wake()
+        else:
+            self._wake = wake
+
+    def result(self) -> T:
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def cancel(self, msg: object = None) -> bool:  # noqa: ARG002  asyncio's signature
+        """The waiting task is cancelled: it stops waiting, and a value that comes later is dropped."""
+        if self._done:
+            return False
+        self.fail(asyncio.CancelledError())
+        return True
 
 
 class _Driven:
-    """One coroutine on its way. Kept off the fast path: made only when the coroutine parks."""
+    """One coroutine on its way. Made only when it parks."""
 
     __slots__ = ("coroutine", "done")
 
@@ -89,21 +111,18 @@ class _Driven:
             awaited._asyncio_future_blocking = False
             awaited.add_done_callback(self.step)
         else:
-            self._finish(lambda: self.coroutine.throw(TypeError(f"can not wait for {awaited!r}")))
+            self.step(None, TypeError(f"can not wait for {awaited!r}"))
 
-    def step(self, _: Any = None) -> None:
-        self._finish(lambda: self.coroutine.send(None))
-
-    def _finish(self, advance: Callable[[], Any]) -> None:
+    def step(self, _: object = None, error: BaseException | None = None) -> None:
         try:
-            awaited = advance()
+            awaited = self.coroutine.send(None) if error is None else self.coroutine.throw(error)
         except StopIteration:
             self.done(None)
         except (
             Exception,
             asyncio.CancelledError,
-        ) as error:  # cancelled: a task it waited for was, at shutdown
-            self.done(error)
+        ) as failure:  # cancelled: a task it awaited was, at shutdown
+            self.done(failure)
         else:
             self.park(awaited)
 

@@ -44,7 +44,9 @@ async def serve_worker(process: Process) -> None:
     tasks.spawn(KeyListener(wiring.database_url, auth.cache, slots).run(), name="auth.listen")
 
     redis = TickRedis(parse_address(wiring.redis_url), slots, tasks)
-    admission = Admitter(RedisStore(redis, clock), slots, clock, tasks, f"{process.name}-{secrets.token_hex(4)}")
+    admission = Admitter(
+        RedisStore(redis, clock), slots, clock, tasks, f"{process.name}-{secrets.token_hex(4)}"
+    )
     redis.start()
     await redis.wait_until_up()
 

@@ -79,7 +79,7 @@ class AnsweringProtocol(asyncio.Protocol):
             out.append(b"Connection: close\r\n")
         elif head.http_1_0:
             out.append(b"Connection: keep-alive\r\n")
-        out.append(b"Tollway-Request-Id: %b\r\n\r\n" % exchange.request_id)
+        out += (b"Tollway-Request-Id: ", exchange.request_id, b"\r\n\r\n")
 
     def interim(self, status: int, reason: bytes, lines: list[bytes]) -> None:
         exchange = self.exchange

@@ -280,8 +280,8 @@ class Connection(AnsweringProtocol):
         if self._reading_paused or self._waiting or self._unfed:
             self._pause_reading(paused=bool(self._waiting or self._unfed))
         if self.exchange is not None:
-            self.deadline = NEVER
-        elif not self._head_bytes:
+            return  # the upstream's side watches it; a deadline that passes meanwhile means nothing
+        if not self._head_bytes:
             self.deadline = self._loop.time() + self._waits.keepalive_s
         elif self.deadline > (latest := self._loop.time() + self._waits.head_s):
             self.deadline = latest
@@ -312,8 +312,10 @@ class Connection(AnsweringProtocol):
         if self._stalled_bytes > (left := self.transport.get_write_buffer_size()):
             self._stalled_bytes = left  # slow, but it reads
             self.deadline = self._loop.time() + self._waits.body_s
-        elif self._deaf or (self.exchange is not None and incoming is None):
+        elif self._deaf or self._stalled_bytes:
             self.transport.abort()  # lingering, or an answer that is not read
+        elif self.exchange is not None and incoming is None:
+            return  # it waits for us, not we for it
         elif incoming is not None:
             self._refuse_unread(RequestTimeout())
         elif self._head_bytes:

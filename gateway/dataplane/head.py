@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from enum import Enum
 
 from gateway.errors import (
     BadRequest,
@@ -42,38 +41,34 @@ _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(/[^?#]*)?(\?[^#]*)?")
 _CONTROL_OR_NON_ASCII = re.compile(rb"[^\t\x20-\x7e]")
 _METHODS: dict[bytes, str] = {}
+_TARGETS: dict[bytes, tuple[str, bytes, bytes]] = {}  # seen lately, bounded: path, query, both
+_HOSTS: dict[bytes, str] = {}  # those seen, bounded: as sent -> lower case, no port
 
 
-class _Kind(Enum):
-    TRAVELS = 0  # end to end: forwarded as it came
-    TAKEN = 1  # read or refused by us, see _TAKERS
-    DROPPED = 2
+_TRAVELS = b" travels"  # end to end: forwarded as it came
+_DROPPED = b" dropped"
+_KINDS: dict[bytes, bytes] = {}
 
 
-def _kind(name: bytes) -> tuple[_Kind, bytes]:
-    """What becomes of a field, and its name in lower case."""
-    lower = name.lower()
-    if lower in _READ or lower in _TAKERS or lower == b"connection":
-        return _Kind.TAKEN, lower
+def _learn(name: bytes) -> bytes:
+    """What becomes of a field: `_TRAVELS`, `_DROPPED`, or its name in lower case for one we read.
+
+    Remembered for names that callers use again and again; bounded, since callers choose the names.
+    """
+    kind = _kind(name.lower())
+    if len(_KINDS) < 4096 and len(name) < 64:
+        _KINDS[name] = kind
+    return kind
+
+
+def _kind(lower: bytes) -> bytes:
+    if lower in _TAKERS or lower == b"connection":
+        return lower
     folded = lower.replace(b"_", b"-")
     if folded in _TAKEN or folded.startswith((b"x-forwarded-", b"tollway-")):
         # Servers that fold `_` to `-` (WSGI, CGI) would take `Tollway_Account` for our own header.
-        return (_Kind.DROPPED, lower) if folded == lower else (_Kind.TAKEN, b"_")
-    return _Kind.TRAVELS, lower
-
-
-class _Kinds(dict[bytes, tuple[_Kind, bytes]]):
-    """Remembers the kinds of the names that callers use; bounded, since callers choose the names."""
-
-    def __missing__(self, name: bytes) -> tuple[_Kind, bytes]:
-        kind = _kind(name)
-        if len(self) < 4096 and len(name) < 64:
-            self[name] = kind
-        return kind
-
-
-_KINDS = _Kinds()
-_TRAVELS, _TAKEN_KIND = _Kind.TRAVELS, _Kind.TAKEN  # looked up per header line
+        return _DROPPED if folded == lower else b"_"
+    return _TRAVELS
 
 
 class HeadReader:
@@ -94,11 +89,11 @@ class HeadReader:
         self._url += piece
 
     def header(self, name: bytes, value: bytes) -> None:
-        kind, lower = _KINDS[name]
+        kind = _KINDS.get(name) or _learn(name)
         if kind is _TRAVELS:
             self._lines += (name, b": ", value, b"\r\n")
-        elif kind is _TAKEN_KIND:
-            self._taken.append((lower, value))
+        elif kind is not _DROPPED:
+            self._taken.append((kind, value))
 
     def finish(self, method: bytes, *, keep_alive: bool, version: Callable[[], str]) -> RequestHead:
         """The checked head; `version` is asked only when it may be other than 1.1. Raises GatewayError."""
@@ -108,6 +103,7 @@ class HeadReader:
             raise BadRequest(f"The request has more than {MAX_HEADER_LINES} header lines.")
         head = RequestHead()
         head.method = _METHODS.get(method) or _checked_method(method)
+        head.method_bytes = method
         head.keep_alive = keep_alive
         head.lines = lines
         connection = b""
@@ -202,11 +198,16 @@ def _single(before: bytes | None, value: bytes, name: str) -> bytes:
 
 
 def _set_host(head: RequestHead, value: bytes) -> None:
-    match = _HOST.fullmatch(value)
-    if match is None:
-        raise BadRequest("The Host header is not a host with an optional port.")
+    host = _HOSTS.get(value)
+    if host is None:
+        match = _HOST.fullmatch(value)
+        if match is None:
+            raise BadRequest("The Host header is not a host with an optional port.")
+        host = match[1].decode("ascii").lower()
+        if len(_HOSTS) < 1024:
+            _HOSTS[value] = host
     head.authority = value
-    head.host = match[1].decode("ascii").lower()
+    head.host = host
 
 
 def _drop_listed(head: RequestHead, connection: bytes) -> None:
@@ -225,16 +226,24 @@ def _drop_listed(head: RequestHead, connection: bytes) -> None:
 
 
 def _split_target(head: RequestHead, url: bytes) -> None:
+    seen = _TARGETS.get(url)
+    if seen is not None:
+        head.path, head.query, head.target = seen
+        return
     if len(url) > MAX_TARGET_BYTES:
         raise TargetTooLong
-    if not url.startswith(b"/"):
-        url = _from_absolute_form(head, url)
-    path, mark, query = url.partition(b"?")
-    if mark:
-        if b"#" in query or _CONTROL_OR_NON_ASCII.search(query):
-            raise BadRequest("The query holds bytes that must be percent-encoded.")
-        head.query = mark + query
+    absolute = not url.startswith(b"/")
+    origin = _from_absolute_form(head, url) if absolute else url
+    path, mark, query = origin.partition(b"?")
+    if mark and (b"#" in query or _CONTROL_OR_NON_ASCII.search(query)):
+        raise BadRequest("The query holds bytes that must be percent-encoded.")
     head.path = canonical_path(path)
+    head.query = mark + query
+    head.target = head.path.encode() + head.query
+    if not absolute and len(url) < 256:
+        if len(_TARGETS) >= 4096:
+            _TARGETS.clear()
+        _TARGETS[url] = head.path, head.query, head.target
 
 
 def _from_absolute_form(head: RequestHead, url: bytes) -> bytes:

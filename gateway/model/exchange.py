@@ -30,14 +30,18 @@ class RequestHead:
         "keep_alive",
         "lines",
         "method",
+        "method_bytes",
         "path",
         "query",
+        "target",
     )
 
     def __init__(self) -> None:
         self.method = ""
         self.path = ""
         self.query = b""  # with its question mark, or empty
+        self.method_bytes = b""
+        self.target = b""  # canonical path and query, as it is forwarded
         self.host = ""  # lower case, no port
         self.authority = b""  # the Host value as sent
         self.http_1_0 = False

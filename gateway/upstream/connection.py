@@ -24,18 +24,16 @@ _HOP_BY_HOP = frozenset(
 )
 
 
-class _Travels(dict[bytes, bool]):
-    """Whether a response field goes on to the caller. Bounded: an upstream may invent names."""
-
-    def __missing__(self, name: bytes) -> bool:
-        lower = name.lower()
-        travels = lower not in _HOP_BY_HOP and not lower.startswith(b"tollway-")
-        if len(self) < 4096 and len(name) < 64:
-            self[name] = travels
-        return travels
+_TRAVELS: dict[bytes, bool] = {}
 
 
-_TRAVELS = _Travels()
+def _learn(name: bytes) -> bool:
+    """Whether a response field goes on to the caller. Remembered, bounded: an upstream may invent names."""
+    lower = name.lower()
+    travels = lower not in _HOP_BY_HOP and not lower.startswith(b"tollway-")
+    if len(_TRAVELS) < 4096 and len(name) < 64:
+        _TRAVELS[name] = travels
+    return travels
 
 
 class StaleConnection(Exception):
@@ -148,15 +146,20 @@ class UpstreamConnection(asyncio.Protocol):
         owner = self.owner
         client_host = owner.spec.host_header is HostHeader.CLIENT and head.authority
         parts = [
-            b"%b %b%b HTTP/1.1\r\n" % (head.method.encode(), head.path.encode(), head.query),
+            head.method_bytes,
+            b" ",
+            head.target,
+            b" HTTP/1.1\r\n",
             b"Host: %b\r\n" % head.authority if client_host else owner.host_line,
             *head.lines,
             exchange.principal.identity_lines if exchange.principal is not None else b"",
-            b"Tollway-Request-Id: %b\r\n" % exchange.request_id,
+            b"Tollway-Request-Id: ",
+            exchange.request_id,
+            b"\r\n",
             exchange.client_lines,
         ]
         if head.authority:
-            parts.append(b"X-Forwarded-Host: %b\r\n" % head.authority)
+            parts += (b"X-Forwarded-Host: ", head.authority, b"\r\n")
         if head.chunked:
             parts.append(b"Transfer-Encoding: chunked\r\n")
         elif head.content_length is not None:
@@ -225,7 +228,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if _TRAVELS[name]:
+        travels = _TRAVELS.get(name)
+        if travels is None:
+            travels = _learn(name)
+        if travels:
             self._lines += (name, b": ", value, b"\r\n")
             return
         lower = name.lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import re
 import subprocess
@@ -129,8 +130,9 @@ def test_make_help_lists_every_command_of_the_makefile() -> None:
     phony = re.search(r"^\.PHONY: (.+)$", text, re.MULTILINE)
     assert phony
     explained = set(re.findall(r"^([a-z]+):.*## ", text, re.MULTILINE))
+    plain = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
     listed = subprocess.run(
-        ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
+        ["make", "help"], cwd=ROOT, env=plain, capture_output=True, text=True, check=True, timeout=30
     ).stdout
     assert explained == {
         line.split()[0].removeprefix("make") or line.split()[1] for line in listed.splitlines()

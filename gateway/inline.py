@@ -140,4 +140,8 @@ def drive(coroutine: Coroutine[Any, Any, None], done: Done) -> None:
     except (Exception, asyncio.CancelledError) as error:
         done(error)
     else:
-        _Driven(coroutine, done).park(awaited)
+        driven = _Driven(coroutine, done)
+        if type(awaited) is Wait and not awaited._done:
+            awaited._wake = driven.step
+        else:
+            driven.park(awaited)

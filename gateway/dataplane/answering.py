@@ -37,9 +37,6 @@ def drainable(exchange: Exchange) -> bool:
 
 def status_line(status: int, reason: bytes) -> bytes:
     """The status line with the reason as the upstream sent it."""
-    usual = _STATUS_LINES.get(status)
-    if usual is not None and usual[0] == reason:
-        return usual[1]
     return b"HTTP/1.1 %d %b\r\n" % (status, reason)
 
 
@@ -62,7 +59,8 @@ class AnsweringProtocol(asyncio.Protocol):
         exchange.status = status
         exchange.answered_at_us = time.monotonic_ns() // 1000
         out = self._out
-        out.append(status_line(status, reason))
+        usual = _STATUS_LINES.get(status)
+        out.append(usual[1] if usual is not None and usual[0] == reason else status_line(status, reason))
         out += lines
         if length is not None:
             out.append(b"Content-Length: %d\r\n" % length)
@@ -103,10 +101,13 @@ class AnsweringProtocol(asyncio.Protocol):
             self.outbox.write(self.transport, out[0] if len(out) == 1 else b"".join(out))
 
     def complete(self) -> None:
+        out = self._out
         if self._chunked:
             self._chunked = False
-            self._out.append(b"0\r\n\r\n")
-        self.flush()
+            out.append(b"0\r\n\r\n")
+        if out:
+            self._out = []
+            self.outbox.write(self.transport, b"".join(out))
 
     def abort(self) -> None:
         self._out.clear()

@@ -245,13 +245,12 @@ class Connection(AnsweringProtocol):
         self.exchange = None
         self._upload_paused = False
         exchange.body_parts.clear()
-        if not self._may_go_on(exchange):
+        if self.close_after_answer or self._deaf or exchange.broken is not None or not drainable(exchange):
             self._linger()
-        elif not self._advancing:
+        elif self._waiting or self._incoming is not None or self._head_bytes or self._reading_paused:
             self._advance()
-
-    def _may_go_on(self, exchange: Exchange) -> bool:
-        return not (self.close_after_answer or self._deaf or exchange.broken) and drainable(exchange)
+        else:
+            self.deadline = self._loop.time() + self._waits.keepalive_s  # what most calls come to
 
     def _linger(self) -> None:
         """Close without a reset that could destroy the answer in flight: end our side, read to the end."""

@@ -24,6 +24,12 @@ _HOP_BY_HOP = frozenset(
 )
 
 
+def _reason(error: Exception) -> str:
+    """Why an answer is not valid, for our log: never its bytes."""
+    cause = error.__context__
+    return cause.internal if isinstance(cause, GatewayError) else type(error).__name__
+
+
 _TRAVELS: dict[bytes, bool] = {}
 
 
@@ -98,12 +104,10 @@ class UpstreamConnection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
-            if self._exchange is not None:  # else a callback below ended it
-                reason = error.__context__ or error
-                self._fail(UpstreamInvalid(internal=f"{type(reason).__name__}: {reason}"))
-            return
-        if self._exchange is None:
-            return
+            self._reusable = False
+            if not self._complete:  # else only what follows the answer is no HTTP
+                self._fail(UpstreamInvalid(internal=_reason(error)))
+                return
         if self._complete:
             self._finish()
         elif self._answered:

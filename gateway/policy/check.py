@@ -6,10 +6,10 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from gateway.policy.check_routes import check_routes
-from gateway.policy.documents import TierDocument
+from gateway.policy.documents import MOST_OF_A_TIER, QuotaDocument, TierDocument
 from gateway.policy.extends import FullTier, full_tiers, quota_name
 from gateway.policy.merge import Entry, Merged
 from gateway.policy.meters import BUILT_IN_METERS, cost_problem
@@ -26,6 +26,8 @@ def check(merged: Merged, problems: Problems) -> None:
         if entry.document is not None:
             _check_extends(name, entry, entry.document, merged, problems)
             _check_names(entry, entry.document, full.get(name), problems)
+            _check_counters(entry, entry.document, full, problems)
+            _check_size(entry, full.get(name), problems)
             _check_quota_meters(entry, entry.document, merged, problems)
     check_routes(merged, full, problems)
 
@@ -95,6 +97,39 @@ def _check_names(
     if both:
         message = f"a limit and a quota are both called {listed(both)}; rename one"
         problems.add(entry.problem(message))
+
+
+def _check_counters(
+    entry: Entry[TierDocument], tier: TierDocument, full: Mapping[str, FullTier], problems: Problems
+) -> None:
+    """One meter and period is one counter: under two quotas every call would be counted twice in it."""
+    parent = full.get(tier.extends or "")
+    inherited = dict(parent.quotas) if parent else {}
+    replaced = {
+        (name, *_counter(inherited.pop(name))) for name in map(quota_name, tier.quotas) if name in inherited
+    }
+    taken = {_counter(quota): name for name, quota in inherited.items()}
+    for position, quota in enumerate(tier.quotas):
+        name = quota_name(quota)
+        other = taken.setdefault(_counter(quota), name)
+        # A repeated name, and what a parent has twice, are problems of their own.
+        if other != name and (name, *_counter(quota)) not in replaced:
+            who = "an inherited quota, " if other in inherited else "the quota "
+            mend = "to replace it, give this one its name" if other in inherited else "remove one"
+            message = f"limits {quoted(quota.meter)} per {quota.per} like {who}{quoted(other)}; {mend}"
+            problems.add(entry.problem(message, "quotas", position))
+
+
+def _counter(quota: QuotaDocument) -> tuple[str, str]:
+    return quota.meter, quota.per
+
+
+def _check_size(entry: Entry[TierDocument], full: FullTier | None, problems: Problems) -> None:
+    """What a tier inherits counts: all of it is decided, and shown, with every call."""
+    for what, count in (("limits", len(full.limits)), ("quotas", len(full.quotas))) if full else ():
+        if count > MOST_OF_A_TIER:
+            message = f"with what it inherits there are {count}; at most {MOST_OF_A_TIER} fit into a tier"
+            problems.add(entry.problem(message, what))
 
 
 def _check_quota_meters(

@@ -13,8 +13,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from gateway.policy import texts
 
-LARGEST = 2**53 - 1
-"""Amounts stay exact in JSON, in Lua and in every customer's JavaScript."""
+LARGEST = 10**15 - 1
+"""Amounts fit integers of HTTP fields (RFC 9651: 15 digits) and stay exact in JSON, Lua and JavaScript."""
+MOST_OF_A_TIER = 16
+"""Limits, and quotas, of one tier."""
 
 Name = Annotated[str, BeforeValidator(texts.check_name), Field(json_schema_extra={"pattern": texts.NAME})]
 Duration = Annotated[
@@ -160,13 +162,13 @@ class TierDocument(Document):
     )
     limits: list[LimitDocument] = Field(
         default=[],
-        max_length=16,
+        max_length=MOST_OF_A_TIER,
         description="How fast an account may call; each call must pass all of them.",
         examples=[[{"name": "burst", "rate": "60/minute", "burst": 20}]],
     )
     quotas: list[QuotaDocument] = Field(
         default=[],
-        max_length=16,
+        max_length=MOST_OF_A_TIER,
         description="How much an account may use per period; each call must pass all it pays into.",
         examples=[[{"meter": "api_calls", "amount": 1000, "per": "month"}]],
     )

@@ -119,11 +119,11 @@ class MethodRefused(GatewayError):
 
 
 class NotImplementedHere(GatewayError):
-    """A transfer coding or protocol upgrade the gateway does not speak."""
+    """A transfer coding the gateway does not speak."""
 
     code, status, title = "not_implemented", 501, "Not Implemented"
     outcome = Outcome.BAD_REQUEST
-    default_detail = "The gateway does not relay this transfer coding or protocol upgrade."
+    default_detail = "The gateway does not relay this transfer coding."
 
 
 class NoRoute(GatewayError):

@@ -79,6 +79,18 @@ class AnsweringProtocol(asyncio.Protocol):
             out.append(b"Connection: keep-alive\r\n")
         out += (b"Tollway-Request-Id: ", exchange.request_id, b"\r\n\r\n")
 
+    def switch(self, reason: bytes, lines: list[bytes]) -> None:
+        exchange = self.exchange
+        assert exchange is not None, "only the exchange at hand is answered"
+        exchange.status = 101
+        exchange.answered_at_us = time.monotonic_ns() // 1000
+        self.close_after_answer = True
+        self._out += (status_line(101, reason), *lines, b"Connection: upgrade\r\n")
+        if exchange.grant is not None:
+            self._out.append(exchange.grant.header)
+        self._out += (b"Tollway-Request-Id: ", exchange.request_id, b"\r\n\r\n")
+        self.flush()
+
     def interim(self, status: int, reason: bytes, lines: list[bytes]) -> None:
         exchange = self.exchange
         if exchange is None or exchange.head.http_1_0:

@@ -65,6 +65,7 @@ class Connection(AnsweringProtocol):
         self._deaf = False  # nothing more is parsed: the framing is lost or we are closing
         self._upload_paused = False
         self._reading_paused = False
+        self._upgrading: Exchange | None = None  # asked for another protocol: nothing after it is HTTP
         self._stalled_bytes = 0  # waiting to be written when the caller stopped reading; 0: it reads
         self._client_lines = b""
 
@@ -81,7 +82,9 @@ class Connection(AnsweringProtocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        if self._unfed or self._waiting:
+        if self._upgrading is not None:
+            self._pass(self._upgrading, data)
+        elif self._unfed or self._waiting:
             self._unfed += data
         elif len(data) <= FEED_BYTES or self._is_body(len(data)):
             self._feed(data)
@@ -90,16 +93,26 @@ class Connection(AnsweringProtocol):
             self._unfed = data
             self._advance()
 
-    def eof_received(self) -> None:
-        """A caller that sent its last byte before it has its answer counts as gone, as with other proxies."""
+    def eof_received(self) -> bool:
+        """A caller that sent its last byte before it has its answer counts as gone, as with other proxies.
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio.Protocol's signature
+        In a tunnel it may still listen, so only our way to the upstream ends.
+        """
+        exchange = self._upgrading
+        if exchange is None or exchange.status != 101 or exchange.uplink is None:
+            return False
+        exchange.uplink.upload_done()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
         self._deaf = True
         self._deadlines.discard(self)
         self._waiting.clear()
         exchange = self.exchange
         if exchange is not None:
-            exchange.outcome = exchange.outcome or Outcome.CLIENT_ABORTED
+            # A tunnel ends when either side leaves; that is no failure.
+            ended = Outcome.SERVED if exchange.status == 101 and exc is None else Outcome.CLIENT_ABORTED
+            exchange.outcome = exchange.outcome or ended
             self._break(exchange, ClientGone())
         self._closed(self)
 
@@ -132,6 +145,9 @@ class Connection(AnsweringProtocol):
             self._refuse_unread(error)
             raise
         exchange = self._incoming = Exchange(head, self, self._client_lines)
+        if head.upgrade is not None:
+            head.keep_alive = False  # unless it is switched, the connection ends with the answer
+            self._upgrading = exchange
         self._waiting.append(exchange)
 
     def on_body(self, data: bytes) -> None:
@@ -159,10 +175,13 @@ class Connection(AnsweringProtocol):
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
-            # An upgrade we do not take part in: go on as if it had not been offered.
-            self._parser = HttpRequestParser(self)
             rest = data[upgrade.args[0] :]
-            if rest and not self._deaf:
+            if self._deaf:
+                return
+            if self._upgrading is not None:
+                self._unfed = rest + self._unfed  # for the tunnel, if there will be one
+            else:
+                self._parser = HttpRequestParser(self)  # an offer of h2c: go on as if it had not been made
                 self._unfed = rest + self._unfed
         except HttpParserError:
             if not self._deaf:
@@ -218,7 +237,7 @@ class Connection(AnsweringProtocol):
 
     def _may_feed(self) -> bool:
         """Read on for the exchange at hand while its body has somewhere to go, or for the next one."""
-        if self._deaf or self._waiting or self._held_back():
+        if self._deaf or self._waiting or self._upgrading is not None or self._held_back():
             return False
         return self.exchange is None or self.exchange is self._incoming
 
@@ -254,7 +273,7 @@ class Connection(AnsweringProtocol):
 
     def _linger(self) -> None:
         """Close without a reset that could destroy the answer in flight: end our side, read to the end."""
-        unread = self._deaf or self._incoming is not None
+        unread = self._deaf or self._incoming is not None or self._upgrading is not None
         self._deaf = True
         self._unfed = b""
         self._waiting.clear()
@@ -268,16 +287,18 @@ class Connection(AnsweringProtocol):
 
     def _set_wait(self) -> None:
         """Which wait is on now, and whether there is room for more bytes."""
-        if self._deaf or self._stalled_bytes:
+        if self._deaf:
             return
         incoming = self._incoming
-        if incoming is not None and not incoming.body_done:
-            held_back = self._held_back()
+        in_body = incoming is not None and not incoming.body_done
+        held_back = self._held_back()
+        if self._reading_paused or held_back or self._waiting or self._unfed:
+            self._pause_reading(paused=held_back or bool(self._waiting or self._unfed))
+        if self._stalled_bytes:
+            return  # the wait for the caller to read goes on
+        if in_body:
             self.deadline = NEVER if held_back else self._loop.time() + self._waits.body_s
-            self._pause_reading(paused=held_back or bool(self._unfed))
             return
-        if self._reading_paused or self._waiting or self._unfed:
-            self._pause_reading(paused=bool(self._waiting or self._unfed))
         if self.exchange is not None:
             return  # the upstream's side watches it; a deadline that passes meanwhile means nothing
         if not self._head_bytes:
@@ -292,6 +313,29 @@ class Connection(AnsweringProtocol):
                 self.transport.pause_reading()
             else:
                 self.transport.resume_reading()
+
+    # -- tunnels ------------------------------------------------------------------------------------------
+
+    def _pass(self, exchange: Exchange, data: bytes) -> None:
+        """Bytes after a request for another protocol: into the tunnel, or kept until there is one."""
+        if exchange.status == 101 and exchange.uplink is not None:
+            exchange.ingress_bytes += len(data)
+            exchange.uplink.upload(data)
+        else:
+            self._unfed += data
+            self._pause_reading(paused=True)
+
+    def switch(self, reason: bytes, lines: list[bytes]) -> None:
+        super().switch(reason, lines)
+        early, self._unfed = self._unfed, b""
+        if self._upgrading is not None and early:
+            self._pass(self._upgrading, early)
+        self._set_wait()
+
+    def end_tunnel(self) -> None:
+        self.flush()
+        if self.transport.can_write_eof():
+            self.outbox.after(self.transport, self.transport.write_eof)
 
     # -- Downstream, beyond answering ---------------------------------------------------------------------
 

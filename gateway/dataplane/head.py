@@ -115,6 +115,8 @@ class HeadReader:
         if connection or not keep_alive:  # without either it can only be HTTP/1.1
             _check_version(head, version())
             _drop_listed(head, connection)
+        if head.upgrade is not None:
+            _check_upgrade(head, connection)
         _split_target(head, url)
         if not head.authority and not head.http_1_0:
             raise BadRequest("The request has no Host header.")
@@ -127,6 +129,14 @@ def _check_version(head: RequestHead, version: str) -> None:
     head.http_1_0 = version == "1.0"
     if head.http_1_0 and head.chunked:
         raise BadRequest("HTTP/1.0 has no Transfer-Encoding.")
+
+
+def _check_upgrade(head: RequestHead, connection: bytes) -> None:
+    """Only a request that says so twice, in 1.1 and without a body, can switch protocols (RFC 9110, 7.8)."""
+    if head.http_1_0 or b"upgrade" not in {token.strip().lower() for token in connection.split(b",")}:
+        head.upgrade = None
+    elif head.has_body:
+        raise BadRequest("A request that asks for another protocol can not have a body.")
 
 
 def _checked_method(method: bytes) -> str:
@@ -167,10 +177,10 @@ def _take_expect(head: RequestHead, value: bytes) -> None:
     head.expects_continue = True
 
 
-def _take_upgrade(head: RequestHead, value: bytes) -> None:  # noqa: ARG001  the shape of its neighbours
-    # `h2c` is an offer we may ignore (RFC 9113, section 3.1); a WebSocket client can not go on without.
+def _take_upgrade(head: RequestHead, value: bytes) -> None:
+    # `h2c` is an offer we may ignore (RFC 9113, section 3.1).
     if value.strip().lower() != b"h2c":
-        raise NotImplementedHere("Protocol upgrades are not relayed.")
+        head.upgrade = _single(head.upgrade, value, "Upgrade")
 
 
 def _refuse_underscore(head: RequestHead, value: bytes) -> None:  # noqa: ARG001  the shape of its neighbours

@@ -34,6 +34,7 @@ class RequestHead:
         "path",
         "query",
         "target",
+        "upgrade",
     )
 
     def __init__(self) -> None:
@@ -51,6 +52,7 @@ class RequestHead:
         self.chunked = False
         self.expects_continue = False
         self.authorization: bytes | None = None  # as sent; not part of `lines`
+        self.upgrade: bytes | None = None  # the protocol asked for; not part of `lines`
         self.api_key: bytes | None = None  # X-API-Key as sent; not part of `lines`
 
     @property
@@ -69,6 +71,9 @@ class Downstream(Protocol):
     def interim(self, status: int, reason: bytes, lines: list[bytes]) -> None:
         """Pass a 1xx answer on (RFC 9110, section 15.2), to callers that can read one."""
 
+    def switch(self, reason: bytes, lines: list[bytes]) -> None:
+        """The upstream switched protocols (RFC 9110, section 15.2.2): from here on bytes pass as they are."""
+
     def body(self, data: bytes) -> None:
         """A piece of the answer's body. Collected until `flush`."""
 
@@ -80,6 +85,9 @@ class Downstream(Protocol):
 
     def abort(self) -> None:
         """Cut the connection so that the caller can not mistake a broken answer for a whole one."""
+
+    def end_tunnel(self) -> None:
+        """The upstream has sent its last byte; the caller may still send."""
 
     def pause_upload(self) -> None:
         """Stop reading the request body."""
@@ -95,7 +103,7 @@ class Uplink(Protocol):
         """Send a piece of the request body."""
 
     def upload_done(self) -> None:
-        """The request body is whole."""
+        """The request body is whole; in a tunnel: the caller has sent its last byte."""
 
     def pause_answer(self) -> None:
         """The caller reads slowly: stop reading the answer."""

@@ -87,6 +87,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_bytes = 0
         self._answered = False  # the final head has gone to the caller
         self._until_close = False
+        self._upgrade = b""
+        self._switched = False  # to another protocol: what follows is not ours to read
+        self._caller_ended = self._upstream_ended = False  # which ways of a tunnel are at their end
         self._complete = False
         self._reusable = True
 
@@ -102,13 +105,21 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.abort()  # nobody asked: nothing this connection says can be trusted
             return
         try:
-            self._parser.feed_data(data)
-        except (HttpParserError, HttpParserUpgrade) as error:
+            if not self._switched:
+                self._parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            if not self._switched:
+                self._fail(UpstreamInvalid(internal="an upgrade nobody asked for"))
+                return
+            data = data[upgrade.args[0] :]
+        except HttpParserError as error:
             self._reusable = False
             if not self._complete:  # else only what follows the answer is no HTTP
                 self._fail(UpstreamInvalid(internal=_reason(error)))
                 return
-        if self._complete:
+        if self._switched:
+            self._pass(exchange, data)
+        elif self._complete:
             self._finish()
         elif self._answered:
             exchange.downstream.flush()
@@ -123,7 +134,7 @@ class UpstreamConnection(asyncio.Protocol):
         exchange = self._exchange
         if exchange is None:
             return
-        if self._until_close and exc is None:
+        if exc is None and (self._until_close or self._switched):
             self._reusable = False
             self._finish()
         elif self.reused and not self._head_bytes and not self._answered:
@@ -168,6 +179,8 @@ class UpstreamConnection(asyncio.Protocol):
             parts.append(b"Transfer-Encoding: chunked\r\n")
         elif head.content_length is not None:
             parts.append(b"Content-Length: %d\r\n" % head.content_length)
+        if head.upgrade is not None:
+            parts += (b"Connection: upgrade\r\nUpgrade: ", head.upgrade, b"\r\n")
         if head.expects_continue:
             parts.append(b"Expect: 100-continue\r\n")
         parts.append(b"\r\n")
@@ -196,10 +209,16 @@ class UpstreamConnection(asyncio.Protocol):
         self._outbox.write(self.transport, data)
         if not self._answered:
             self.deadline = self._loop.time() + self._timeouts.response_s
+        elif self._switched:
+            self.deadline = self._loop.time() + self._timeouts.idle_s
 
     def upload_done(self) -> None:
         assert self._exchange is not None, "an uplink carries an exchange"
-        if self._exchange.head.chunked:
+        if self._switched:
+            self._caller_ended = True
+            end = self.transport.close if self._upstream_ended else self.transport.write_eof
+            self._outbox.after(self.transport, end)
+        elif self._exchange.head.chunked:
             self._outbox.write(self.transport, b"0\r\n\r\n")
 
     def pause_answer(self) -> None:
@@ -245,6 +264,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._length = int(value)
         elif lower == b"connection":
             self._connection += b"," + value
+        elif lower == b"upgrade":
+            self._upgrade = value
         elif lower == b"transfer-encoding":
             self._is_chunked = not self._has_transfer_encoding and value.strip().lower() == b"chunked"
             self._has_transfer_encoding = True
@@ -256,8 +277,12 @@ class UpstreamConnection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if self._connection and self._connection.lower() not in (b",keep-alive", b",close"):
             self._drop_listed()
+        if status == 101:
+            self._switch(exchange)
+            return
         if status < 200:
-            self._relay_interim(exchange, status)
+            exchange.downstream.interim(status, self._reason, self._lines)
+            self._lines, self._reason, self._connection, self._length = [], b"", b"", None
             return
         if self._has_transfer_encoding and not self._is_chunked:
             raise UpstreamInvalid(internal="a transfer coding other than chunked")
@@ -269,12 +294,13 @@ class UpstreamConnection(asyncio.Protocol):
         self._answered = True
         exchange.downstream.answer(status, self._reason, self._lines, None if status == 204 else self._length)
 
-    def _relay_interim(self, exchange: Exchange, status: int) -> None:
-        if status == 101:
+    def _switch(self, exchange: Exchange) -> None:
+        if exchange.head.upgrade is None:
             raise UpstreamInvalid(internal="101 without a request to switch protocols")
-        exchange.downstream.interim(status, self._reason, self._lines)
-        self._lines, self._reason, self._connection = [], b"", b""
-        self._length = None
+        if not self._parser.should_upgrade() or not self._upgrade:
+            raise UpstreamInvalid(internal="101 that names no protocol")
+        self._answered = self._switched = True
+        exchange.downstream.switch(self._reason, [*self._lines, b"Upgrade: ", self._upgrade, b"\r\n"])
 
     def _drop_listed(self) -> None:
         listed = {token.strip().lower() for token in self._connection.split(b",")} - {
@@ -298,9 +324,27 @@ class UpstreamConnection(asyncio.Protocol):
         exchange.downstream.body(data)
 
     def on_message_complete(self) -> None:
-        if self._answered and not self._complete:
+        if self._answered and not self._complete and not self._switched:
             self._complete = True
             self._reusable = self._parser.should_keep_alive()
+
+    # -- tunnels ----------------------------------------------------------------------------------------
+
+    def _pass(self, exchange: Exchange, data: bytes) -> None:
+        if data:
+            exchange.egress_bytes += len(data)
+            exchange.downstream.body(data)
+            exchange.downstream.flush()
+        self.deadline = self._loop.time() + self._timeouts.idle_s
+
+    def eof_received(self) -> bool:
+        """The upstream's last byte. A tunnel lives on until the caller has sent its own."""
+        exchange = self._exchange
+        if exchange is None or not self._switched or self._caller_ended:
+            return False
+        self._upstream_ended = True
+        exchange.downstream.end_tunnel()
+        return True
 
     # -- the end ----------------------------------------------------------------------------------------
 

@@ -92,7 +92,11 @@ REFUSED = [
     ("a method in lower case", request(start=b"get /x HTTP/1.1"), "malformed"),
     ("a made-up method", request(start=b"YOINK /x HTTP/1.1"), "malformed"),
     ("another expectation", request(b"Expect: 200-ok"), "expectation_unknown"),
-    ("an upgrade to websocket", request(b"Connection: upgrade", b"Upgrade: websocket"), "not_implemented"),
+    (
+        "an upgrade with a body",
+        request(b"Connection: upgrade", b"Upgrade: websocket", b"Content-Length: 1"),
+        "bad_request",
+    ),
     ("two keys", request(b"X-API-Key: a", b"X-API-Key: b"), "bad_request"),
     ("two Authorizations", request(b"Authorization: a", b"Authorization: b"), "bad_request"),
     ("a key outside ASCII", request("X-API-Key: ä".encode()), "bad_request"),

@@ -227,12 +227,24 @@ class Settings:
     max_head_bytes: int = _setting(
         _whole(1024, 1_048_576), "The largest request head that is accepted.", default=65536
     )
+    tls_cert: Path | None = _setting(
+        _path,
+        "PEM file of the public port's certificate and its chain; calls then arrive by TLS.",
+        shown="none",
+    )
+    tls_key: Path | None = _setting(_path, "PEM file of that certificate's key.", shown="none")
     control_wide: bool = _setting(
         _flag,
         "`yes` lets the control port listen beyond loopback without an admin token.",
         default=False,
         shown="no",
     )
+
+    @property
+    def public_url(self) -> str:
+        """The public port as one can call it from this machine."""
+        url = self.listen.url
+        return url.replace("http:", "https:", 1) if self.tls_cert is not None else url
 
     @property
     def portal_base_url(self) -> str:
@@ -300,6 +312,8 @@ def _conflicts(settings: Settings, given: Mapping[str, str]) -> list[str]:
             f"{_source('control', given)} {settings.control} is open to the network: "
             f"set {PREFIX}ADMIN_TOKEN, or {PREFIX}CONTROL_WIDE=yes if something else guards it"
         )
+    if (settings.tls_cert is None) is not (settings.tls_key is None):
+        problems.append(f"{PREFIX}TLS_CERT and {PREFIX}TLS_KEY go together: set both or neither")
     taken: dict[Address, str] = {}
     for name in ("listen", "control", "portal"):
         address: Address = getattr(settings, name)

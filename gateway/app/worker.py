@@ -16,12 +16,14 @@ from gateway.auth.authenticator import Authenticator
 from gateway.auth.listener import KeyListener
 from gateway.dataplane.connection import Waits
 from gateway.dataplane.pipeline import Pipeline
-from gateway.dataplane.server import DataplaneServer
+from gateway.dataplane.server import DataplaneServer, PublicSite
+from gateway.dataplane.tls import Certificate
 from gateway.deadlines import Deadlines
 from gateway.journal.writer import JournalWriter
 from gateway.metering.meter import Meter
 from gateway.metering.request_ids import RequestIds
 from gateway.outbox import Outbox
+from gateway.settings import Settings
 from gateway.storage.postgres import lazy_pool
 from gateway.storage.redis import parse_address
 from gateway.storage.redis_tick import TickRedis
@@ -67,8 +69,7 @@ async def serve_worker(process: Process) -> None:
     server = DataplaneServer(pipeline.handle, waits, deadlines, outbox, slots)
     runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout_s)
     await runner.setup()
-    site = web.TCPSite(runner, settings.listen.host, settings.listen.port, reuse_port=True, backlog=BACKLOG)
-    await site.start()
+    await _open_port(process, runner)
     process.state(State.READY)
     await process.stop.wait()
 
@@ -79,3 +80,24 @@ async def serve_worker(process: Process) -> None:
     await redis.close()
     meter.close()
     pool.terminate()
+
+
+def check_certificate(settings: Settings) -> Certificate | None:
+    """The public port's certificate, if it has one. StartupError in one line if it can not be used."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return Certificate(settings.tls_cert, settings.tls_key)
+
+
+async def _open_port(process: Process, runner: web.ServerRunner) -> None:
+    settings = process.wiring.settings
+    certificate, context = check_certificate(settings), None
+    if certificate is not None:
+        process.tasks.spawn(certificate.watch(), name="dataplane.certificate")
+        context = certificate.context
+    address = settings.listen
+    site = PublicSite(
+        runner, address.host, address.port, reuse_port=True, backlog=BACKLOG, ssl_context=context
+    )
+    site.handshake_s = settings.head_timeout_s
+    await site.start()

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
@@ -35,6 +35,14 @@ class Waits:
     max_head_bytes: int = 65536
 
 
+class Shell(Protocol):
+    """Who wants to know which connections are open. Behind TLS that is after the handshake."""
+
+    def opened(self, connection: Connection) -> None: ...
+
+    def closed(self, connection: Connection) -> None: ...
+
+
 class Connection(AnsweringProtocol):
     """One client connection. Requests are handled one after the other, in the order they came."""
 
@@ -44,14 +52,14 @@ class Connection(AnsweringProtocol):
         waits: Waits,
         deadlines: Deadlines,
         outbox: Outbox,
-        closed: Callable[[Connection], None],
+        shell: Shell,
     ) -> None:
         super().__init__(outbox)
         self.deadline = NEVER
         self._handle = handle
         self._waits = waits
         self._deadlines = deadlines
-        self._closed = closed
+        self._shell = shell
         self._loop = asyncio.get_running_loop()
         self._reader = HeadReader()
         self.on_url = self._reader.url  # called by the parser directly: two calls saved per header line
@@ -75,9 +83,11 @@ class Connection(AnsweringProtocol):
         self.transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         address = peer[0] if isinstance(peer, tuple) else "unix"
-        self._client_lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\n" % address.encode()
+        scheme = b"https" if transport.get_extra_info("ssl_object") is not None else b"http"
+        self._client_lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (address.encode(), scheme)
         self.deadline = self._loop.time() + self._waits.head_s
         self._deadlines.add(self)
+        self._shell.opened(self)
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -114,7 +124,7 @@ class Connection(AnsweringProtocol):
             ended = Outcome.SERVED if exchange.status == 101 and exc is None else Outcome.CLIENT_ABORTED
             exchange.outcome = exchange.outcome or ended
             self._break(exchange, ClientGone())
-        self._closed(self)
+        self._shell.closed(self)
 
     def pause_writing(self) -> None:
         """The caller reads slower than the upstream writes."""

@@ -33,13 +33,16 @@ class DataplaneServer(web.Server):
         self._total_slot = slot("connections_total")
 
     def __call__(self) -> Connection:  # type: ignore[override]  # any asyncio protocol will do
-        connection = Connection(self._handle, self._waits, self._deadlines, self._outbox, self._closed)
+        return Connection(self._handle, self._waits, self._deadlines, self._outbox, self)
+
+    def opened(self, connection: Connection) -> None:
+        """A connection is there, its TLS handshake done."""
         self._open.add(connection)
         self._slots.cells[self._open_slot] = len(self._open)
         self._slots.cells[self._total_slot] += 1
-        return connection
 
-    def _closed(self, connection: Connection) -> None:
+    def closed(self, connection: Connection) -> None:
+        """A connection is gone."""
         self._open.discard(connection)
         self._one_closed.set()
         self._slots.cells[self._open_slot] = len(self._open)
@@ -59,6 +62,32 @@ class DataplaneServer(web.Server):
         for connection in list(self._open):
             connection.abort()
         await asyncio.sleep(0)
+
+
+class PublicSite(web.TCPSite):
+    """aiohttp's listening site, with an end to TLS handshakes that do not get anywhere."""
+
+    __slots__ = ("handshake_s",)
+    handshake_s: float
+
+    async def start(self) -> None:
+        """Listen; like the inherited method, but for the time a handshake may take."""
+        if self._ssl_context is None:
+            await super().start()
+            return
+        await web.BaseSite.start(self)
+        server = self._runner.server
+        assert server is not None, "the runner is set up first"
+        self._server = await asyncio.get_running_loop().create_server(
+            server,
+            self._host,
+            self._port,
+            ssl=self._ssl_context,
+            ssl_handshake_timeout=self.handshake_s,
+            backlog=self._backlog,
+            reuse_port=self._reuse_port,
+        )
+        self._bound_port = self._server.sockets[0].getsockname()[1]
 
 
 async def _unused(_: Any) -> web.StreamResponse:

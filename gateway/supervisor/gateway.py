@@ -20,7 +20,7 @@ from gateway.app.control import serve_control
 from gateway.app.process import EXIT_CONFIG, Process, Serve, State, run_process
 from gateway.app.recorder import serve_recorder
 from gateway.app.wiring import Wiring, accepted_policies, metrics_dir
-from gateway.app.worker import serve_worker
+from gateway.app.worker import check_certificate, serve_worker
 from gateway.clock import SystemClock
 from gateway.demo import DemoKeys, prepare_demo, render_demo, serve_demo_upstream
 from gateway.errors import StartupError
@@ -55,6 +55,7 @@ def run(settings: Settings, *, demo: bool) -> int:
             slots = Slots.open(metrics_dir(settings.data_dir) / "supervisor.slots")
             watcher = PolicyWatcher(settings.policies, accepted_policies(settings.data_dir), slots)
             watcher.accept_first()
+            check_certificate(settings)
             if demo:
                 check_free("listen of the demo upstream", DEMO_UPSTREAM)
             settings, held = reserve(settings)
@@ -222,7 +223,7 @@ def _tell_ready(wiring: Wiring, keys: DemoKeys | None) -> None:
     if keys is not None:
         told = render_demo(
             keys,
-            gateway_url=settings.listen.url,
+            gateway_url=settings.public_url,
             control_url=settings.control.url,
             token_file=_token_file(settings) if settings.admin_token is None else None,
         )

@@ -75,6 +75,7 @@ class Gateway:
     portal: int = field(default_factory=free_port)
     token: str = "an-admin-token-for-tests"
     process: subprocess.Popen[bytes] | None = None
+    settings: dict[str, str] = field(default_factory=dict)  # further environment
 
     @property
     def policies(self) -> Path:
@@ -95,6 +96,7 @@ class Gateway:
             "TOLLWAY_DATA_DIR": str(self.data_dir),
             "TOLLWAY_ADMIN_TOKEN": self.token,
             "TOLLWAY_LOG_FORMAT": "json",
+            **self.settings,
         }
 
     def url(self, path: str) -> str:
@@ -223,8 +225,8 @@ def httpbin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 @contextmanager
-def running(folder: Path, upstream_port: int) -> Iterator[Gateway]:
-    gateway = Gateway(folder, upstream_port)
+def running(folder: Path, upstream_port: int, **settings: str) -> Iterator[Gateway]:
+    gateway = Gateway(folder, upstream_port, settings=settings)
     try:
         gateway.start()
         yield gateway

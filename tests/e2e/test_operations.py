@@ -240,6 +240,11 @@ def test_a_broken_policy_folder_starts_nothing(unstarted: Gateway) -> None:
         ),
         ("not a URL", {"TOLLWAY_DATABASE_URL": "canary"}, "TOLLWAY_DATABASE_URL"),
         ("unreachable Redis", {"TOLLWAY_REDIS_URL": "redis://:canary@127.0.0.1:1/0"}, "127.0.0.1:1"),
+        (
+            "no such certificate",
+            {"TOLLWAY_TLS_CERT": "/none.crt", "TOLLWAY_TLS_KEY": "/none.key"},
+            "TOLLWAY_TLS_CERT and TOLLWAY_TLS_KEY can not be used",
+        ),
         ("an unknown setting", {"TOLLWAY_DATABASE_URI": "canary"}, "did you mean TOLLWAY_DATABASE_URL"),
     ],
 )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from aiohttp import web
 
 from gateway.dataplane.connection import Waits
 from gateway.dataplane.refusal import refuse
-from gateway.dataplane.server import DataplaneServer
+from gateway.dataplane.server import DataplaneServer, PublicSite
 from gateway.deadlines import Deadlines
 from gateway.errors import GatewayError, Unauthenticated
 from gateway.model.exchange import Exchange
@@ -98,6 +100,7 @@ class Proxy:
     waits: Waits = field(default_factory=Waits)
     timeouts: Timeouts = field(default_factory=Timeouts)
     max_connections: int = 512
+    tls: ssl.SSLContext | None = None
     exchanges: list[Exchange] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
@@ -136,7 +139,8 @@ class Proxy:
         server = DataplaneServer(handle, self.waits, deadlines, outbox, self.slots)
         self._runner = web.ServerRunner(server, shutdown_timeout=5)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = PublicSite(self._runner, "127.0.0.1", 0, ssl_context=self.tls)
+        site.handshake_s = self.waits.head_s
         await site.start()
         self.port = site.port
 
@@ -162,8 +166,8 @@ class Proxy:
     async def outcome(self) -> Outcome | None:
         return (await self.ended(1))[0].outcome
 
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+    async def connect(self, **tls: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, **tls)
         self._writers.append(writer)
         return reader, writer
 

@@ -1,0 +1,242 @@
+"""An honest client beside every attack, and a network that misbehaves."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import pytest
+
+from tests.integration.dataplane.conftest import (
+    MakeProxy,
+    Proxy,
+    Script,
+    ScriptedUpstream,
+    close_all,
+    read_head,
+)
+
+Reader: TypeAlias = asyncio.StreamReader
+Writer: TypeAlias = asyncio.StreamWriter
+HONEST = b"/honest/"
+
+
+def statuses(answers: bytes) -> list[int]:
+    """The status codes of a stream of answers whose bodies hold no status lines."""
+    return [int(piece[:3]) for piece in answers.split(b"HTTP/1.1 ")[1:]]
+
+
+def targets(upstream: ScriptedUpstream) -> list[bytes]:
+    """What the upstream was asked for, in order; honest calls are left out."""
+    return [head.split(b" ")[1] for head in upstream.heads]
+
+
+def lines_of(head: bytes, name: bytes) -> list[bytes]:
+    """The values of a header in a head, whatever its case."""
+    lines = [line.partition(b":") for line in head.split(b"\r\n")[1:]]
+    return [value.strip() for field_name, _, value in lines if field_name.strip().lower() == name.lower()]
+
+
+async def eventually(check: Callable[[], object]) -> None:
+    """Let the others run until `check` holds."""
+    async with asyncio.timeout(20):
+        while not check():
+            await asyncio.sleep(0)
+
+
+class _ScriptChanged(Exception):
+    """The test has set another script since this connection was made."""
+
+
+@dataclass
+class _Connection:
+    writer: Writer
+    script: Script
+    pending: bytes = b""
+
+
+class WitnessedUpstream(ScriptedUpstream):
+    """Answers the honest client by itself, on whatever connection it comes; the rest is the script's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._served: dict[Reader, _Connection] = {}
+
+    async def _serve(self, reader: Reader, writer: Writer) -> None:
+        served = self._served[reader] = _Connection(writer, self.script)
+        self.connections += 1
+        self._writers.append(writer)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            changed = True
+            while changed:
+                served.script = self.script
+                try:
+                    await served.script(reader, writer)
+                    changed = False
+                except _ScriptChanged:
+                    changed = True
+        writer.close()
+
+    async def head(self, reader: Reader) -> bytes:
+        served = self._served[reader]
+        head, served.pending = served.pending, b""
+        while not head:
+            head = await read_head(reader)
+            target = head.split(b" ")[1]
+            if target.startswith(HONEST):
+                served.writer.write(
+                    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(target), target)
+                )
+                head = b""
+        if served.script != self.script:
+            served.pending = head
+            raise _ScriptChanged
+        self.heads.append(head)
+        return head
+
+
+class Honest:
+    """A client that does everything right, on one connection, and checks every byte it gets."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+        self._numbers = itertools.count(1)
+        self._streams: tuple[Reader, Writer] | None = None
+
+    async def call(self) -> None:
+        if self._streams is None or self._streams[0].at_eof():  # the test may have made idle waits short
+            self._streams = await self._proxy.connect()
+        reader, writer = self._streams
+        target = b"%b%d" % (HONEST, next(self._numbers))
+        writer.write(b"GET %b HTTP/1.1\r\nHost: honest.example\r\n\r\n" % target)
+        async with asyncio.timeout(20):
+            head = await read_head(reader)
+            body = await reader.readexactly(len(target))
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert lines_of(head, b"content-length") == [b"%d" % len(target)]
+        assert body == target
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[ScriptedUpstream]:
+    scripted = WitnessedUpstream()
+    await scripted.start()
+    yield scripted
+    await scripted.stop()
+
+
+@pytest.fixture
+async def make_proxy(make_proxy: MakeProxy) -> AsyncIterator[MakeProxy]:
+    """Proxies with an honest client before and after what the test does; its calls are not counted."""
+    clients: list[Honest] = []
+
+    async def make(**options: object) -> Proxy:
+        proxy = await make_proxy(**options)
+        clients.append(Honest(proxy))
+        await clients[-1].call()
+        await proxy.ended(1)
+        proxy.exchanges.clear()
+        return proxy
+
+    yield make
+    for client in clients:
+        await client.call()
+
+
+@pytest.fixture
+async def proxy(make_proxy: MakeProxy) -> Proxy:
+    return await make_proxy()
+
+
+@pytest.fixture
+async def honest(proxy: Proxy) -> Honest:
+    """One more honest client, for calls in the middle of an attack."""
+    return Honest(proxy)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to one direction of a connection. The default passes everything at once."""
+
+    piece_bytes: int = 65536
+    after_bytes: int | None = None  # pass so many, then do `then`
+    then: str = "drop"  # drop: pass no more · half-close: send FIN · close: both ways · reset
+
+
+@dataclass
+class FaultyNetwork:
+    """Listens in front of a port and spoils what passes."""
+
+    to_port: int
+    forth: Fault = Fault()
+    back: Fault = Fault()
+    port: int = 0
+    _server: asyncio.Server | None = None
+    _writers: list[Writer] = field(default_factory=list)
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        await close_all(self._writers)
+
+    async def _serve(self, reader: Reader, writer: Writer) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.to_port)
+        self._writers += (writer, far_writer)
+        await asyncio.gather(
+            self._pass(reader, far_writer, self.forth, writer),
+            self._pass(far_reader, writer, self.back, far_writer),
+        )
+
+    async def _pass(self, source: Reader, sink: Writer, fault: Fault, opposite: Writer) -> None:
+        left = fault.after_bytes if fault.after_bytes is not None else float("inf")
+        with suppress(ConnectionError):
+            while left > 0 and (data := await source.read(int(min(fault.piece_bytes, left)))):
+                left -= len(data)
+                sink.write(data)
+                await sink.drain()
+                if fault.piece_bytes < 100:
+                    await asyncio.sleep(0)  # the receiver takes each piece by itself
+            if left > 0 or fault.then == "half-close":
+                sink.write_eof()
+            elif fault.then == "close":
+                sink.close()
+                opposite.close()
+            elif fault.then == "reset":
+                for one in (sink, opposite):
+                    reset(one)
+
+
+def reset(writer: Writer) -> None:
+    """End a connection with RST."""
+    plug: socket.socket = writer.get_extra_info("socket")
+    with suppress(OSError):
+        plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+MakeNetwork = Callable[..., Awaitable[FaultyNetwork]]
+
+
+@pytest.fixture
+async def make_network() -> AsyncIterator[MakeNetwork]:
+    made: list[FaultyNetwork] = []
+
+    async def make(to_port: int, **faults: Fault) -> FaultyNetwork:
+        network = FaultyNetwork(to_port, **faults)  # type: ignore[arg-type]  # `forth` and `back`
+        await network.start()
+        made.append(network)
+        return network
+
+    yield make
+    for network in made:
+        await network.stop()

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import resource
 import secrets
 import shutil
 import signal
@@ -49,6 +50,8 @@ def run(settings: Settings, *, demo: bool) -> int:
     """Run the gateway until SIGTERM or Ctrl-C; its exit status. StartupError when it can not start."""
     set_up_logs(settings.log_format, settings.log_level, "supervisor")
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket per caller: as many as we may have
     with contextlib.ExitStack() as opened:
         try:
             _prepare_folder(settings.data_dir, opened)

@@ -12,6 +12,8 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable
+from math import inf
+from time import monotonic  # the real one: a loop's own time may stand still while a callback runs
 from typing import Any
 
 import hiredis
@@ -28,7 +30,12 @@ log = logging.getLogger("tollway.redis")
 TIMEOUT_S = 0.1
 """A call not answered by then has failed, and with it the connection."""
 GRACE_S = 0.01
-"""Part of the timeout kept back: after a stall of our own loop the answer may lie unread in the socket."""
+"""Part of the timeout kept back for a second look, after the loop had another chance to read."""
+TICK_S = 0.001
+"""Timers are that exact."""
+STALL_GRACE_S = 0.03
+STALLED_LOOKS_MAX = 3
+"""A look that comes late says more about our own loop than about Redis: look again, but not for ever."""
 CONNECT_TIMEOUT_S = 2.0
 PING_EVERY_S = 5.0
 """An idle connection is tried this often, so that `admission_store_up` is true before the next call."""
@@ -199,6 +206,15 @@ class TickRedis:
         return self._delay_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, hides nothing
 
 
+class _Batch:
+    """Calls that leave in one write, and when they did: the clock of a call runs from there."""
+
+    __slots__ = ("written_s",)
+
+    def __init__(self) -> None:
+        self.written_s = inf
+
+
 class _Link(asyncio.Protocol):
     """One connection. Its answers go to its calls in the order they were made, whoever has left meanwhile.
 
@@ -213,13 +229,15 @@ class _Link(asyncio.Protocol):
         self._on_lost = on_lost
         self._scripts = scripts
         self._outstanding_max = outstanding_max
-        self._outstanding: deque[tuple[Wait[Any], Args, float]] = deque()
+        self._outstanding: deque[tuple[Wait[Any], Args, _Batch]] = deque()
         self._unwritten: list[bytes] = []
+        self._batch = _Batch()  # of the calls in `_unwritten`
         self._reader = hiredis.Reader()
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._suspect: Wait[Any] | None = None
+        self._late_looks = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # asyncio promises a Transport to a Protocol
@@ -231,7 +249,7 @@ class _Link(asyncio.Protocol):
         self.timeout_s = timeout_s
         if self._timer is not None:
             self._timer.cancel()
-            self._check_oldest()
+            self._look(monotonic())
 
     def call(self, args: Args) -> Wait[Any]:
         wait: Wait[Any] = Wait()
@@ -245,17 +263,19 @@ class _Link(asyncio.Protocol):
 
     def _send(self, wait: Wait[Any], args: Args) -> None:
         packed: bytes = hiredis.pack_command(args)  # type: ignore[arg-type]  # its stub allows one part only
-        self._outstanding.append((wait, args, self._loop.time()))
         if not self._unwritten:
+            self._batch = _Batch()
             self._loop.call_soon(self._write)
+        self._outstanding.append((wait, args, self._batch))
         self._unwritten.append(packed)
         if self._timer is None:
-            self._timer = self._loop.call_later(self.timeout_s - GRACE_S, self._check_oldest)
+            self._look_in(self.timeout_s - GRACE_S)
 
     def _write(self) -> None:
         if self._unwritten and self._transport is not None:
             data = b"".join(self._unwritten)
             self._unwritten.clear()
+            self._batch.written_s = monotonic()
             self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
@@ -284,20 +304,35 @@ class _Link(asyncio.Protocol):
         if "READONLY" in error:
             self.lose("this Redis has become a replica")  # the address may lead to the new primary
 
-    def _check_oldest(self) -> None:
+    def _look_in(self, delay_s: float) -> None:
         """The only timer: armed while calls wait, it looks at the one that waits longest."""
+        self._timer = self._loop.call_later(delay_s, self._look, monotonic() + delay_s)
+
+    def _look(self, due_s: float) -> None:
+        """Give up if the oldest call has waited too long while our own loop was awake to hear the answer.
+
+        `due_s` is when this look should have come. Redis is silent only if it was so at two looks in a row
+        with a chance to read in between, the second one in time.
+        """
         self._timer = None
         if not self._outstanding:
             return
-        oldest, _, sent_s = self._outstanding[0]
-        left_s = sent_s + self.timeout_s - GRACE_S - self._loop.time()
-        if left_s <= 0:
-            if self._suspect is oldest:
-                self.lose(f"no answer within {self.timeout_s * 1000:.0f} ms")
-                return
-            self._suspect = oldest
-            left_s = GRACE_S
-        self._timer = self._loop.call_later(left_s, self._check_oldest)
+        now_s = monotonic()
+        oldest, _, batch = self._outstanding[0]
+        left_s = batch.written_s + self.timeout_s - GRACE_S - now_s
+        if left_s > TICK_S:
+            self._look_in(min(left_s, self.timeout_s))
+            return
+        late = now_s - due_s > GRACE_S
+        if self._suspect is not oldest:
+            self._suspect, self._late_looks = oldest, 0
+        elif late and self._late_looks < STALLED_LOOKS_MAX:
+            self._late_looks += 1
+        else:
+            self.lose(f"no answer within {self.timeout_s * 1000:.0f} ms")
+            return
+        # By way of the ready queue: a loop runs all timers that are due before it reads again.
+        self._timer = self._loop.call_soon(self._look_in, STALL_GRACE_S if late else GRACE_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lose(str(exc) if exc else "Redis closed the connection")

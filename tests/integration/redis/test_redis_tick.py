@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import time
+from collections.abc import Callable, Coroutine
 
 import pytest
+import uvloop
 
 from gateway.errors import StoreUnavailable
 from gateway.storage.redis import parse_address
@@ -116,3 +119,22 @@ async def test_a_replica_is_not_written_to(own_redis: OwnRedis, worker: Worker) 
     assert await worker.redis.wait_until_up(10)
     await worker.redis.call(("REPLICAOF", "NO", "ONE"))
     assert await worker.redis.call(("SET", "x", 1)) == b"OK"
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_stalled_loop_is_not_a_lost_redis(
+    own_redis: OwnRedis, run: Callable[[Coroutine[None, None, None]], None]
+) -> None:
+    async def main() -> None:
+        worker = await Worker(own_redis.url).start()
+        loop = asyncio.get_running_loop()
+        for start_s in (0.0, 0.02, 0.04, 0.06):
+            for number in range(5):
+                loop.call_later(start_s + number * 0.01, time.sleep, 0.05)
+            for pause_s in (0.0, 0.001, 0.01):
+                waits = [worker.redis.call(("ECHO", number)) for number in range(20)]
+                await asyncio.sleep(pause_s)
+                assert [await wait for wait in waits] == [b"%d" % number for number in range(20)]
+        await worker.close()
+
+    run(main())

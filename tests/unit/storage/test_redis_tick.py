@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from gateway.errors import StoreUnavailable
 from gateway.inline import Wait, drive
+from gateway.storage import redis_tick
 from gateway.storage.redis import parse_address
 from gateway.storage.redis_tick import OUTSTANDING_MAX, TickRedis, _Link
 from gateway.tasks import Tasks
@@ -252,30 +253,120 @@ async def test_the_patience_of_the_handshake_ends_with_it() -> None:
     assert isinstance(outcome_of(wait), StoreUnavailable)
 
 
-async def test_a_stalled_loop_reads_what_has_arrived_before_it_gives_up() -> None:
+class Loop:
+    """A loop whose time the test moves. Like libuv it runs what is due, then what is ready, then reads."""
+
+    def __init__(self) -> None:
+        self.now_ms = 0.0
+        self._timers: list[tuple[float, asyncio.Handle]] = []
+        self._ready: list[asyncio.Handle] = []
+
+    def monotonic(self) -> float:
+        return self.now_ms / 1000
+
+    def call_soon(self, callback: Callable[..., object], *args: object) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, asyncio.get_running_loop())
+        self._ready.append(handle)
+        return handle
+
+    def call_later(self, delay_s: float, callback: Callable[..., object], *args: object) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, asyncio.get_running_loop())
+        self._timers.append((self.now_ms + delay_s * 1000, handle))
+        return handle
+
+    def timers(self) -> None:
+        """Run timers until none is due, those armed meanwhile included."""
+        while due := [timer for timer in self._timers if timer[0] <= self.now_ms + 1e-6]:
+            self._timers.remove(due[0])
+            _run(due[0][1])
+
+    def iterate(self) -> None:
+        """One round, without the reading at its end."""
+        self.timers()
+        ready, self._ready = self._ready, []
+        for handle in ready:
+            _run(handle)
+
+    def pass_time(self, until_ms: int) -> None:
+        """Be awake until then."""
+        while self.now_ms < until_ms:
+            self.now_ms += 1
+            self.iterate()
+
+
+def _run(handle: asyncio.Handle) -> None:
+    if not handle.cancelled():
+        handle._run()
+
+
+@pytest.fixture
+def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
+    made = Loop()
+    monkeypatch.setattr(redis_tick, "monotonic", made.monotonic)
+    return made
+
+
+def slow_line(loop: Loop) -> Line:
+    """A line with the timeout of production, on the test's own time."""
     line = Line()
-    line.link.timeout_s = 0.02
+    line.link._loop = loop  # type: ignore[assignment]  # as much of a loop as a link needs
+    line.link.timeout_s = redis_tick.TIMEOUT_S
+    return line
+
+
+async def test_a_silent_redis_is_given_up_after_the_timeout(loop: Loop) -> None:
+    line = slow_line(loop)
+    line.link.call(("PING",))
+    loop.pass_time(99)
+    assert not line.wire.aborted
+    loop.pass_time(105)
+    assert line.wire.aborted
+
+
+async def test_the_time_runs_from_the_write(loop: Loop) -> None:
+    line = slow_line(loop)
     wait = line.link.call(("PING",))
-    line.link._check_oldest()
-    line.link._suspect = None
-    line.link._loop = _Later(line.link._loop, 5.0)  # type: ignore[assignment]  # five seconds passed meanwhile
-    line.link._check_oldest()
+    loop.now_ms = 150  # a callback that was in the same queue
+    loop.iterate()
+    assert len(line.wire.writes) == 1
+    loop.pass_time(230)
     line.answers(b"+PONG\r\n")
     assert outcome_of(wait) == b"PONG"
     assert not line.wire.aborted
 
 
-class _Later:
-    """A loop that is ahead of the real one."""
+async def test_an_answer_in_the_socket_is_read_before_redis_is_given_up(loop: Loop) -> None:
+    line = slow_line(loop)
+    wait = line.link.call(("PING",))
+    loop.iterate()
+    loop.now_ms = 150
+    loop.timers()
+    loop.now_ms = 250  # another timer, due at the same time, took that long
+    loop.timers()
+    loop.iterate()
+    line.answers(b"+PONG\r\n")
+    assert outcome_of(wait) == b"PONG"
+    assert not line.wire.aborted
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        self._loop, self._seconds = loop, seconds
 
-    def time(self) -> float:
-        return self._loop.time() + self._seconds
+async def test_a_look_that_comes_late_is_not_the_last(loop: Loop) -> None:
+    line = slow_line(loop)
+    wait = line.link.call(("PING",))
+    loop.pass_time(95)  # Redis is slow
+    loop.now_ms = 200  # and now we are: its answer came at 96
+    loop.iterate()
+    line.answers(b"+PONG\r\n")
+    assert outcome_of(wait) == b"PONG"
+    assert not line.wire.aborted
 
-    def call_later(self, *args: object) -> asyncio.TimerHandle:
-        return self._loop.call_later(*args)  # type: ignore[arg-type]  # passed on
+
+async def test_a_loop_that_always_stalls_gives_a_silent_redis_up_all_the_same(loop: Loop) -> None:
+    line = slow_line(loop)
+    line.link.call(("PING",))
+    for _ in range(2 * (redis_tick.STALLED_LOOKS_MAX + 2)):
+        loop.now_ms += 200
+        loop.iterate()
+    assert line.wire.aborted
 
 
 async def test_before_it_is_up_calls_fail_at_once() -> None:

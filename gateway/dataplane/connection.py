@@ -1,19 +1,16 @@
-"""The reading half of a client connection: heads, bodies, pipelining, waits and the end."""
+"""A client connection: one request after the other, pipelining, waits and the end."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-
-from gateway.dataplane.answering import AnsweringProtocol, drainable
-from gateway.dataplane.head import HeadReader
+from gateway.dataplane.answering import drainable
+from gateway.dataplane.reading import ReadingProtocol
 from gateway.deadlines import NEVER, Deadlines
-from gateway.errors import BadRequest, ClientGone, GatewayError, HeadTooLarge, RequestTimeout
+from gateway.errors import ClientGone, GatewayError, RequestTimeout
 from gateway.inline import drive
 from gateway.model.exchange import Exchange, RequestHead
 from gateway.outbox import Outbox
@@ -21,6 +18,12 @@ from gateway.outcomes import Outcome
 
 FEED_BYTES = 65536
 """Parsed at once: bounds how many pipelined requests can be waiting."""
+
+TURN = 16
+"""Pipelined requests handled in one go; then the other connections have their turn."""
+
+LINGER_S = 2.0
+"""For a caller to take note that we have ended our side."""
 
 Handle = Callable[[Exchange], Coroutine[Any, Any, None]]
 
@@ -43,7 +46,7 @@ class Shell(Protocol):
     def closed(self, connection: Connection) -> None: ...
 
 
-class Connection(AnsweringProtocol):
+class Connection(ReadingProtocol):
     """One client connection. Requests are handled one after the other, in the order they came."""
 
     def __init__(
@@ -54,28 +57,16 @@ class Connection(AnsweringProtocol):
         outbox: Outbox,
         shell: Shell,
     ) -> None:
-        super().__init__(outbox)
+        super().__init__(outbox, waits.max_head_bytes)
         self.deadline = NEVER
         self._handle = handle
         self._waits = waits
         self._deadlines = deadlines
         self._shell = shell
         self._loop = asyncio.get_running_loop()
-        self._reader = HeadReader()
-        self.on_url = self._reader.url  # called by the parser directly: two calls saved per header line
-        self.on_header = self._reader.header
-        self._parser = HttpRequestParser(self)
-        self._head_bytes = 0  # of the head being read; 0: between messages or in a body
-        self._incoming: Exchange | None = None  # the one whose message is being read
-        self._waiting: deque[Exchange] = deque()  # read, not yet handled
-        self._unfed = b""
         self._advancing = False
-        self._deaf = False  # nothing more is parsed: the framing is lost or we are closing
         self._upload_paused = False
         self._reading_paused = False
-        self._upgrading: Exchange | None = None  # asked for another protocol: nothing after it is HTTP
-        self._stalled_bytes = 0  # waiting to be written when the caller stopped reading; 0: it reads
-        self._client_lines = b""
 
     # -- asyncio.Protocol -------------------------------------------------------------------------------
 
@@ -96,6 +87,7 @@ class Connection(AnsweringProtocol):
             self._pass(self._upgrading, data)
         elif self._unfed or self._waiting:
             self._unfed += data
+            self._advance()
         elif len(data) <= FEED_BYTES or self._is_body(len(data)):
             self._feed(data)
             self._advance()
@@ -135,71 +127,17 @@ class Connection(AnsweringProtocol):
 
     def resume_writing(self) -> None:
         self._stalled_bytes = 0
-        self.deadline = NEVER
-        if self.exchange is not None and self.exchange.uplink is not None:
-            self.exchange.uplink.resume_answer()
-
-    # -- httptools --------------------------------------------------------------------------------------
-
-    def on_message_begin(self) -> None:
-        self._head_bytes = 1
-
-    def on_headers_complete(self) -> None:
-        parser = self._parser
-        self._head_bytes = 0
-        try:
-            head = self._reader.finish(
-                parser.get_method(), keep_alive=parser.should_keep_alive(), version=parser.get_http_version
+        if self.exchange is None:
+            self.deadline = self._loop.time() + (
+                self._waits.body_s if self._deaf else self._waits.keepalive_s
             )
-        except GatewayError as error:
-            self._refuse_unread(error)
-            raise
-        exchange = self._incoming = Exchange(head, self, self._client_lines)
-        if head.upgrade is not None:
-            head.keep_alive = False  # unless it is switched, the connection ends with the answer
-            self._upgrading = exchange
-        self._waiting.append(exchange)
+        else:
+            self.deadline = NEVER
+            if self.exchange.uplink is not None:
+                self.exchange.uplink.resume_answer()
+        self._advance()
 
-    def on_body(self, data: bytes) -> None:
-        exchange = self._incoming
-        assert exchange is not None, "a body follows a head"
-        exchange.ingress_bytes += len(data)
-        if exchange.uplink is not None:
-            exchange.uplink.upload(data)
-        elif exchange.outcome is None:
-            exchange.body_parts.append(data)
-
-    def on_message_complete(self) -> None:
-        exchange = self._incoming
-        assert exchange is not None, "a message ends after its head"
-        self._incoming = None
-        exchange.body_done = True
-        if exchange.head.chunked:
-            self._reader.reset()  # trailer fields are never forwarded
-        if exchange.uplink is not None:
-            exchange.uplink.upload_done()
-
-    # -- reading ----------------------------------------------------------------------------------------
-
-    def _feed(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except HttpParserUpgrade as upgrade:
-            rest = data[upgrade.args[0] :]
-            if self._deaf:
-                return
-            if self._upgrading is not None:
-                self._unfed = rest + self._unfed  # for the tunnel, if there will be one
-            else:
-                self._parser = HttpRequestParser(self)  # an offer of h2c: go on as if it had not been made
-                self._unfed = rest + self._unfed
-        except HttpParserError:
-            if not self._deaf:
-                self._refuse_unread(BadRequest())
-        if self._head_bytes:
-            self._head_bytes += len(data)
-            if self._head_bytes > self._waits.max_head_bytes and not self._deaf:
-                self._refuse_unread(HeadTooLarge())
+    # -- refusing what is read ----------------------------------------------------------------------------
 
     def _refuse_unread(self, error: GatewayError) -> None:
         """The rest of the bytes means nothing: answer what came before, then this error, then close."""
@@ -233,8 +171,15 @@ class Connection(AnsweringProtocol):
         if self._advancing:
             return
         self._advancing = True
+        handled = 0
         while True:
             if self.exchange is None and self._waiting:
+                if self._stalled_bytes:
+                    break  # who does not read answers gets no more of them
+                if handled == TURN:
+                    self._loop.call_soon(self._advance)
+                    break
+                handled += 1
                 self.exchange = self._waiting.popleft()
                 drive(self._handle(self.exchange), self._handled)
             elif self._unfed and self._may_feed():
@@ -249,7 +194,7 @@ class Connection(AnsweringProtocol):
         """Read on for the exchange at hand while its body has somewhere to go, or for the next one."""
         if self._deaf or self._waiting or self._upgrading is not None or self._held_back():
             return False
-        return self.exchange is None or self.exchange is self._incoming
+        return self.exchange is self._incoming if self.exchange is not None else not self._stalled_bytes
 
     def _held_back(self) -> bool:
         incoming = self._incoming
@@ -274,46 +219,55 @@ class Connection(AnsweringProtocol):
         self.exchange = None
         self._upload_paused = False
         exchange.body_parts.clear()
-        if self.close_after_answer or self._deaf or exchange.broken is not None or not drainable(exchange):
+        is_last = self.close_after_answer or (self._deaf and not self._waiting)
+        if is_last or exchange.broken is not None or not drainable(exchange):
             self._linger()
-        elif self._waiting or self._incoming is not None or self._head_bytes or self._reading_paused:
-            self._advance()
-        else:
-            self.deadline = self._loop.time() + self._waits.keepalive_s  # what most calls come to
+            return
+        if not self._stalled_bytes:
+            self.deadline = self._loop.time() + self._waits.keepalive_s
+        if (
+            self._waiting
+            or self._incoming is not None
+            or self._head_bytes
+            or self._reading_paused
+            or self._unfed
+        ):
+            self._advance()  # most calls leave nothing behind
 
     def _linger(self) -> None:
         """Close without a reset that could destroy the answer in flight: end our side, read to the end."""
-        unread = self._deaf or self._incoming is not None or self._upgrading is not None
+        more = self._incoming is not None or self._upgrading is not None or self._unfed or self._waiting
+        unread = self._deaf or more or self._head_bytes
         self._deaf = True
         self._unfed = b""
         self._waiting.clear()
-        if not self.transport.is_closing():
-            if not unread or not self.transport.can_write_eof():
-                self.outbox.after(self.transport, self.transport.close)
-            else:
-                self.outbox.after(self.transport, self.transport.write_eof)
-                self._pause_reading(paused=False)
-                self.deadline = self._loop.time() + 2.0
+        if self.transport.is_closing():
+            return
+        wait_s = self._waits.body_s
+        if not unread or not self.transport.can_write_eof():
+            self.outbox.after(self.transport, self.transport.close)
+        else:
+            self.outbox.after(self.transport, self.transport.write_eof)
+            self._pause_reading(paused=False)
+            wait_s = LINGER_S
+        if not self._stalled_bytes:
+            self.deadline = self._loop.time() + wait_s
 
     def _set_wait(self) -> None:
         """Which wait is on now, and whether there is room for more bytes."""
         if self._deaf:
             return
-        incoming = self._incoming
-        in_body = incoming is not None and not incoming.body_done
-        held_back = self._held_back()
-        if self._reading_paused or held_back or self._waiting or self._unfed:
-            self._pause_reading(paused=held_back or bool(self._waiting or self._unfed))
+        paused = self._held_back() or bool(self._waiting or self._unfed)
+        paused = paused or bool(self._stalled_bytes and self.exchange is None)
+        if self._reading_paused or paused:
+            self._pause_reading(paused=paused)
         if self._stalled_bytes:
             return  # the wait for the caller to read goes on
-        if in_body:
-            self.deadline = NEVER if held_back else self._loop.time() + self._waits.body_s
-            return
-        if self.exchange is not None:
+        if self._incoming is not None:
+            self.deadline = NEVER if paused else self._loop.time() + self._waits.body_s
+        elif self.exchange is not None:
             return  # the upstream's side watches it; a deadline that passes meanwhile means nothing
-        if not self._head_bytes:
-            self.deadline = self._loop.time() + self._waits.keepalive_s
-        elif self.deadline > (latest := self._loop.time() + self._waits.head_s):
+        elif self._head_bytes and self.deadline > (latest := self._loop.time() + self._waits.head_s):
             self.deadline = latest
 
     def _pause_reading(self, *, paused: bool) -> None:
@@ -361,24 +315,26 @@ class Connection(AnsweringProtocol):
 
     def expire(self) -> None:
         """Deadlines: the caller took too long."""
-        incoming = self._incoming
-        if self._stalled_bytes > (left := self.transport.get_write_buffer_size()):
+        left = self.transport.get_write_buffer_size()
+        if self._stalled_bytes > left:
             self._stalled_bytes = left  # slow, but it reads
             self.deadline = self._loop.time() + self._waits.body_s
-        elif self._deaf or self._stalled_bytes:
-            self.transport.abort()  # lingering, or an answer that is not read
-        elif self.exchange is not None and incoming is None:
+        elif self._stalled_bytes:
+            self.transport.abort()  # an answer that is not read
+        elif self.exchange is not None and (self._deaf or self._incoming is None):
             return  # it waits for us, not we for it
-        elif incoming is not None:
-            self._refuse_unread(RequestTimeout())
-        elif self._head_bytes:
+        elif self._deaf:
+            self.transport.abort()  # it has been told and does not leave
+        elif self._incoming is not None or self._head_bytes:
             self._refuse_unread(RequestTimeout())
             self._advance()
+        elif left:
+            self.transport.abort()
         else:
             self.transport.close()
 
     def drain(self) -> None:
         """Take no further request: close when idle, else after the answer at hand."""
         self.close_after_answer = True
-        if self.exchange is None and not self._head_bytes and self._incoming is None:
+        if self.exchange is None and not (self._head_bytes or self._waiting) and self._incoming is None:
             self._linger()

@@ -85,6 +85,11 @@ class HeadReader:
         self._lines: list[bytes] = []
         self._taken: list[tuple[bytes, bytes]] = []
 
+    def size(self) -> int:
+        """How many bytes have been collected so far."""
+        taken = sum(len(name) + len(value) for name, value in self._taken)
+        return len(self._url) + sum(map(len, self._lines)) + taken
+
     def url(self, piece: bytes) -> None:
         self._url += piece
 

@@ -1,0 +1,149 @@
+"""The reading half of a client connection: from bytes to exchanges and the pieces of their bodies."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import deque
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from gateway.dataplane.answering import AnsweringProtocol
+from gateway.dataplane.head import HeadReader
+from gateway.dataplane.offers import parser_of_body
+from gateway.errors import BadRequest, GatewayError, HeadTooLarge
+from gateway.model.exchange import Exchange
+from gateway.outbox import Outbox
+
+
+class ReadingProtocol(AnsweringProtocol):
+    """Parses what is fed. When to feed, and what becomes of an exchange, is decided on top of it."""
+
+    def __init__(self, outbox: Outbox, max_head_bytes: int) -> None:
+        super().__init__(outbox)
+        self._max_head_bytes = max_head_bytes
+        self._reader = HeadReader()
+        self.on_url = self._reader.url  # called by the parser directly: two calls saved per header line
+        self.on_header = self._reader.header
+        self._parser = HttpRequestParser(self)
+        self._feeding_bytes = 0  # of the segment that is being parsed
+        self._head_bytes = 0  # of the head being read, as far as it is fed; 0: between messages or in a body
+        self._framing_bytes = 0  # of a chunked message since its last piece of body; -1: there was one
+        self._incoming: Exchange | None = None  # the one whose message is being read
+        self._waiting: deque[Exchange] = deque()  # read, not yet handled
+        self._unfed = b""
+        self._deaf = False  # nothing more is parsed: the framing is lost or we are closing
+        self._upgrading: Exchange | None = None  # asked for another protocol: nothing after it is HTTP
+        self._client_lines = b""
+
+    @abstractmethod
+    def _refuse_unread(self, error: GatewayError) -> None:
+        """The rest of the bytes means nothing."""
+
+    @abstractmethod
+    def pause_upload(self) -> None: ...
+
+    @abstractmethod
+    def resume_upload(self) -> None: ...
+
+    @abstractmethod
+    def end_tunnel(self) -> None: ...
+
+    # -- httptools --------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._head_bytes = 1
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        most_bytes = self._head_bytes + self._feeding_bytes
+        self._head_bytes = 0
+        try:
+            if most_bytes > self._max_head_bytes and self._reader.size() > self._max_head_bytes:
+                raise HeadTooLarge
+            head = self._reader.finish(
+                parser.get_method(), keep_alive=parser.should_keep_alive(), version=parser.get_http_version
+            )
+        except GatewayError as error:
+            self._refuse_unread(error)
+            raise
+        exchange = self._incoming = Exchange(head, self, self._client_lines)
+        if head.upgrade is not None:
+            head.keep_alive = False  # unless it is switched, the connection ends with the answer
+            self._upgrading = exchange
+        self._waiting.append(exchange)
+
+    def on_body(self, data: bytes) -> None:
+        exchange = self._incoming
+        assert exchange is not None, "a body follows a head"
+        exchange.ingress_bytes += len(data)
+        self._framing_bytes = -1
+        if exchange.outcome is None:
+            exchange.body_parts.append(data)
+
+    def on_message_complete(self) -> None:
+        exchange = self._incoming
+        assert exchange is not None, "a message ends after its head"
+        self._incoming = None
+        exchange.body_done = True
+        if exchange.head.chunked:
+            self._reader.reset()  # trailer fields are never forwarded
+            self._framing_bytes = 0
+        if exchange.uplink is not None:
+            self._send_body(exchange)
+            exchange.uplink.upload_done()
+
+    # -- feeding ----------------------------------------------------------------------------------------
+
+    def _feed(self, data: bytes) -> None:
+        self._feeding_bytes = len(data)
+        body_of = self._incoming
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            if not self._deaf:
+                self._go_on(data[upgrade.args[0] :])
+        except HttpParserError:
+            if not self._deaf:
+                self._refuse_unread(BadRequest())
+        if self._head_bytes:
+            is_behind = self._head_bytes == 1 and (body_of is not None or bool(self._waiting))
+            self._count_head(self._reader.size() if is_behind else len(data))
+        elif self._incoming is not None:
+            self._count_body(self._incoming, len(data))
+
+    def _go_on(self, rest: bytes) -> None:
+        """After a request that asks for another protocol, or offers one."""
+        self._unfed = rest + self._unfed
+        if self._upgrading is not None:
+            return  # the rest is for the tunnel, if there will be one
+        exchange = self._waiting[-1]
+        if exchange.head.has_body:
+            exchange.body_done = False
+            self._incoming = exchange
+            self._parser = parser_of_body(self, exchange.head)
+        else:
+            self._parser = HttpRequestParser(self)
+
+    def _count_head(self, count: int) -> None:
+        """Never more than there is: behind another message, only what has been collected."""
+        self._head_bytes += count
+        if self._head_bytes > self._max_head_bytes and not self._deaf:
+            self._refuse_unread(HeadTooLarge())
+
+    def _count_body(self, exchange: Exchange, count: int) -> None:
+        """Pass on what came, and bound what is no body: chunk extensions and trailer fields."""
+        if exchange.uplink is not None:
+            self._send_body(exchange)
+        if exchange.head.chunked:
+            self._framing_bytes = 0 if self._framing_bytes < 0 else self._framing_bytes + count
+            if self._framing_bytes > self._max_head_bytes:
+                self._refuse_unread(HeadTooLarge("The chunk extensions or trailer fields are too large."))
+
+    @staticmethod
+    def _send_body(exchange: Exchange) -> None:
+        """What came together goes on together: a million tiny chunks cost no million writes."""
+        parts = exchange.body_parts
+        if parts and exchange.uplink is not None:
+            data = parts[0] if len(parts) == 1 else b"".join(parts)
+            parts.clear()
+            exchange.uplink.upload(data)

@@ -77,9 +77,12 @@ class Authenticator:
         """An entry that is no longer fresh. While Postgres is gone it is good for `OUTAGE_US`."""
         age_us = exchange.started_monotonic_us - entry.checked_at_us
         if not self._lookups.quiet or age_us > OUTAGE_US:
+            down = self._lookups.down
             asked = self._lookups.ask(digest)
-            if entry.fresh_until_us == 0 or age_us > 2 * FRESH_US:
+            doubtful = entry.fresh_until_us == 0 or age_us > 2 * FRESH_US
+            if age_us > OUTAGE_US or (doubtful and not down):
                 # Too old, or changes may have been missed: a key revoked meanwhile must not pass even once.
+                # Unless nobody answers anyway: then one call asks now and then, and no other waits for it.
                 answer = await asked
                 if answer.available:
                     return self._answered(answer)

@@ -53,12 +53,18 @@ class KeyLookups:
         self._lookup, self._cache, self._slots, self._clock, self._tasks = lookup, cache, slots, clock, tasks
         self._pending: dict[bytes, asyncio.Task[Answer]] = {}
         self._failed_at_us = -QUIET_US
+        self._changes_then = 0  # the cache's, when a question failed last
         self._down = False
 
     @property
     def quiet(self) -> bool:
         """Whether a question failed a moment ago, so that only those who must ask should."""
-        return self._clock.monotonic_us() - self._failed_at_us < QUIET_US
+        return self.down and self._clock.monotonic_us() - self._failed_at_us < QUIET_US
+
+    @property
+    def down(self) -> bool:
+        """Whether the last question failed and Postgres has given no sign of life since."""
+        return self._down and self._cache.changes == self._changes_then
 
     def ask(self, digest: bytes) -> asyncio.Future[Answer]:
         """Start asking, or join who asks already. The answer is there within `TIMEOUT_S`."""
@@ -106,6 +112,7 @@ class KeyLookups:
 
     def _failed(self, reason: str) -> Answer:
         self._failed_at_us = self._clock.monotonic_us()
+        self._changes_then = self._cache.changes
         self._slots.add("key_lookup_errors_total")
         if not self._down:
             self._down = True

@@ -296,7 +296,47 @@ async def test_known_keys_do_not_wait_for_postgres_on_every_call_while_it_is_gon
     assert bench.asked == 2
     bench.clock.advance(3)
     await bench.call()
+    await bench.settle()
     assert bench.asked == 3
+
+
+async def test_a_server_that_hangs_holds_up_known_keys_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookups, "TIMEOUT_S", 0.01)
+    await bench.call()
+    bench.hold = asyncio.Event()
+    bench.clock.advance(300)
+    assert await bench.call() is PRINCIPAL  # waited for, in vain
+    for _ in range(3):
+        bench.clock.advance(3)
+        coroutine = bench.auth.authenticate(bench.exchange(SECRET))
+        with pytest.raises(StopIteration) as done:
+            coroutine.send(None)
+        assert done.value.value is PRINCIPAL
+        await bench.settle()
+    assert bench.asked == 5  # somebody asks all the same
+    bench.hold.set()
+    bench.clock.advance(3)
+    await bench.call()
+    await bench.settle()
+    bench.keys.clear()
+    bench.clock.advance(300)
+    assert isinstance(await bench.refused(), Unauthenticated)
+
+
+async def test_a_sign_of_life_ends_the_trust_in_known_keys_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookups, "TIMEOUT_S", 0.01)
+    await bench.call()
+    bench.hold = asyncio.Event()
+    bench.clock.advance(300)
+    assert await bench.call() is PRINCIPAL
+    bench.hold.set()
+    bench.keys.clear()
+    bench.auth.cache.doubt_all()  # as the listener does when it is connected again
+    assert isinstance(await bench.refused(), Unauthenticated)
 
 
 async def test_more_questions_than_allowed_at_once_are_answered_as_unavailable(

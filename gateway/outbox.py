@@ -15,6 +15,7 @@ class Outbox:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self.ticks = 0  # how often it was emptied; what was written in this one has not been sent
         self._pending: list[tuple[asyncio.Transport, bytes | Callable[[], None]]] = []
 
     def write(self, transport: asyncio.Transport, data: bytes) -> None:
@@ -32,6 +33,7 @@ class Outbox:
             action()
 
     def _flush(self) -> None:
+        self.ticks += 1
         pending, self._pending = self._pending, []
         for transport, item in pending:
             if not transport.is_closing():

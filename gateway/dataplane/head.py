@@ -12,6 +12,7 @@ from collections.abc import Callable
 from gateway.errors import (
     BadRequest,
     ExpectationUnknown,
+    HeadTooLarge,
     MethodRefused,
     NotImplementedHere,
     TargetTooLong,
@@ -56,7 +57,9 @@ def _learn(name: bytes) -> bytes:
     Remembered for names that callers use again and again; bounded, since callers choose the names.
     """
     kind = _kind(name.lower())
-    if len(_KINDS) < 4096 and len(name) < 64:
+    if len(name) < 64:
+        if len(_KINDS) >= 4096:
+            _KINDS.clear()
         _KINDS[name] = kind
     return kind
 
@@ -105,7 +108,7 @@ class HeadReader:
         url, lines, taken = self._url, self._lines, self._taken
         self.reset()
         if len(lines) // 4 + len(taken) > MAX_HEADER_LINES:
-            raise BadRequest(f"The request has more than {MAX_HEADER_LINES} header lines.")
+            raise HeadTooLarge(f"The request has more than {MAX_HEADER_LINES} header lines.")
         head = RequestHead()
         head.method = _METHODS.get(method) or _checked_method(method)
         head.method_bytes = method
@@ -132,8 +135,10 @@ def _check_version(head: RequestHead, version: str) -> None:
     if version not in ("1.0", "1.1"):
         raise VersionRefused
     head.http_1_0 = version == "1.0"
-    if head.http_1_0 and head.chunked:
-        raise BadRequest("HTTP/1.0 has no Transfer-Encoding.")
+    if head.http_1_0:
+        if head.chunked:
+            raise BadRequest("HTTP/1.0 has no Transfer-Encoding.")
+        head.expects_continue = False  # RFC 9110, section 10.1.1: it would never hear of it
 
 
 def _check_upgrade(head: RequestHead, connection: bytes) -> None:
@@ -219,7 +224,9 @@ def _set_host(head: RequestHead, value: bytes) -> None:
         if match is None:
             raise BadRequest("The Host header is not a host with an optional port.")
         host = match[1].decode("ascii").lower()
-        if len(_HOSTS) < 1024:
+        if len(value) < 256:
+            if len(_HOSTS) >= 1024:
+                _HOSTS.clear()
             _HOSTS[value] = host
     head.authority = value
     head.host = host

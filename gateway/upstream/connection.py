@@ -13,33 +13,21 @@ from gateway.model.exchange import Exchange
 from gateway.model.policies import HostHeader, Timeouts, Upstream
 from gateway.outbox import Outbox
 from gateway.outcomes import Outcome
+from gateway.upstream.fields import TRAVELS, travels, without_listed
+from gateway.upstream.request import request_head
 
 MAX_HEAD_BYTES = 65536
 IDLE_S = 4.0
 """A kept connection is closed after this long unused: shorter than the 5 s common servers keep theirs."""
 
-_HOP_BY_HOP = frozenset(
-    b"connection keep-alive proxy-connection proxy-authenticate te trailer transfer-encoding upgrade"
-    b" content-length".split()
-)
+_BODY_IS_ODD = frozenset(("GET", "HEAD", "DELETE", "OPTIONS"))
+"""Some upstreams ignore the body of these and would take it for the next request on the connection."""
 
 
 def _reason(error: Exception) -> str:
     """Why an answer is not valid, for our log: never its bytes."""
     cause = error.__context__
     return cause.internal if isinstance(cause, GatewayError) else type(error).__name__
-
-
-_TRAVELS: dict[bytes, bool] = {}
-
-
-def _learn(name: bytes) -> bool:
-    """Whether a response field goes on to the caller. Remembered, bounded: an upstream may invent names."""
-    lower = name.lower()
-    travels = lower not in _HOP_BY_HOP and not lower.startswith(b"tollway-")
-    if len(_TRAVELS) < 4096 and len(name) < 64:
-        _TRAVELS[name] = travels
-    return travels
 
 
 class StaleConnection(Exception):
@@ -75,6 +63,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._timeouts: Timeouts = owner.spec.timeouts
         self._parser = HttpResponseParser(self)
         self._exchange: Exchange | None = None
+        self._holds_back = False  # the upstream reads slower than the caller sends
+        self._started_in = -1  # which tick the call was written in
         self._reset()
 
     def _reset(self) -> None:
@@ -90,6 +80,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._upgrade = b""
         self._switched = False  # to another protocol: what follows is not ours to read
         self._caller_ended = self._upstream_ended = False  # which ways of a tunnel are at their end
+        self._relayed_bytes = 0  # of the body, when it was last seen to grow
+        self._is_last = False  # no other call after this one
         self._complete = False
         self._reusable = True
 
@@ -97,13 +89,16 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        self.deadline = self._loop.time() + IDLE_S  # who asked for it may be gone
         self.owner.opened(self)
 
     def data_received(self, data: bytes) -> None:
         exchange = self._exchange
-        if exchange is None:
-            self.transport.abort()  # nobody asked: nothing this connection says can be trusted
+        if exchange is None or self._started_in == self._outbox.ticks:
+            self._go_stale(exchange)  # nobody asked, or the call has not been sent: this is no answer to it
             return
+        if not self._answered:
+            self._head_bytes += len(data)
         try:
             if not self._switched:
                 self._parser.feed_data(data)
@@ -122,12 +117,20 @@ class UpstreamConnection(asyncio.Protocol):
         elif self._complete:
             self._finish()
         elif self._answered:
-            exchange.downstream.flush()
-            self.deadline = self._loop.time() + self._timeouts.idle_s
+            self._relay(exchange, len(data))
+        elif self._head_bytes > MAX_HEAD_BYTES:
+            self._fail(UpstreamInvalid(internal="the response head is too large"))
+
+    def _relay(self, exchange: Exchange, count: int) -> None:
+        if exchange.egress_bytes > self._relayed_bytes:
+            self._relayed_bytes, self._head_bytes = exchange.egress_bytes, 0
         else:
-            self._head_bytes += len(data)
+            self._head_bytes += count  # chunk extensions or trailer fields
             if self._head_bytes > MAX_HEAD_BYTES:
-                self._fail(UpstreamInvalid(internal="the response head is too large"))
+                self._fail(UpstreamInvalid(internal="the trailer fields are too large"))
+                return
+        self.deadline = self._loop.time() + self._timeouts.idle_s
+        exchange.downstream.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.owner.lost(self)
@@ -138,18 +141,28 @@ class UpstreamConnection(asyncio.Protocol):
             self._reusable = False
             self._finish()
         elif self.reused and not self._head_bytes and not self._answered:
-            self._let_go()
-            exchange.finished.fail(StaleConnection())
+            self._go_stale(exchange)
         else:
             self._fail(UpstreamInvalid(internal="the connection was closed within the answer"))
 
     def pause_writing(self) -> None:
+        self._holds_back = True
         if self._exchange is not None:
+            if not self._answered:
+                self.deadline = self._loop.time() + self._timeouts.response_s
             self._exchange.downstream.pause_upload()
 
     def resume_writing(self) -> None:
+        self._holds_back = False
         if self._exchange is not None:
+            if not self._answered:
+                self._set_wait(self._exchange)
             self._exchange.downstream.resume_upload()
+
+    def _set_wait(self, exchange: Exchange) -> None:
+        """The upstream's time runs once it has the whole request, or is asked whether it wants the rest."""
+        waits_for_it = exchange.body_done or (exchange.head.expects_continue and not exchange.ingress_bytes)
+        self.deadline = self._loop.time() + self._timeouts.response_s if waits_for_it else NEVER
 
     # -- the call ---------------------------------------------------------------------------------------
 
@@ -158,40 +171,24 @@ class UpstreamConnection(asyncio.Protocol):
         self._exchange = exchange
         exchange.uplink = self
         head = exchange.head
-        owner = self.owner
-        client_host = owner.spec.host_header is HostHeader.CLIENT and head.authority
-        parts = [
-            head.method_bytes,
-            b" ",
-            head.target,
-            b" HTTP/1.1\r\n",
-            b"Host: %b\r\n" % head.authority if client_host else owner.host_line,
-            *head.lines,
-            exchange.principal.identity_lines if exchange.principal is not None else b"",
-            b"Tollway-Request-Id: ",
-            exchange.request_id,
-            b"\r\n",
-            exchange.client_lines,
-        ]
-        if head.authority:
-            parts += (b"X-Forwarded-Host: ", head.authority, b"\r\n")
-        if head.chunked:
-            parts.append(b"Transfer-Encoding: chunked\r\n")
-        elif head.content_length is not None:
-            parts.append(b"Content-Length: %d\r\n" % head.content_length)
-        if head.upgrade is not None:
-            parts += (b"Connection: upgrade\r\nUpgrade: ", head.upgrade, b"\r\n")
-        if head.expects_continue:
-            parts.append(b"Expect: 100-continue\r\n")
-        parts.append(b"\r\n")
+        client_host = self.owner.spec.host_header is HostHeader.CLIENT
+        parts = request_head(exchange, self.owner.host_line, client_host=client_host)
         if head.has_body:
-            self._add_buffered_body(exchange, parts)
-        self.deadline = self._loop.time() + self._timeouts.response_s
+            self._add_body(exchange, parts)
+        else:
+            parts.append(b"\r\n")
+        self._set_wait(exchange)
+        self._started_in = self._outbox.ticks
         self._outbox.write(self.transport, b"".join(parts))
         if not exchange.body_done:
             exchange.downstream.resume_upload()
 
-    def _add_buffered_body(self, exchange: Exchange, parts: list[bytes]) -> None:
+    def _add_body(self, exchange: Exchange, parts: list[bytes]) -> None:
+        """What is there of the body, behind the last lines of the head."""
+        if exchange.head.method in _BODY_IS_ODD:
+            self._is_last = True
+            parts.append(b"Connection: close\r\n")
+        parts.append(b"\r\n")
         body = b"".join(exchange.body_parts)
         exchange.body_parts.clear()
         if exchange.head.chunked:
@@ -207,10 +204,10 @@ class UpstreamConnection(asyncio.Protocol):
         if self._exchange.head.chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         self._outbox.write(self.transport, data)
-        if not self._answered:
-            self.deadline = self._loop.time() + self._timeouts.response_s
-        elif self._switched:
+        if self._switched:
             self.deadline = self._loop.time() + self._timeouts.idle_s
+        elif not self._answered and not self._holds_back:
+            self._set_wait(self._exchange)
 
     def upload_done(self) -> None:
         assert self._exchange is not None, "an uplink carries an exchange"
@@ -218,8 +215,11 @@ class UpstreamConnection(asyncio.Protocol):
             self._caller_ended = True
             end = self.transport.close if self._upstream_ended else self.transport.write_eof
             self._outbox.after(self.transport, end)
-        elif self._exchange.head.chunked:
+            return
+        if self._exchange.head.chunked:
             self._outbox.write(self.transport, b"0\r\n\r\n")
+        if not self._answered:
+            self._set_wait(self._exchange)
 
     def pause_answer(self) -> None:
         self.transport.pause_reading()
@@ -236,7 +236,10 @@ class UpstreamConnection(asyncio.Protocol):
     def expire(self) -> None:
         """Deadlines: idle for too long, or the upstream took too long."""
         if self._exchange is None:
+            if self.transport.is_closing():
+                self.transport.abort()  # an upload that is no longer read
             self.transport.close()
+            self.deadline = self._loop.time() + IDLE_S
         else:
             self._fail(UpstreamTimeout(internal="no answer" if not self._answered else "the answer stalled"))
 
@@ -251,10 +254,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        travels = _TRAVELS.get(name)
-        if travels is None:
-            travels = _learn(name)
-        if travels:
+        goes_on = TRAVELS.get(name)
+        if goes_on is None:
+            goes_on = travels(name)
+        if goes_on:
             self._lines += (name, b": ", value, b"\r\n")
             return
         lower = name.lower()
@@ -275,14 +278,19 @@ class UpstreamConnection(asyncio.Protocol):
         if exchange is None or self._answered:
             return
         status = self._parser.get_status_code()
+        if status < 100:
+            raise UpstreamInvalid(internal="a status below 100")
+        if self._head_bytes > MAX_HEAD_BYTES and sum(map(len, self._lines)) > MAX_HEAD_BYTES:
+            raise UpstreamInvalid(internal="the response head is too large")
         if self._connection and self._connection.lower() not in (b",keep-alive", b",close"):
-            self._drop_listed()
+            self._lines = without_listed(self._lines, self._connection)
         if status == 101:
             self._switch(exchange)
             return
         if status < 200:
             exchange.downstream.interim(status, self._reason, self._lines)
             self._lines, self._reason, self._connection, self._length = [], b"", b"", None
+            self._has_transfer_encoding = False
             return
         if self._has_transfer_encoding and not self._is_chunked:
             raise UpstreamInvalid(internal="a transfer coding other than chunked")
@@ -301,19 +309,6 @@ class UpstreamConnection(asyncio.Protocol):
             raise UpstreamInvalid(internal="101 that names no protocol")
         self._answered = self._switched = True
         exchange.downstream.switch(self._reason, [*self._lines, b"Upgrade: ", self._upgrade, b"\r\n"])
-
-    def _drop_listed(self) -> None:
-        listed = {token.strip().lower() for token in self._connection.split(b",")} - {
-            b"",
-            b"close",
-            b"keep-alive",
-        }
-        if listed:
-            lines = self._lines
-            starts = range(0, len(lines), 4)
-            self._lines = [
-                piece for at in starts if lines[at].lower() not in listed for piece in lines[at : at + 4]
-            ]
 
     def on_body(self, data: bytes) -> None:
         exchange = self._exchange
@@ -334,8 +329,8 @@ class UpstreamConnection(asyncio.Protocol):
         if data:
             exchange.egress_bytes += len(data)
             exchange.downstream.body(data)
-            exchange.downstream.flush()
         self.deadline = self._loop.time() + self._timeouts.idle_s
+        exchange.downstream.flush()
 
     def eof_received(self) -> bool:
         """The upstream's last byte. A tunnel lives on until the caller has sent its own."""
@@ -358,7 +353,8 @@ class UpstreamConnection(asyncio.Protocol):
         """The answer is whole. Back to the pool first: the caller's next request may come at once."""
         exchange = self._let_go()
         assert exchange is not None, "only a carried exchange can finish"
-        if self._reusable and exchange.body_done and not self.transport.is_closing():
+        keeps = self._reusable and exchange.body_done and not self._is_last
+        if keeps and not self.transport.is_closing():
             if exchange.head.method == "HEAD":
                 self._parser = HttpResponseParser(self)  # this one still waits for the body
             self._reset()
@@ -366,10 +362,18 @@ class UpstreamConnection(asyncio.Protocol):
             self.deadline = self._loop.time() + IDLE_S
             self.owner.release(self)
         else:
+            self.deadline = self._loop.time() + IDLE_S
             self.transport.close()
         exchange.outcome = Outcome.SERVED if exchange.status < 500 else Outcome.UPSTREAM_ERROR
         exchange.downstream.complete()
         exchange.finished.set(None)
+
+    def _go_stale(self, exchange: Exchange | None) -> None:
+        """Nothing the upstream said was about this call: another connection may carry it."""
+        self._let_go()
+        self.transport.abort()
+        if exchange is not None:
+            exchange.finished.fail(StaleConnection())
 
     def _fail(self, error: GatewayError) -> None:
         """Before the answer began the caller is told; after that its connection is cut."""

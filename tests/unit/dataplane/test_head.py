@@ -111,7 +111,7 @@ REFUSED = [
         request(start=b"GET /" + b"x" * MAX_TARGET_BYTES + b" HTTP/1.1"),
         "target_too_long",
     ),
-    ("too many lines", request(*[b"A: b"] * MAX_HEADER_LINES), "bad_request"),
+    ("too many lines", request(*[b"A: b"] * MAX_HEADER_LINES), "head_too_large"),
 ]
 
 

@@ -121,7 +121,8 @@ class Gateway:
 
     def _is_ready(self) -> bool:
         assert self.process is not None
-        assert self.process.poll() is None, self.log
+        if self.process.poll() is not None:
+            raise RuntimeError(f"the gateway ended:\n{self.log}")  # not for `eventually` to wait out
         return requests.get(self.control_url("/readyz"), timeout=2).status_code == 200
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:

@@ -17,11 +17,16 @@ class Tasks:
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
 
-    def spawn(self, coroutine: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
-        """Start `coroutine` under `name` (`room.activity`). A failure nobody awaits is logged, never lost."""
+    def spawn(
+        self, coroutine: Coroutine[Any, Any, T], *, name: str, awaited: bool = False
+    ) -> asyncio.Task[T]:
+        """Start `coroutine` under `name` (`room.activity`).
+
+        A failure is logged, never lost, unless the task is `awaited`: then it is for whoever awaits it.
+        """
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self._running.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._running.discard if awaited else self._ended)
         return task
 
     async def close(self) -> None:

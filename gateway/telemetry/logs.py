@@ -24,6 +24,7 @@ FIELDS = {
     "generation": "number of a policy snapshot",
     "journal": "id of a journal",
     "key": "public id of a key",
+    "left_out": "how many records of this kind were not written since the last one",
     "line": "line in a file",
     "listen": "address a port is bound to",
     "pid": "process id",
@@ -34,6 +35,60 @@ FIELDS = {
     "tier": "name of a tier",
     "upstream": "name of an upstream",
 }
+
+
+ALIKE = ("code", "route", "task", "upstream")
+"""Fields that make a record another kind than one with the same message."""
+KINDS_MAX = 1000
+BURST = 5
+WINDOW_S = 10.0
+
+
+class Bounded(logging.Filter):
+    """Lets `BURST` records of one kind pass every `WINDOW_S`; the next that passes tells how many did not.
+
+    A store or an upstream that is down fails every call the same way: the first lines say all there is to
+    say, the metrics count. `debug` is not bounded: who asks for it wants everything.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kinds: dict[tuple[object, ...], _Kind] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno <= logging.DEBUG:
+            return True
+        said = record.getMessage()
+        key = (record.name, record.levelno, said, *(record.__dict__.get(name) for name in ALIKE))
+        kind = self._kinds.get(key)
+        if kind is None:
+            if len(self._kinds) >= KINDS_MAX:
+                self._kinds.clear()
+            kind = self._kinds[key] = _Kind(record.created)
+        return kind.passes(record)
+
+
+class _Kind:
+    """Records that say the same."""
+
+    __slots__ = ("left_out", "passed", "since")
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.passed = 0
+        self.left_out = 0
+
+    def passes(self, record: logging.LogRecord) -> bool:
+        if abs(record.created - self.since) >= WINDOW_S:  # either way: clocks are set back, too
+            self.since, self.passed = record.created, 0
+        if self.passed >= BURST:
+            self.left_out += 1
+            return False
+        self.passed += 1
+        if self.left_out:
+            record.left_out = self.left_out
+            self.left_out = 0
+        return True
 
 
 class JsonFormatter(logging.Formatter):
@@ -88,6 +143,7 @@ def _one_line(text: str) -> str:
 def set_up_logs(log_format: str, level: str, process: str) -> None:
     """Send this process's logs to stderr as `json` or `console`. Replaces an earlier set-up."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(Bounded())
     handler.setFormatter(JsonFormatter(process) if log_format == "json" else ConsoleFormatter(process))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("asyncio").setLevel(logging.WARNING)

@@ -70,10 +70,10 @@ class Forwarder:
         """A fresh connection to the first target that takes one."""
         for pool in pools[:-1]:
             try:
-                return await self._tasks.spawn(pool.connect(), name="upstream.connect")
+                return await self._tasks.spawn(pool.connect(), name="upstream.connect", awaited=True)
             except UpstreamUnreachable:
                 continue
-        return await self._tasks.spawn(pools[-1].connect(), name="upstream.connect")
+        return await self._tasks.spawn(pools[-1].connect(), name="upstream.connect", awaited=True)
 
     @staticmethod
     def _put_back(connection: UpstreamConnection) -> None:

@@ -34,6 +34,18 @@ async def test_a_failure_nobody_awaits_is_logged_with_the_name(caplog: pytest.Lo
     assert record.exc_info[0] is LookupError
 
 
+async def test_a_failure_somebody_awaits_is_theirs_alone(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise LookupError("lost")
+
+    tasks = Tasks()
+    with pytest.raises(LookupError):
+        await tasks.spawn(fail(), name="room.activity", awaited=True)
+    await asyncio.sleep(0)
+    assert not caplog.records
+    assert not tasks._running
+
+
 async def test_close_ends_everything_and_waits_for_it(caplog: pytest.LogCaptureFixture) -> None:
     cleaned_up: list[str] = []
 

@@ -9,7 +9,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.telemetry.logs import FIELDS, ConsoleFormatter, JsonFormatter, set_up_logs
+from gateway.telemetry.logs import (
+    BURST,
+    FIELDS,
+    KINDS_MAX,
+    WINDOW_S,
+    Bounded,
+    ConsoleFormatter,
+    JsonFormatter,
+    set_up_logs,
+)
 
 
 def record(message: object = "it happened", **fields: object) -> logging.LogRecord:
@@ -98,3 +107,55 @@ def test_logs_go_to_standard_error_only(log_format: str, capsys: pytest.CaptureF
     assert len(err.splitlines()) == 1
     assert "it happened" in err
     assert "acct_1" in err
+
+
+def refused(at_s: float, level: int = logging.WARNING, **fields: object) -> logging.LogRecord:
+    made = record("refused", **{"code": "upstream_unreachable", **fields})
+    made.created, made.levelno = at_s, level
+    return made
+
+
+def test_an_outage_under_load_is_a_few_lines_and_a_count() -> None:
+    bounded = Bounded()
+    passed = [bounded.filter(refused(1000 + number / 1000)) for number in range(5000)]
+    assert passed == [True] * BURST + [False] * (5000 - BURST)
+    later = refused(1000 + WINDOW_S)
+    assert bounded.filter(later)
+    assert later.__dict__["left_out"] == 5000 - BURST
+    assert "left_out=4995" in ConsoleFormatter("w").format(later)
+    after = refused(1000 + WINDOW_S)
+    assert bounded.filter(after)
+    assert "left_out" not in after.__dict__
+
+
+@pytest.mark.parametrize(
+    ("case", "other"),
+    [
+        ("another code", refused(1000, code="upstream_timeout")),
+        ("another route", refused(1000, route="exports")),
+        ("another level", refused(1000, logging.ERROR)),
+        ("another message", record("policy problem: a.yaml:1: x")),
+        ("asked for in detail", refused(1000, logging.DEBUG)),
+        ("the clock was set back", refused(500)),
+    ],
+)
+def test_what_is_new_is_not_held_back(case: str, other: logging.LogRecord) -> None:
+    bounded = Bounded()
+    for _ in range(BURST + 1):
+        bounded.filter(refused(1000))
+    assert bounded.filter(other)
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    bounded = Bounded()
+    for number in range(3 * KINDS_MAX):
+        assert bounded.filter(record(f"message {number}"))
+    assert len(bounded._kinds) <= KINDS_MAX
+
+
+@pytest.mark.usefixtures("_root_logger_restored")
+def test_every_process_bounds_its_log(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logs("json", "info", "w")
+    for _ in range(100):
+        logging.getLogger("tollway.room").warning("the same")
+    assert capsys.readouterr().err.count("the same") == BURST

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.model.policies import PolicySet
-from gateway.policy.check import check
+from gateway.policy.check import Objection, check, no_objection
 from gateway.policy.compile import compile_policies
 from gateway.policy.merge import merge
 from gateway.policy.problems import Problem, Problems
@@ -24,13 +24,16 @@ class Loaded:
     sources: Sources
 
 
-def load_folder(folder: Path) -> Loaded:
-    """Read, check and compile every policy file below a folder. Never raises for what is in it."""
+def load_folder(folder: Path, objection: Objection = no_objection) -> Loaded:
+    """Read, check and compile every policy file below a folder. Never raises for what is in it.
+
+    `objection` may add what is wrong with a target that only a running gateway can know.
+    """
     problems = Problems()
     sources = read_folder(folder, problems)
     if not sources.files:
         return Loaded(None, problems.sorted(), sources)
-    return _compile(sources, shown_path(folder), problems)
+    return _compile(sources, shown_path(folder), problems, objection)
 
 
 def compile_sources(sources: Sources) -> Loaded:
@@ -38,12 +41,14 @@ def compile_sources(sources: Sources) -> Loaded:
     return _compile(sources, "", Problems())
 
 
-def _compile(sources: Sources, folder: str, problems: Problems) -> Loaded:
+def _compile(
+    sources: Sources, folder: str, problems: Problems, objection: Objection = no_objection
+) -> Loaded:
     unreadable = len(problems)
     trees = list(_trees(sources, folder, problems))
     whole = not unreadable and len(trees) == len(sources.files)
     merged = merge(trees, folder or ".", problems, whole=whole)
-    check(merged, problems)
+    check(merged, problems, objection)
     policies = None if len(problems) else compile_policies(merged, sources.digest)
     return Loaded(policies, problems.sorted(), sources)
 

@@ -118,6 +118,8 @@ class Children:
                 os.close(descriptor)
             # Ctrl-C reaches the whole group: the supervisor alone answers it, in order.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            # Until the process listens to it, a reload must not end it; it reads the newest policies anyway.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             return child.work()
         except BaseException:  # the process ends here whatever it was; say so before it is gone

@@ -12,6 +12,7 @@ import secrets
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -28,8 +29,10 @@ from gateway.errors import StartupError
 from gateway.settings import Address, Settings
 from gateway.storage.postgres import connect_pool
 from gateway.supervisor.children import Children
+from gateway.supervisor.own_ports import own_ports_objection
 from gateway.supervisor.ports import check_free, reserve
 from gateway.supervisor.stores import Stores
+from gateway.supervisor.terminal import Terminal
 from gateway.supervisor.watcher import PolicyWatcher
 from gateway.telemetry.catalogue import slot
 from gateway.telemetry.logs import set_up_logs
@@ -50,25 +53,27 @@ def run(settings: Settings, *, demo: bool) -> int:
     """Run the gateway until SIGTERM or Ctrl-C; its exit status. StartupError when it can not start."""
     set_up_logs(settings.log_format, settings.log_level, "supervisor")
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+    terminal = Terminal.now()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket per caller: as many as we may have
     with contextlib.ExitStack() as opened:
         try:
             _prepare_folder(settings.data_dir, opened)
             slots = Slots.open(metrics_dir(settings.data_dir) / "supervisor.slots")
-            watcher = PolicyWatcher(settings.policies, accepted_policies(settings.data_dir), slots)
-            watcher.accept_first()
             check_certificate(settings)
             if demo:
-                check_free("listen of the demo upstream", DEMO_UPSTREAM)
+                check_free(f"The demo upstream's port {DEMO_UPSTREAM}", DEMO_UPSTREAM, "End what uses it.")
             settings, held = reserve(settings)
             for holder in held:
                 opened.enter_context(holder)
+            accepted = accepted_policies(settings.data_dir)
+            watcher = PolicyWatcher(settings.policies, accepted, slots, own_ports_objection(settings))
+            watcher.accept_first()
             stores = Stores(settings)
             opened.callback(stores.stop)
             stores.start()
         except OSError as error:
-            raise StartupError(f"{error.filename or settings.data_dir}: {error.strerror}.") from error
+            raise _unusable(settings.data_dir, error) from error
         keys = asyncio.run(_demo_keys(settings, stores.database_url)) if demo else None
         alive, alive_in_parent = os.pipe()
         wiring = Wiring(settings, stores.database_url, stores.redis_url, _admin_token(settings), alive)
@@ -77,7 +82,7 @@ def run(settings: Settings, *, demo: bool) -> int:
         opened.callback(gateway.stop)
         gateway.start(demo=demo)
         _tell_ready(wiring, keys)
-        gateway.keep_running()
+        gateway.keep_running(terminal)
         log.info("draining")
     log.info("stopped")
     return 0
@@ -127,16 +132,18 @@ class _Gateway:
         except (OSError, ValueError):
             return False
 
-    def keep_running(self) -> None:
-        """Tend everything until asked to stop."""
+    def keep_running(self, terminal: Terminal) -> None:
+        """Tend everything until asked to stop, or until the terminal that holds us is closed."""
         while True:
             wait_s = self._children.next_restart_s()
             info = signal.sigtimedwait(HANDLED, TICK_S if wait_s is None else min(wait_s, TICK_S))
             number = info.si_signo if info is not None else 0
             if number in (signal.SIGTERM, signal.SIGINT):
                 return
-            reloaded = self._watcher.reload() if number == signal.SIGHUP else self._watcher.poll()
-            if reloaded:
+            if number == signal.SIGHUP and terminal.is_closed():
+                log.info("the terminal was closed")
+                return
+            if self._watcher.reload() if number == signal.SIGHUP else self._watcher.poll(time.monotonic()):
                 self._children.signal(signal.SIGHUP)
             for child in self._children.reap():
                 self._children.restart_later(child)
@@ -158,6 +165,14 @@ class _Gateway:
         self._children.stop(lambda name: name != "recorder", GRACE_S)
         self._children.stop(lambda _: True, 2 * GRACE_S)
         self._slots.set("state", State.STOPPED)
+
+
+def _unusable(data_dir: Path, error: OSError) -> StartupError:
+    where = f" ({error.filename})" if error.filename and Path(error.filename) != data_dir else ""
+    return StartupError(
+        f"The data folder {data_dir.absolute()} can not be used: {error.strerror}{where}. "
+        "Mend that, or set TOLLWAY_DATA_DIR to another folder."
+    )
 
 
 def _prepare_folder(data_dir: Path, opened: contextlib.ExitStack) -> None:
@@ -203,7 +218,9 @@ async def _demo_keys(settings: Settings, database_url: str) -> DemoKeys:
 
 async def _serve_demo(process: Process) -> None:
     serving = process.tasks.spawn(
-        serve_demo_upstream(DEMO_UPSTREAM.host, DEMO_UPSTREAM.port, process.stop), name="demo.upstream"
+        serve_demo_upstream(DEMO_UPSTREAM.host, DEMO_UPSTREAM.port, process.stop),
+        name="demo.upstream",
+        awaited=True,
     )
     process.state(State.READY)
     await serving

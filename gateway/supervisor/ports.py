@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 from dataclasses import replace
 
 from gateway.errors import StartupError
-from gateway.settings import Address, Settings
+from gateway.settings import PREFIX, Address, Settings
+from gateway.supervisor.own_ports import overlap
 
 
 def reserve(settings: Settings) -> tuple[Settings, list[socket.socket]]:
@@ -16,15 +18,14 @@ def reserve(settings: Settings) -> tuple[Settings, list[socket.socket]]:
     The sockets hold the ports against others as long as they are open; our processes bind beside them with
     SO_REUSEPORT.
     """
-    for name, address in (
-        ("listen", settings.listen),
-        ("control", settings.control),
-        ("portal", settings.portal),
-    ):
-        check_free(name, address)
-    listen = _bind("listen", settings.listen, share=True)
-    control = _bind("control", settings.control, share=True)
-    portal = _bind("portal", settings.portal, share=True)
+    asked = {"listen": settings.listen, "control": settings.control, "portal": settings.portal}
+    for (one, first), (other, second) in itertools.combinations(asked.items(), 2):
+        # With SO_REUSEPORT the kernel would deal customers' calls out to both.
+        if first.port and overlap(first, second):
+            raise StartupError(f"--{other} {second} is already taken by --{one} {first}. {_mend(other)}")
+    for name, address in asked.items():
+        check_free(f"--{name} {address}", address, _mend(name))
+    listen, control, portal = (_hold(name, address) for name, address in asked.items())
     real = replace(
         settings,
         listen=Address(settings.listen.host, listen.getsockname()[1]),
@@ -34,29 +35,37 @@ def reserve(settings: Settings) -> tuple[Settings, list[socket.socket]]:
     return real, [listen, control, portal]
 
 
-def check_free(name: str, address: Address) -> None:
-    """StartupError unless `address` can be bound."""
+def check_free(title: str, address: Address, mend: str) -> None:
+    """StartupError unless `address` can be bound; it says what, why and how to mend it."""
     if address.port:
         # Without SO_REUSEPORT: another gateway of the same user would let us share its port unnoticed.
-        _bind(name, address, share=False).close()
+        _bind(title, address, mend, share=False).close()
 
 
-def _bind(name: str, address: Address, *, share: bool) -> socket.socket:
+def _hold(name: str, address: Address) -> socket.socket:
+    return _bind(f"--{name} {address}", address, _mend(name), share=True)
+
+
+def _mend(name: str) -> str:
+    return f"Choose another with --{name} or {PREFIX}{name.upper()}."
+
+
+def _bind(title: str, address: Address, mend: str, *, share: bool) -> socket.socket:
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
         family, _, _, _, target = found[0]
         holder = socket.socket(family, socket.SOCK_STREAM)
     except socket.gaierror as error:
-        raise StartupError(f"--{name} {address}: {error.strerror}.") from error
+        raise StartupError(f"{title} can not be used: {error.strerror}. {mend}") from error
     try:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # as our listeners do
         if share:
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         holder.bind(target)
     except OSError as error:
         holder.close()
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise StartupError(
-            f"--{name} {address} can not be used: {reason}. Choose another with --{name}."
-        ) from error
+        raise StartupError(f"{title} can not be used: {reason}. {mend}") from error
     return holder

@@ -92,6 +92,8 @@ def test_a_changed_folder_is_taken_into_use_and_a_broken_one_is_not(own_gateway:
         )
     )
     eventually(lambda: own_gateway.log.count("policy problem: ") >= 2, "both problems are told")
+    own_gateway.write_policies(POLICIES.format(port=own_gateway.control))
+    eventually(lambda: "is this gateway itself" in own_gateway.log, "no way to the control port")
     assert small.get("/ip").status_code == 404
     own_gateway.write_policies(good)
     assert own_gateway.process is not None
@@ -227,6 +229,14 @@ def test_a_broken_policy_folder_starts_nothing(unstarted: Gateway) -> None:
     assert status == 1
     assert [line for line in lines if "all.yaml:13:" in line], lines
     assert [line for line in lines if "featurs" in line and "features" in line], lines
+    assert not (unstarted.data_dir / "postgres").exists()
+
+
+def test_an_upstream_that_is_our_own_control_port_starts_nothing(unstarted: Gateway) -> None:
+    unstarted.write_policies(POLICIES.format(port=unstarted.control).replace("127.0.0.1", "localhost"))
+    status, lines = start_with(unstarted)
+    assert status == 1
+    assert "all.yaml:3: upstreams.httpbin.targets[0]: is this gateway itself (--control" in lines[-1], lines
     assert not (unstarted.data_dir / "postgres").exists()
 
 

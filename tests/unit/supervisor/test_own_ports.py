@@ -1,0 +1,88 @@
+"""No upstream is the gateway itself, whatever it is called."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from gateway.settings import Address, Settings
+from gateway.supervisor.own_ports import overlap, own_ports_objection
+
+SETTINGS = Settings(
+    listen=Address("0.0.0.0", 8080), control=Address("127.0.0.1", 8090), portal=Address("::1", 8091)
+)
+
+
+@pytest.mark.parametrize(
+    ("case", "host", "port", "named"),
+    [
+        ("the control port", "127.0.0.1", 8090, "--control 127.0.0.1:8090"),
+        ("by the name of loopback", "localhost", 8090, "--control"),
+        ("by another address of loopback", "127.0.0.2", 8090, "--control"),
+        ("by loopback's other family", "::1", 8090, "--control"),
+        ("by IPv4 written as IPv6", "::ffff:127.0.0.1", 8090, "--control"),
+        ("by the address that means here", "0.0.0.0", 8090, "--control"),
+        ("by the one of IPv6", "::", 8090, "--control"),
+        ("the portal", "127.0.0.1", 8091, "--portal [::1]:8091"),
+        ("the public port, round and round", "127.0.0.1", 8080, "--listen 0.0.0.0:8080"),
+        ("the public port of every interface", "localhost", 8080, "--listen"),
+    ],
+)
+def test_a_target_that_is_the_gateway_is_named(case: str, host: str, port: int, named: str) -> None:
+    said = own_ports_objection(SETTINGS)(host, port)
+    assert said is not None
+    assert named in said
+    assert "is this gateway itself" in said
+
+
+@pytest.mark.parametrize(
+    ("case", "host", "port"),
+    [
+        ("another port of this machine", "127.0.0.1", 9000),
+        ("our port on another machine", "192.0.2.7", 8090),
+        ("our public port on another machine", "192.0.2.7", 8080),
+        ("our port at a name nobody knows", "no-such-host.invalid", 8090),
+    ],
+)
+def test_other_targets_are_fine(case: str, host: str, port: int) -> None:
+    assert own_ports_objection(SETTINGS)(host, port) is None
+
+
+def test_names_are_looked_up_only_for_our_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> object:
+        raise AssertionError("looked up")
+
+    monkeypatch.setattr(socket, "getaddrinfo", never)
+    assert own_ports_objection(SETTINGS)("api.internal", 443) is None
+
+
+def test_a_network_card_leads_to_the_port_of_every_interface(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.supervisor.own_ports._is_ours", lambda ip: str(ip) == "192.0.2.7")
+    objection = own_ports_objection(SETTINGS)
+    assert objection("192.0.2.7", 8080) is not None
+    assert objection("192.0.2.8", 8080) is None
+    assert objection("192.0.2.7", 8090) is None, "the control port listens on loopback only"
+
+
+def test_a_port_of_one_network_card_is_that_address_only() -> None:
+    settings = Settings(control=Address("192.0.2.7", 8090))
+    assert own_ports_objection(settings)("192.0.2.7", 8090) is not None
+    assert own_ports_objection(settings)("127.0.0.1", 8090) is None
+
+
+@pytest.mark.parametrize(
+    ("case", "one", "other", "same"),
+    [
+        ("the same", "127.0.0.1:80", "127.0.0.1:80", True),
+        ("a name for it", "127.0.0.1:80", "localhost:80", True),
+        ("every interface", "127.0.0.1:80", "0.0.0.0:80", True),
+        ("another port", "127.0.0.1:80", "127.0.0.1:81", False),
+        ("another address", "127.0.0.1:80", "127.0.0.2:80", False),
+        ("another family", "127.0.0.1:80", "[::1]:80", False),
+        ("every interface of another family", "0.0.0.0:80", "[::]:80", False),
+    ],
+)
+def test_listeners_that_would_share_a_port(case: str, one: str, other: str, same: bool) -> None:
+    assert overlap(Address.parse(one), Address.parse(other)) is same
+    assert overlap(Address.parse(other), Address.parse(one)) is same

@@ -1,0 +1,50 @@
+"""Ports that can not be used are told in one line, before anything is started."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+
+import pytest
+
+from gateway.errors import StartupError
+from gateway.settings import Address, Settings
+from gateway.supervisor.ports import check_free, reserve
+
+ANY = Address("127.0.0.1", 0)
+SETTINGS = Settings(listen=ANY, control=ANY, portal=ANY)
+
+
+def test_port_zero_becomes_a_real_one_that_nobody_else_gets() -> None:
+    settings, held = reserve(SETTINGS)
+    try:
+        ports = {settings.listen.port, settings.control.port, settings.portal.port}
+        assert len(ports) == 3
+        assert 0 not in ports
+    finally:
+        for holder in held:
+            holder.close()
+
+
+@pytest.mark.parametrize("host", ["localhost", "0.0.0.0", "127.0.0.1"])
+def test_two_of_our_ports_are_never_one(host: str) -> None:
+    with pytest.raises(StartupError, match=r"--portal \S+ is already taken by --listen 127.0.0.1:18080"):
+        reserve(replace(SETTINGS, listen=Address("127.0.0.1", 18080), portal=Address(host, 18080)))
+
+
+def test_a_taken_port_says_how_to_choose_another() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = Address("127.0.0.1", other.getsockname()[1])
+        with pytest.raises(StartupError) as refused:
+            reserve(replace(SETTINGS, control=taken))
+        assert str(refused.value) == (
+            f"--control {taken} can not be used: Address already in use. "
+            "Choose another with --control or TOLLWAY_CONTROL."
+        )
+        with pytest.raises(StartupError, match=r"^The port \S+ can not be used: .* End what uses it.$"):
+            check_free(f"The port {taken}", taken, "End what uses it.")
+
+
+def test_an_unknown_name_says_so() -> None:
+    with pytest.raises(StartupError, match=r"--listen no-such-host.invalid:80 can not be used: .+ Choose"):
+        reserve(replace(SETTINGS, listen=Address("no-such-host.invalid", 80)))

@@ -36,9 +36,9 @@ async def read_body(request: web.Request, model: type[M]) -> M:
             415, "unsupported_media_type", "Send JSON, with the header `Content-Type: application/json`."
         )
     try:
-        document = json.loads(raw, object_pairs_hook=_no_duplicates) if raw else {}
+        document = json.loads(raw.decode(), object_pairs_hook=_no_duplicates) if raw else {}
     except (ValueError, RecursionError):
-        raise Problem(400, "bad_request", "The body is not valid JSON, or repeats a name.") from None
+        raise Problem(400, "bad_request", "The body is not valid JSON in UTF-8, or repeats a name.") from None
     return model.model_validate(document)
 
 

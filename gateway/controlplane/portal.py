@@ -13,7 +13,8 @@ from gateway.controlplane.collaborators import Collaborators
 from gateway.controlplane.keyholders import PRINCIPAL, require_key
 from gateway.controlplane.problems import add_headers, answer_problems
 from gateway.controlplane.tiers_page import CONTENT_SECURITY_POLICY, render_tiers
-from gateway.controlplane.usage_api import Span, usage_document
+from gateway.controlplane.usage_api import PagedSpan, usage_page
+from gateway.ledger.usage import Sums
 from gateway.model.policies import Quota
 from gateway.model.principal import Principal
 
@@ -65,11 +66,11 @@ class Portal:
 
     async def get_usage(self, request: web.Request) -> web.Response:
         """The account's own sums, of keys of the same mode."""
-        asked = read_query(request, Span)
+        asked = read_query(request, PagedSpan)
         principal = request[PRINCIPAL]
         start, end = asked.bounds(self._clock.now_us())
-        rows = await self._usage.summary(principal.account, start, end, asked.bucket, principal.mode)
-        return answer(usage_document(asked, start, end, rows))
+        sums = Sums(principal.account, start, end, asked.bucket, principal.mode)
+        return answer(await usage_page(self._usage, asked, sums))
 
     async def _used(self, principal: Principal, quota: Quota) -> wording.Document:
         """A quota with what the ledger has of the present period: calls appear seconds after their end."""

@@ -14,7 +14,7 @@ from gateway.controlplane import wording
 from gateway.controlplane.bodies import Sent, answer, read_query
 from gateway.controlplane.problems import invalid
 from gateway.ledger.errors import InvalidCursor
-from gateway.ledger.usage import MAX_EVENTS, EventRow, Usage, UsageRow
+from gateway.ledger.usage import MAX_EVENTS, MAX_SUMS, EventRow, Sums, Usage, UsageRow
 from gateway.model.principal import Mode
 
 LONGEST = {"hour": timedelta(days=31), "day": timedelta(days=366), "month": timedelta(days=3660)}
@@ -56,7 +56,14 @@ class Span(Sent):
         return start, end
 
 
-class UsageQuestion(Span):
+class PagedSpan(Span):
+    """A page of sums; `after` is the `next` of the page before."""
+
+    after: str | None = None
+    limit: Annotated[int, Field(ge=1, le=MAX_SUMS)] = 1000
+
+
+class UsageQuestion(PagedSpan):
     """Whose usage, when, and of which keys."""
 
     account: str | None = None
@@ -88,8 +95,9 @@ class UsageApi:
         if asked.account is not None:
             await self._accounts.get_account(asked.account)
         mode = None if asked.mode is None else Mode(asked.mode)
-        rows = await self._usage.summary(asked.account, start, end, asked.bucket, mode)
-        return answer(usage_document(asked, start, end, rows))
+        return answer(
+            await usage_page(self._usage, asked, Sums(asked.account, start, end, asked.bucket, mode))
+        )
 
     async def list_events(self, request: web.Request) -> web.Response:
         """Single calls, newest first."""
@@ -102,6 +110,15 @@ class UsageApi:
             raise invalid([("before", str(error))]) from error
         following = rows[-1].cursor if len(rows) == asked.limit else None
         return answer({"data": [event_document(row) for row in rows], "next": following})
+
+
+async def usage_page(usage: Usage, asked: PagedSpan, sums: Sums) -> wording.Document:
+    """One page of sums with the question they answer, and where they go on. Raises Problem."""
+    try:
+        rows, following = await usage.page(sums, asked.limit, asked.after)
+    except InvalidCursor as error:
+        raise invalid([("after", str(error))]) from error
+    return {**usage_document(asked, sums.start, sums.end, rows), "next": following}
 
 
 def usage_document(asked: Span, start: datetime, end: datetime, rows: list[UsageRow]) -> wording.Document:

@@ -5,24 +5,41 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Literal
 from uuid import UUID
 
 import asyncpg
 
 from gateway.ledger.aggregates import month_of
-from gateway.ledger.errors import InvalidCursor
-from gateway.ledger.events import instant
+from gateway.ledger.cursors import (
+    NO_CURSOR,
+    event_cursor,
+    parse_event_cursor,
+    parse_sum_cursor,
+    sum_cursor,
+)
 from gateway.model.principal import Mode
 from gateway.storage.postgres import Pool
 from gateway.storage.queries import load_queries
 
 MAX_EVENTS = 1000
+MAX_SUMS = 10_000
+"""Rows of a page of sums; about 3 MB as JSON."""
 Bucket = Literal["hour", "day", "month"]
 
 QUERIES = load_queries(__file__, "usage")
-_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """A question: whose usage (None: everybody's), of which span, in which buckets, of which keys."""
+
+    account: str | None
+    start: datetime
+    end: datetime
+    bucket: Bucket | None = None
+    mode: Mode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +84,7 @@ class EventRow:
     @property
     def cursor(self) -> str:
         """Hand this to `Usage.events` as `before` to get what comes after this row."""
-        return f"{(self.started_at - instant(0)) // _MICROSECOND}.{self.request_id}"
+        return event_cursor(self.started_at, self.request_id)
 
 
 class Usage:
@@ -86,31 +103,37 @@ class Usage:
     ) -> list[UsageRow]:
         """Sums of [start, end), of one account (public id) or of all, in UTC buckets, oldest first.
 
-        The grain is the hour of a call's start: an hour that `start` or `end` cuts counts in full.
+        The grain is the hour of a call's start: an hour that `start` or `end` cuts counts in full. All rows,
+        however many there are; whoever answers strangers asks for a `page`.
         """
-        whole_months = bucket in ("month", None) and _starts_month(start) and _starts_month(end)
-        rows = await self._pool.fetch(
-            QUERIES.months if whole_months else QUERIES.hours,
-            bucket,
-            account,
-            start,
-            end,
-            mode.value if mode is not None else None,
+        return [_sum(row) for row in await self._sums(Sums(account, start, end, bucket, mode), None, None)]
+
+    async def page(
+        self, sums: Sums, limit: int = MAX_SUMS, after: str | None = None
+    ) -> tuple[list[UsageRow], str | None]:
+        """The same: at most `limit` rows, never more than `MAX_SUMS`, and the cursor of the next page if any.
+
+        `after` is the cursor that came with the page before. InvalidCursor if it is not.
+        """
+        limit = max(1, min(limit, MAX_SUMS))
+        found = await self._sums(sums, limit + 1, after)
+        page = found[:limit]
+        return [_sum(row) for row in page], sum_cursor(page[-1]) if len(found) > limit else None
+
+    async def _sums(self, sums: Sums, limit: int | None, after: str | None) -> list[asyncpg.Record]:
+        whole_months = (
+            sums.bucket in ("month", None) and _starts_month(sums.start) and _starts_month(sums.end)
         )
-        return [
-            UsageRow(
-                row["bucket_start"],
-                row["account"],
-                row["key"],
-                row["route"],
-                Mode(row["mode"]),
-                row["outcome"],
-                row["meter"],
-                row["quantity"],
-                row["events"],
-            )
-            for row in rows
-        ]
+        return await self._pool.fetch(
+            QUERIES.months if whole_months else QUERIES.hours,
+            sums.bucket,
+            sums.account,
+            sums.start,
+            sums.end,
+            sums.mode.value if sums.mode is not None else None,
+            limit,
+            *(parse_sum_cursor(after) if after is not None else NO_CURSOR),
+        )
 
     async def events(
         self, account: str | None, limit: int = 100, before: str | None = None
@@ -119,7 +142,7 @@ class Usage:
 
         `before` is the `cursor` of the last row of the page before. InvalidCursor if it is not.
         """
-        at, request_id = _parse_cursor(before) if before is not None else (None, None)
+        at, request_id = parse_event_cursor(before) if before is not None else (None, None)
         limit = max(0, min(limit, MAX_EVENTS))
         if account is None:
             rows = await self._pool.fetch(QUERIES.events, limit, at, request_id)
@@ -141,15 +164,21 @@ def _starts_month(at: datetime) -> bool:
     return at == month_of(at)
 
 
+def _sum(row: asyncpg.Record) -> UsageRow:
+    return UsageRow(
+        row["bucket_start"],
+        row["account"],
+        row["key"],
+        row["route"],
+        Mode(row["mode"]),
+        row["outcome"],
+        row["meter"],
+        row["quantity"],
+        row["events"],
+    )
+
+
 def _event(row: asyncpg.Record) -> EventRow:
     values = dict(row)
     mode, charges = Mode(values.pop("mode")), json.loads(values.pop("charges"))
     return EventRow(mode=mode, charges=charges, **values)
-
-
-def _parse_cursor(text: str) -> tuple[datetime, UUID]:
-    at, _, request_id = text.partition(".")
-    try:
-        return instant(int(at)), UUID(request_id)
-    except (ValueError, OverflowError) as error:
-        raise InvalidCursor("The cursor is not one of ours. Start again without it.") from error

@@ -1,33 +1,48 @@
 -- hours
--- Sums from hours, in buckets. $1 unit of the bucket (hour, day, month; NULL: one bucket)
--- $2 account's public id or NULL  $3 from  $4 until, exclusive  $5 mode or NULL
-SELECT date_trunc($1::text, u.hour_start, 'UTC') AS bucket_start,
-       a.public_id AS account, k.public_id AS key, u.account_id, u.key_id,
-       u.route, u.mode, u.outcome, u.meter,
-       sum(u.quantity)::bigint AS quantity, sum(u.events)::bigint AS events
-FROM usage_hourly u
-LEFT JOIN accounts a ON a.id = u.account_id
-LEFT JOIN api_keys k ON k.id = u.key_id
-WHERE u.hour_start >= date_trunc('hour', $3::timestamptz, 'UTC') AND u.hour_start < $4
-  AND ($2::text IS NULL OR u.account_id = (SELECT id FROM accounts WHERE public_id = $2))
-  AND ($5::text IS NULL OR u.mode = $5)
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
-ORDER BY 1, 4, 5, 6, 7, 8, 9;
+-- Sums from hours, in buckets, a page of them. $1 unit of the bucket (hour, day, month; NULL: one bucket)
+-- $2 account's public id or NULL  $3 from  $4 until, exclusive  $5 mode or NULL  $6 how many or NULL
+-- $7 .. $13 what identifies the last row of the page before; $8 is NULL on the first page
+SELECT s.bucket_start, a.public_id AS account, k.public_id AS key, s.account_id, s.key_id,
+       s.route, s.mode, s.outcome, s.meter, s.quantity, s.events
+FROM (
+    SELECT date_trunc($1::text, u.hour_start, 'UTC') AS bucket_start, u.account_id, u.key_id,
+           u.route, u.mode, u.outcome, u.meter,
+           sum(u.quantity)::bigint AS quantity, sum(u.events)::bigint AS events
+    FROM usage_hourly u
+    WHERE u.hour_start >= date_trunc('hour', $3::timestamptz, 'UTC') AND u.hour_start < $4
+      AND ($2::text IS NULL OR u.account_id = (SELECT id FROM accounts WHERE public_id = $2))
+      AND ($5::text IS NULL OR u.mode = $5)
+    GROUP BY 1, 2, 3, 4, 5, 6, 7
+) AS s
+LEFT JOIN accounts a ON a.id = s.account_id
+LEFT JOIN api_keys k ON k.id = s.key_id
+WHERE $8::bigint IS NULL
+   OR (coalesce(s.bucket_start, 'epoch'), s.account_id, s.key_id, s.route, s.mode, s.outcome, s.meter)
+      > (coalesce($7::timestamptz, 'epoch'), $8, $9::bigint, $10::text, $11::text, $12::text, $13::text)
+ORDER BY s.bucket_start, s.account_id, s.key_id, s.route, s.mode, s.outcome, s.meter
+LIMIT $6;
 
 -- months
 -- The same from months, for periods of whole months.
-SELECT CASE WHEN $1::text IS NOT NULL THEN u.month_start END AS bucket_start,
-       a.public_id AS account, k.public_id AS key, u.account_id, u.key_id,
-       u.route, u.mode, u.outcome, u.meter,
-       sum(u.quantity)::bigint AS quantity, sum(u.events)::bigint AS events
-FROM usage_monthly u
-LEFT JOIN accounts a ON a.id = u.account_id
-LEFT JOIN api_keys k ON k.id = u.key_id
-WHERE u.month_start >= $3 AND u.month_start < $4
-  AND ($2::text IS NULL OR u.account_id = (SELECT id FROM accounts WHERE public_id = $2))
-  AND ($5::text IS NULL OR u.mode = $5)
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
-ORDER BY 1, 4, 5, 6, 7, 8, 9;
+SELECT s.bucket_start, a.public_id AS account, k.public_id AS key, s.account_id, s.key_id,
+       s.route, s.mode, s.outcome, s.meter, s.quantity, s.events
+FROM (
+    SELECT CASE WHEN $1::text IS NOT NULL THEN u.month_start END AS bucket_start, u.account_id, u.key_id,
+           u.route, u.mode, u.outcome, u.meter,
+           sum(u.quantity)::bigint AS quantity, sum(u.events)::bigint AS events
+    FROM usage_monthly u
+    WHERE u.month_start >= $3 AND u.month_start < $4
+      AND ($2::text IS NULL OR u.account_id = (SELECT id FROM accounts WHERE public_id = $2))
+      AND ($5::text IS NULL OR u.mode = $5)
+    GROUP BY 1, 2, 3, 4, 5, 6, 7
+) AS s
+LEFT JOIN accounts a ON a.id = s.account_id
+LEFT JOIN api_keys k ON k.id = s.key_id
+WHERE $8::bigint IS NULL
+   OR (coalesce(s.bucket_start, 'epoch'), s.account_id, s.key_id, s.route, s.mode, s.outcome, s.meter)
+      > (coalesce($7::timestamptz, 'epoch'), $8, $9::bigint, $10::text, $11::text, $12::text, $13::text)
+ORDER BY s.bucket_start, s.account_id, s.key_id, s.route, s.mode, s.outcome, s.meter
+LIMIT $6;
 
 -- events
 -- The newest raw rows, one page. $1 how many  $2 before started_at and  $3 request_id, or both NULL

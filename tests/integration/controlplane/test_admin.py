@@ -274,6 +274,9 @@ async def test_ids_that_are_not_there(admin: Client, method: str, path: str) -> 
         ("/admin/v1/usage?from=2026-01-01&bucket=hour", "from"),
         ("/admin/v1/usage?bucket=week", "bucket"),
         ("/admin/v1/usage?mode=both", "mode"),
+        ("/admin/v1/usage?limit=10001", "limit"),
+        ("/admin/v1/usage?after=nobody", "after"),
+        ("/admin/v1/usage?after=%00", "after"),
         ("/admin/v1/usage/events?before=1", "before"),
         ("/admin/v1/usage/events?limit=100000", "limit"),
     ],
@@ -319,6 +322,7 @@ async def test_usage_of_one_account_and_of_all(admin: Client, accounts: Accounts
                 "events": 3,
             }
         ],
+        "next": None,
     }
     everybody = await ok(await admin.get("/admin/v1/usage?from=2026-11-20&to=2026-11-21"))
     assert sorted(row["quantity"] for row in everybody["data"]) == [3, 5]
@@ -327,6 +331,20 @@ async def test_usage_of_one_account_and_of_all(admin: Client, accounts: Accounts
     assert [row["quantity"] for row in tests["data"]] == [5]
     earlier = await ok(await admin.get("/admin/v1/usage?from=2026-11-01&to=2026-11-20T10:00:00Z"))
     assert earlier["data"] == []
+
+
+async def test_sums_are_listed_page_by_page(admin: Client, accounts: Accounts, pool: Pool) -> None:
+    for number in range(5):
+        account = await accounts.create_account(f"Customer {number}", "free")
+        await book(pool, account.id, datetime(2026, 11, 20, 10, 30, tzinfo=UTC), calls=number + 1)
+    path = "/admin/v1/usage?from=2026-11-01&limit=2"
+    seen: list[int] = []
+    after: str | None = ""
+    while after is not None:
+        page = await ok(await admin.get(path + (f"&after={after}" if after else "")))
+        seen += [row["quantity"] for row in page["data"]]
+        after = page["next"]
+    assert seen == [1, 2, 3, 4, 5]
 
 
 async def test_single_calls_are_listed_page_by_page(admin: Client, accounts: Accounts, pool: Pool) -> None:

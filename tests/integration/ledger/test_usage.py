@@ -7,8 +7,9 @@ import pytest
 
 from gateway.accounts.store import Account, Accounts, ApiKey
 from gateway.journal.records import Call
+from gateway.ledger import usage as usage_room
 from gateway.ledger.errors import InvalidCursor
-from gateway.ledger.usage import EventRow, Usage, UsageRow
+from gateway.ledger.usage import Bucket, EventRow, Sums, Usage, UsageRow
 from gateway.model.principal import Mode
 from gateway.outcomes import Outcome
 from gateway.storage.postgres import Pool
@@ -123,6 +124,46 @@ async def test_modes_are_apart_and_nobody_is_none(customers: Customers) -> None:
     rows = await usage.summary(None, datetime(2023, 11, 1, tzinfo=UTC), datetime(2023, 12, 1, tzinfo=UTC))
     assert {(row.account, row.key, row.outcome) for row in rows} == {(None, None, "unauthenticated")}
     assert units(rows, "api_calls") == [(None, 0, 1)], "refused calls are counted and cost nothing"
+
+
+@pytest.mark.parametrize("bucket", ["hour", "day", "month", None])
+@pytest.mark.parametrize("limit", [1, 3, 7, 10**9])
+async def test_sums_come_in_pages_without_gap_or_repetition(
+    customers: Customers, bucket: Bucket | None, limit: int
+) -> None:
+    instants = [JANUARY, JANUARY + timedelta(hours=5), JANUARY + timedelta(days=3), FEBRUARY]
+    await customers.call(*instants)
+    await customers.call(*instants, account=customers.other)
+    await customers.call(*instants, mode=Mode.TEST)
+    for account, until in ((None, MARCH), (customers.one.public_id, MARCH - timedelta(days=1))):
+        everything = await customers.usage.summary(account, JANUARY, until, bucket)
+        question = Sums(account, JANUARY, until, bucket)
+        found, cursor = await customers.usage.page(question, limit)
+        while cursor is not None:
+            assert len(found) % limit == 0
+            page, cursor = await customers.usage.page(question, limit, cursor)
+            assert 1 <= len(page) <= limit
+            found += page
+        assert found == everything
+        assert len(everything) >= 10
+
+
+async def test_no_page_of_sums_is_longer_than_allowed(
+    customers: Customers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage_room, "MAX_SUMS", 2)
+    await customers.call(JANUARY)
+    page, cursor = await customers.usage.page(Sums(None, JANUARY, FEBRUARY), 10**9)
+    assert len(page) == 2
+    assert cursor is not None
+
+
+async def test_a_cursor_leads_nobody_to_the_sums_of_another_account(customers: Customers) -> None:
+    await customers.call(JANUARY)
+    await customers.call(JANUARY, account=customers.other)
+    _, cursor = await customers.usage.page(Sums(None, JANUARY, FEBRUARY), 1)
+    mine, _ = await customers.usage.page(Sums(customers.other.public_id, JANUARY, FEBRUARY), 100, cursor)
+    assert {row.account for row in mine} == {customers.other.public_id}
 
 
 async def test_an_unknown_account_has_used_nothing(customers: Customers) -> None:

@@ -138,6 +138,7 @@ async def test_a_body_beyond_a_megabyte(client: Client) -> None:
         ("half an object", '{"name":', "application/json", 400, "bad_request"),
         ("a name twice", '{"name": "a", "name": "b"}', "application/json", 400, "bad_request"),
         ("bytes that are not text", b"\xff\xfe\xff", "application/json", 400, "bad_request"),
+        ("JSON in UTF-16", '{"name": "a"}'.encode("utf-16"), "application/json", 400, "bad_request"),
         ("very deep", "[" * 500_000, "application/json", 400, "bad_request"),
         ("a list", "[]", "application/json", 422, "invalid"),
         ("null", "null", "application/json", 422, "invalid"),

@@ -18,7 +18,7 @@ run: $(VENV)/run.stamp ## Start the gateway with embedded Postgres and Redis, a 
 test: $(VENV)/dev.stamp ## Run everything CI runs.
 	@$(BIN)/python -m tests
 
-bench: $(VENV)/dev.stamp ## Compare CPU per request with plain nginx and a plain aiohttp proxy.
+bench: $(VENV)/dev.stamp ## Compare speed and memory with nginx and other gateways.
 	@$(BIN)/python -m bench
 
 lock: $(VENV)/dev.stamp ## Pin the newest allowed dependencies.

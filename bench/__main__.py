@@ -1,79 +1,96 @@
-"""`python -m bench [--rounds N] [--seconds N] [--write]` measures and prints the table."""
+"""Measures Tollway next to what else one could put there, and prints tables."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
-from bench.machine import BenchError, describe, two_cores
-from bench.measure import Candidate, Round, measure
-from bench.report import table
-from bench.servers import all_candidates, check
+from bench import bodies, calls, idle, latency, stages, websocket
+from bench.candidate import Candidate
+from bench.candidates import running
+from bench.machine import BenchError, cores_to_use, describe
 
 RESULTS = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+
+Run = Callable[[list[Candidate], int, int], str]
+PARTS: dict[str, tuple[Run, int]] = {
+    calls.NAME: (calls.run, calls.ROUNDS),
+    latency.NAME: (latency.run, latency.ROUNDS),
+    bodies.NAME: (bodies.run, bodies.ROUNDS),
+    websocket.NAME: (websocket.run, websocket.ROUNDS),
+    idle.NAME: (idle.run, idle.ROUNDS),
+}
 
 
 def main() -> int:
     """0, or 1 with one line on what is missing or went wrong."""
     options = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    options.add_argument("--rounds", type=int, default=12, help="how often each server is measured (12)")
+    names = (*PARTS, "stages")
+    options.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(names)}; without any: all")
+    options.add_argument("--rounds", type=int, help="how often each server is measured, for every part")
     options.add_argument("--seconds", type=int, default=1, help="how long each time (1)")
-    options.add_argument("--write", action="store_true", help="append the table to docs/benchmarks.md")
+    options.add_argument("--write", action="store_true", help="append the tables to docs/benchmarks.md")
     given = options.parse_args()
-    missing = [name for name in ("nginx", "wrk") if shutil.which(name, path=_search_path()) is None]
-    if missing:
-        print("The benchmark needs nginx and wrk: apt-get install nginx wrk", file=sys.stderr)
-        return 1
-    os.environ["PATH"] = _search_path()
+    unknown = [name for name in given.parts if name not in names]
+    if unknown:
+        options.error(f"{unknown[0]!r} is none of {', '.join(names)}")
+    signal.signal(signal.SIGTERM, _stop)  # a killed benchmark stops what it started, like an interrupted one
     try:
-        text = run(max(1, given.rounds), max(1, given.seconds))
+        text = _run(given.parts or list(names), given.rounds, max(1, given.seconds))
     except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
+        print(f"\nbench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
     print(text)
     if given.write:
         with RESULTS.open("a") as file:
-            file.write(f"\n{text}")
+            file.write(f"\n{text}\n")
     return 0
 
 
-def run(rounds: int, seconds: int) -> str:
-    """Measure everything and describe it in markdown."""
-    measured, rest = two_cores()
+def _run(names: list[str], rounds: int | None, seconds: int) -> str:
+    """Measure these parts and describe them in markdown."""
     machine = describe()
-    os.sched_setaffinity(0, {rest})  # and so every child, until it is pinned elsewhere
+    sections = []
+    servers = [name for name in PARTS if name in names]
+    if servers:
+        sections += _beside_others(servers, rounds, seconds)
+    if "stages" in names:
+        sections.append(stages.run(rounds or stages.ROUNDS))
+    print("\r\033[K", end="", file=sys.stderr)
+    return "\n\n".join([f"## {datetime.now(UTC):%Y-%m-%d}: {machine}", *sections])
+
+
+def _beside_others(names: list[str], rounds: int | None, seconds: int) -> list[str]:
+    os.environ["PATH"] = path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"  # where Debian keeps nginx
+    if any(shutil.which(name, path=path) is None for name in ("nginx", "wrk")):
+        raise BenchError("nginx and wrk are not installed: apt-get install nginx wrk")
+    cores = cores_to_use()
+    os.sched_setaffinity(0, {cores[1]})  # and so every child, until it is pinned elsewhere
+    sections = []
     with tempfile.TemporaryDirectory(prefix="tollway-bench-") as folder:
         Path(folder).chmod(0o755)
-        with all_candidates(Path(folder), measured) as candidates:
-            for candidate in candidates:
-                measure(candidate, 1)  # warm: connections, caches, leases
-            results = _take_turns(candidates, rounds, seconds)
-            for candidate in candidates:
-                check(candidate)
-    title = f"## {datetime.now(UTC):%Y-%m-%d}: {machine}"
-    method = f"{rounds} interleaved rounds of {seconds} s, 64 connections, 84-byte answers; medians."
-    return f"{title}\n\n{method}\n\n{table(results)}\n"
+        with running(Path(folder), frozenset(names), cores) as found:
+            for name in names:
+                run, usual = PARTS[name]
+                sections.append(run(found.of(name), max(1, rounds or usual), seconds))
+            if found.missing:
+                lines = "\n".join(f"- {name}: `{install}`" for name, install in found.missing.items())
+                sections.append(f"Not measured, because not installed:\n\n{lines}")
+    return sections
 
 
-def _take_turns(candidates: list[Candidate], rounds: int, seconds: int) -> dict[str, list[Round]]:
-    results: dict[str, list[Round]] = {candidate.name: [] for candidate in candidates}
-    for number in range(rounds):
-        print(f"\rround {number + 1} of {rounds}", end="", file=sys.stderr, flush=True)
-        for candidate in candidates:
-            results[candidate.name].append(measure(candidate, seconds))
-    print("\r\033[K", end="", file=sys.stderr)
-    return results
-
-
-def _search_path() -> str:
-    return f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"  # where Debian keeps nginx
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

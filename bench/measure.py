@@ -6,36 +6,12 @@ import re
 import subprocess
 from dataclasses import dataclass
 
+from bench.candidate import HEADERS, PATH, Candidate
 from bench.machine import BenchError, cpu_s
 
 CONNECTIONS = 64
-PATH = "/api/v1/projects"
-
-# What an API client behind a browser sends; with Host there are 11, and each candidate adds its key.
-HEADERS = (
-    "Accept: application/json",
-    "Accept-Encoding: gzip, deflate, br",
-    "Accept-Language: en-GB,en;q=0.8",
-    "Cache-Control: no-cache",
-    "Origin: https://app.example.com",
-    "Referer: https://app.example.com/projects",
-    "Sec-Fetch-Mode: cors",
-    "Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-    "X-Client-Version: 4.2.0",
-)
 
 _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A server to measure: `pid` is the process whose CPU time counts."""
-
-    name: str
-    port: int
-    pid: int
-    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +27,19 @@ class Round:
 
 
 def measure(candidate: Candidate, seconds: int) -> Round:
-    """Load one server and read its CPU time before and after."""
+    """Load one server as fast as it answers, and read its CPU time before and after."""
     command = ["wrk", "--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{seconds}s"]
     command += ["--latency", "--timeout", "5s"]
     for line in (*HEADERS, f"X-API-Key: {candidate.key}"):
         command += ["--header", line]
-    before = cpu_s(candidate.pid)
+    before = cpu_s(*candidate.pids)
     done = subprocess.run(
         [*command, f"http://127.0.0.1:{candidate.port}{PATH}"],
         capture_output=True,
         text=True,
         check=False,
     )
-    return read_wrk(done.stdout, cpu_s(candidate.pid) - before)
+    return read_wrk(done.stdout, cpu_s(*candidate.pids) - before)
 
 
 def read_wrk(output: str, used_s: float) -> Round:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
+from collections.abc import Iterator
 
 import pytest
 
+from bench import stages
+from bench.candidate import HEADERS
 from bench.machine import BenchError, cpu_s
-from bench.measure import HEADERS, Round, read_wrk
-from bench.nginx import BODY
+from bench.measure import Round, read_wrk
+from bench.openloop import load
 from bench.report import ratio_to, table
+from bench.upstream import BODY
 
 GOOD = """Running 1s test @ http://127.0.0.1:9101/api/v1/projects
   1 threads and 64 connections
@@ -71,3 +77,48 @@ def test_the_load_is_what_the_method_says() -> None:
 def test_the_cpu_time_of_a_process_only_grows() -> None:
     before = cpu_s(os.getpid())
     assert cpu_s(os.getpid()) >= before >= 0
+
+
+def serve(listener: socket.socket, answer: bytes) -> None:
+    """Answer every request on every connection until the listener is closed."""
+
+    def talk(connection: socket.socket) -> None:
+        with connection:
+            while connection.recv(65536):
+                connection.sendall(answer)
+
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        threading.Thread(target=talk, args=(connection,), daemon=True).start()
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0), backlog=256) as listening:
+        yield listening
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    ("case", "answer", "fault"),
+    [
+        ("good answers", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nend", ""),
+        ("a refusal", b"HTTP/1.1 429 Too Many Requests\r\n\r\n", "an answer began with b'HTTP/1.1 429'"),
+    ],
+)
+def test_the_open_loop_asks_for_good_answers(
+    listener: socket.socket, case: str, answer: bytes, fault: str
+) -> None:
+    threading.Thread(target=serve, args=(listener, answer), daemon=True).start()
+    found = load(listener.getsockname()[1], b"GET / HTTP/1.1\r\n\r\n", b"end", 1000, 0.2)
+    assert found.fault == fault
+    assert (found.p99_ms >= found.p50_ms > 0) is (not fault)
+
+
+def test_every_stage_can_still_be_measured() -> None:
+    """The stand-ins know the gateway's constructors; whoever changes those learns it here."""
+    text = stages.run(1, batch_s=0.001)
+    assert text.count("\n| ") >= 12

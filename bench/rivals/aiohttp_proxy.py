@@ -1,6 +1,6 @@
 """The proxy one would write first: an aiohttp handler and a ClientSession. Nothing is enforced.
 
-`python -m bench.aiohttp_proxy PORT UPSTREAM_URL`
+`python -m bench.rivals.aiohttp_proxy PORT UPSTREAM_URL`
 """
 
 from __future__ import annotations

@@ -1,0 +1,66 @@
+"""Starts one program, waits until it listens, and stops it whatever happens."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.machine import BenchError, free_port, pin, wait_for_port, wait_for_socket
+
+STOP_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a candidate lives: its folder, the cores it is measured on, and what it stands in front of."""
+
+    folder: Path
+    cores: tuple[int, ...]
+    upstream: int  # port: answers at once
+    streams: int  # port: bodies of any size and a WebSocket echo
+
+    def pin(self, pids: tuple[int, ...]) -> None:
+        """One core each, as far as they go."""
+        for number, pid in enumerate(pids):
+            pin(pid, self.cores[number % len(self.cores)])
+
+
+@contextmanager
+def server(
+    folder: Path,
+    name: str,
+    command: list[str],
+    listens_on: int | Path,
+    environ: Mapping[str, str] | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The running program. BenchError with the end of its output when it does not come to listen."""
+    if isinstance(listens_on, int):
+        free_port(listens_on)
+    log = folder / f"{name}.out"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=environ, cwd=_above_bench())
+    try:
+        try:
+            if isinstance(listens_on, int):
+                wait_for_port(listens_on)
+            else:
+                wait_for_socket(listens_on)
+        except BenchError as error:
+            said = log.read_text(errors="replace")[-2000:]
+            raise BenchError(f"{name} did not start: {error}\n{said}") from error
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _above_bench() -> Path:
+    return Path(__file__).parent.parent

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
+from contextlib import suppress
 from http import HTTPStatus
 
 from gateway.model.exchange import Exchange
@@ -17,6 +20,9 @@ _STATUS_LINES: dict[int, tuple[bytes, bytes]] = {
     for status in HTTPStatus
 }
 
+
+_RESET = struct.pack("ii", 1, 0)
+"""With this for SO_LINGER, closing sends RST and drops what is not sent."""
 
 DRAIN_BYTES = 65536
 """An unread request body up to this size is read and dropped; a larger one closes the connection."""
@@ -127,4 +133,8 @@ class AnsweringProtocol(asyncio.Protocol):
     def abort(self) -> None:
         self._out.clear()
         self.close_after_answer = True  # whatever else was asked for on this connection
+        # A plain close would say that the answer ends here, to a caller that reads until the end.
+        if (plug := self.transport.get_extra_info("socket")) is not None:
+            with suppress(OSError):
+                plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,7 +30,7 @@ HONEST = b"/honest/"
 
 def statuses(answers: bytes) -> list[int]:
     """The status codes of a stream of answers whose bodies hold no status lines."""
-    return [int(piece[:3]) for piece in answers.split(b"HTTP/1.1 ")[1:]]
+    return [int(code) for code in re.findall(rb"HTTP/1\.1 ([0-9]{3}) ", answers)]
 
 
 def targets(upstream: ScriptedUpstream) -> list[bytes]:
@@ -41,6 +42,27 @@ def lines_of(head: bytes, name: bytes) -> list[bytes]:
     """The values of a header in a head, whatever its case."""
     lines = [line.partition(b":") for line in head.split(b"\r\n")[1:]]
     return [value.strip() for field_name, _, value in lines if field_name.strip().lower() == name.lower()]
+
+
+async def read_body(head: bytes, reader: Reader) -> bytes:
+    """The body of a request that the gateway has framed."""
+    if lengths := lines_of(head, b"content-length"):
+        return await reader.readexactly(int(lengths[0]))
+    body = b""
+    if lines_of(head, b"transfer-encoding"):
+        while size := int(await reader.readuntil(b"\r\n"), 16):
+            body += await reader.readexactly(size)
+            await reader.readexactly(2)
+        await reader.readexactly(2)
+    return body
+
+
+async def read_all(reader: Reader) -> bytes:
+    """Everything until the end; unlike `reader.read(-1)` it hears of a reset that comes behind bytes."""
+    seen = b""
+    while data := await reader.read(1000):
+        seen += data
+    return seen
 
 
 async def eventually(check: Callable[[], object]) -> None:
@@ -136,8 +158,10 @@ async def make_proxy(make_proxy: MakeProxy) -> AsyncIterator[MakeProxy]:
     """Proxies with an honest client before and after what the test does; its calls are not counted."""
     clients: list[Honest] = []
 
-    async def make(**options: object) -> Proxy:
+    async def make(*, is_watched: bool = True, **options: object) -> Proxy:
         proxy = await make_proxy(**options)
+        if not is_watched:  # nobody could be served through what is between gateway and upstream
+            return proxy
         clients.append(Honest(proxy))
         await clients[-1].call()
         await proxy.ended(1)

@@ -5,24 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.dataplane.conftest import Proxy, ScriptedUpstream
-from tests.integration.dataplane.threats.conftest import Reader, Writer, statuses, targets
+from tests.integration.dataplane.threats.conftest import Reader, Writer, read_body, statuses, targets
 
+CHUNK = b"%x\r\n%b\r\n0\r\n\r\n"
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-
-
-async def read_body(head: bytes, reader: Reader) -> bytes:
-    """The body of a request that the gateway framed."""
-    if b"Content-Length: " in head:
-        return await reader.readexactly(int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0]))
-    body = b""
-    if b"Transfer-Encoding: chunked" in head:
-        while size := int(await reader.readuntil(b"\r\n"), 16):
-            body += await reader.readexactly(size)
-            await reader.readexactly(2)
-        await reader.readexactly(2)
-    return body
 
 
 @pytest.mark.parametrize("piece_bytes", [100_000, 1, 7])
@@ -31,7 +19,7 @@ async def read_body(head: bytes, reader: Reader) -> bytes:
     ("case", "framing", "body"),
     [
         ("sized", b"Content-Length: %d\r\n\r\n" % len(SMUGGLED), SMUGGLED),
-        ("chunked", b"Transfer-Encoding: chunked\r\n\r\n", b"%x\r\n%b\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED)),
+        ("chunked", b"Transfer-Encoding: chunked\r\n\r\n", CHUNK % (len(SMUGGLED), SMUGGLED)),
         ("none", b"\r\n", b""),
     ],
 )  # fmt: skip

@@ -243,7 +243,8 @@ def _keep(path: Path, secrets_by_tier: dict[str, str]) -> None:
 def render_demo(keys: DemoKeys, *, gateway_url: str, control_url: str, token_file: Path | None = None) -> str:
     """What the person at the terminal can do now: lines to paste. `token_file` keeps the admin token."""
     token = "$TOLLWAY_ADMIN_TOKEN" if token_file is None else f"$(cat {shlex.quote(str(token_file))})"
-    call = f'curl -i {gateway_url}/api/v1/projects -H "X-API-Key: '
+    projects = shlex.quote(f"{gateway_url}/api/v1/projects")  # the brackets of IPv6 are the shell's, too
+    call = f'curl -i {projects} -H "X-API-Key: '
     tollway = (
         "tollway" if shutil.which("tollway") else os.path.relpath(Path(sys.executable).parent / "tollway")
     )
@@ -258,7 +259,7 @@ Tollway is ready.
 
   Try        {gateway_url}/api/v1/exports with both, or one of them often: 403, then 429
   Usage      {tollway} usage --account {keys.free.account}
-  Metrics    curl {control_url}/metrics
-  Admin API  curl {control_url}/admin/v1/accounts -H "Authorization: Bearer {token}"
+  Metrics    curl {shlex.quote(f"{control_url}/metrics")}
+  Admin API  curl {shlex.quote(f"{control_url}/admin/v1/accounts")} -H "Authorization: Bearer {token}"
   Stop       Ctrl-C
 """

@@ -44,7 +44,10 @@ class Address:
         if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
             raise ValueError("must be host:port, like 127.0.0.1:8080")
         if host.startswith("[") and host.endswith("]"):
-            return cls(str(ipaddress.IPv6Address(host[1:-1])), int(port))
+            try:
+                return cls(str(ipaddress.IPv6Address(host[1:-1])), int(port))
+            except ValueError:
+                raise ValueError("must have an IPv6 address in the brackets, like [::1]:8080") from None
         if ":" in host:
             raise ValueError("must have brackets around an IPv6 address, like [::1]:8080")
         if not re.fullmatch(r"[A-Za-z0-9._-]*", host):

@@ -68,7 +68,12 @@ def run_process(name: str, wiring: Wiring, serve: Serve) -> int:
 
 
 async def _run(name: str, wiring: Wiring, serve: Serve) -> None:
-    process = Process(name, wiring)
+    try:
+        process = Process(name, wiring)
+    except OSError as error:
+        raise StartupError(
+            f"{wiring.metrics_dir} can not be written: {error.strerror}. Mend that; it is tried again."
+        ) from error
     process.state(State.STARTING)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, process.stop.set)

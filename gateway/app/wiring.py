@@ -7,6 +7,8 @@ from pathlib import Path
 
 from gateway.settings import Settings
 
+JOURNALS = "journals"
+
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
@@ -31,7 +33,7 @@ class Wiring:
     @property
     def journals_dir(self) -> Path:
         """One folder for each journal that is not yet booked."""
-        return self.settings.data_dir / "journals"
+        return self.settings.data_dir / JOURNALS
 
 
 def metrics_dir(data_dir: Path) -> Path:

@@ -102,7 +102,8 @@ def expect_tier(settings: Settings, tier: str) -> None:
     policies = load_folder(settings.policies).policies if settings.policies.is_dir() else None
     if policies is None:
         click.echo(
-            f"Not checked whether there is a tier {tier}: no policies in {settings.policies}.", err=True
+            f"Not checked whether there is a tier {tier}: {settings.policies} has no policies in order.",
+            err=True,
         )
     elif tier not in policies.tiers:
         raise UnknownTier(f"There is no tier {tier} in {settings.policies}: {', '.join(policies.tiers)}.")

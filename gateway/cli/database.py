@@ -16,7 +16,7 @@ from gateway.errors import StartupError
 from gateway.settings import Settings, read_settings
 from gateway.storage.embedded import EmbeddedPostgres, OwnedElsewhere
 from gateway.storage.migrate import migrate
-from gateway.storage.postgres import LOST, Pool, connect_pool
+from gateway.storage.postgres import LOST, Pool, connect_pool, refusal
 from gateway.telemetry.logs import set_up_logs
 
 T = TypeVar("T")
@@ -83,5 +83,7 @@ async def _on_pool(work: Callable[[Pool, Settings], Awaitable[T]], url: str, set
     except LOST as error:
         reason = str(error) or type(error).__name__
         raise StartupError(f"The database went away: {reason}. Look what was done, and repeat it.") from error
+    except asyncpg.PostgresError as error:
+        raise StartupError(refusal(error)) from error
     finally:
         await pool.close()

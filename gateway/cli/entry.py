@@ -86,7 +86,8 @@ def main() -> None:
     """Run the command line and end the process: 0 done, 1 failed with a line why, 2 wrong usage."""
     try:
         code = tollway.main(prog_name="tollway", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the caller: nobody wanted to read
+            sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         code = error.exit_code
@@ -94,10 +95,20 @@ def main() -> None:
         code = INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has seen enough; the interpreter must not complain at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         code = BROKEN_PIPE
+    except OSError as error:
+        _discard_output()
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"tollway: {where}{error.strerror or error}", err=True)
+        code = 1
     except TollwayError as error:
         for line in str(error).splitlines():
             click.echo(f"tollway: {line}", err=True)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _discard_output() -> None:
+    """What is left in the buffer can not be written, and the interpreter must not try again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

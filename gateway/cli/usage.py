@@ -35,9 +35,9 @@ class Instant(click.ParamType[datetime]):
             return value
         try:
             at = datetime.fromisoformat(f"{value}-01" if re.fullmatch(r"\d{4}-\d{2}", value) else value)
-        except ValueError:
+            return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
             self.fail("write 2026-03, 2026-03-01 or 2026-03-01T12:00Z", param, ctx)
-        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 @click.command()

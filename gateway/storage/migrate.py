@@ -11,7 +11,7 @@ import asyncpg
 
 import gateway
 from gateway.errors import StartupError
-from gateway.storage.postgres import Connection, open_connection
+from gateway.storage.postgres import SETTING, Connection, open_connection, refusal
 
 LOCK = 0x746F_6C6C_7761_7901
 """Advisory lock of whoever migrates; "tollway" in ASCII."""
@@ -50,12 +50,16 @@ async def migrate(url: str, *, folder: Path | None = None) -> list[str]:
     known = read_migrations(folder or migrations_folder())
     connection = await open_connection(url)
     try:
+        if await connection.fetchval("SHOW transaction_read_only") == "on":
+            raise StartupError(
+                f"The database in {SETTING} can only be read: is it a standby? Name the primary."
+            )
         # Another process may be migrating: wait for it rather than fail.
         await connection.execute(f"SET lock_timeout = '{LOCK_WITHIN_S}s'", timeout=LOCK_WITHIN_S)
         await connection.execute("SELECT pg_advisory_lock($1)", LOCK, timeout=LOCK_WITHIN_S + 5)
         return await _apply_missing(connection, known)
     except asyncpg.PostgresError as error:
-        raise StartupError(f"The database can not be migrated: {error}") from error
+        raise StartupError(f"The database can not be migrated. {refusal(error)}") from error
     finally:
         await connection.close(timeout=10)
 

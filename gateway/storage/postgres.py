@@ -131,6 +131,16 @@ async def _explained(connecting: Awaitable[T], url: str) -> T:
     raise StartupError(f"Can not use PostgreSQL at {host_of(url)}: {_one_line(reason)}") from None
 
 
+def refusal(error: asyncpg.PostgresError) -> str:
+    """One line for a statement that a database in good health refused, such as for want of a right."""
+    said = _one_line(str(error).partition("\n")[0])
+    if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+        return f"The database refused: {said}. Name one that can be written in {SETTING}."
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return f"The database refused: {said}. Give the user in {SETTING} that right, or name another one."
+    return f"The database refused: {said}."
+
+
 def _check_version(connection: Any) -> None:
     version = connection.get_server_version()
     if version.major < OLDEST_VERSION:

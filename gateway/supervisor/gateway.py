@@ -17,17 +17,19 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import asyncpg
+
 from gateway.accounts.store import Accounts
 from gateway.app.control import serve_control
 from gateway.app.process import EXIT_CONFIG, Process, Serve, State, run_process
 from gateway.app.recorder import serve_recorder
-from gateway.app.wiring import Wiring, accepted_policies, metrics_dir
+from gateway.app.wiring import JOURNALS, Wiring, accepted_policies, metrics_dir
 from gateway.app.worker import check_certificate, serve_worker
 from gateway.clock import SystemClock
 from gateway.demo import DemoKeys, prepare_demo, render_demo, serve_demo_upstream
 from gateway.errors import StartupError
 from gateway.settings import Address, Settings
-from gateway.storage.postgres import connect_pool
+from gateway.storage.postgres import connect_pool, refusal
 from gateway.supervisor.children import Children
 from gateway.supervisor.own_ports import own_ports_objection
 from gateway.supervisor.ports import check_free, reserve
@@ -187,7 +189,8 @@ def _prepare_folder(data_dir: Path, opened: contextlib.ExitStack) -> None:
             f"Another gateway runs on {data_dir}. Stop it, or set TOLLWAY_DATA_DIR to another folder."
         ) from taken
     shutil.rmtree(metrics_dir(data_dir), ignore_errors=True)
-    accepted_policies(data_dir).parent.mkdir(parents=True, exist_ok=True)
+    for private in (accepted_policies(data_dir).parent, data_dir / JOURNALS):  # who called what, when
+        private.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _admin_token(settings: Settings) -> str:
@@ -212,6 +215,8 @@ async def _demo_keys(settings: Settings, database_url: str) -> DemoKeys:
     pool = await connect_pool(database_url, max_size=1)
     try:
         return await prepare_demo(Accounts(pool, settings.key_prefix), settings.data_dir)
+    except asyncpg.PostgresError as error:
+        raise StartupError(refusal(error)) from error
     finally:
         await pool.close()
 

@@ -6,10 +6,14 @@ import itertools
 import os
 import socket
 from dataclasses import replace
+from typing import Any
 
 from gateway.errors import StartupError
 from gateway.settings import PREFIX, Address, Settings
 from gateway.supervisor.own_ports import overlap
+
+Found = tuple[socket.AddressFamily, tuple[Any, ...]]
+"""A family and where to bind in it."""
 
 
 def reserve(settings: Settings) -> tuple[Settings, list[socket.socket]]:
@@ -36,27 +40,34 @@ def reserve(settings: Settings) -> tuple[Settings, list[socket.socket]]:
 
 
 def check_free(title: str, address: Address, mend: str) -> None:
-    """StartupError unless `address` can be bound; it says what, why and how to mend it."""
+    """StartupError unless `address` can be bound, all of a name's; it says what, why and how to mend it."""
     if address.port:
-        # Without SO_REUSEPORT: another gateway of the same user would let us share its port unnoticed.
-        _bind(title, address, mend, share=False).close()
+        for found in _resolve(title, address, mend):
+            # Without SO_REUSEPORT: another gateway of the same user would let us share its port unnoticed.
+            _bind(title, found, mend, share=False).close()
 
 
 def _hold(name: str, address: Address) -> socket.socket:
-    return _bind(f"--{name} {address}", address, _mend(name), share=True)
+    title, mend = f"--{name} {address}", _mend(name)
+    return _bind(title, _resolve(title, address, mend)[0], mend, share=True)
 
 
 def _mend(name: str) -> str:
     return f"Choose another with --{name} or {PREFIX}{name.upper()}."
 
 
-def _bind(title: str, address: Address, mend: str, *, share: bool) -> socket.socket:
+def _resolve(title: str, address: Address, mend: str) -> list[Found]:
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-        family, _, _, _, target = found[0]
-        holder = socket.socket(family, socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        raise StartupError(f"{title} can not be used: {error.strerror}. {mend}") from error
+    except (socket.gaierror, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "this is not a host name"
+        raise StartupError(f"{title} can not be used: {reason}. {mend}") from error
+    return [(family, target) for family, _, _, _, target in found]
+
+
+def _bind(title: str, found: Found, mend: str, *, share: bool) -> socket.socket:
+    family, target = found
+    holder = socket.socket(family, socket.SOCK_STREAM)
     try:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

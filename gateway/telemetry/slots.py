@@ -41,7 +41,9 @@ class Slots:
         if path.exists() and not _fits(path.read_bytes()):
             path.unlink()  # not truncated: a process that still maps it would die of SIGBUS
         with path.open("ab+") as file:
-            file.truncate(_BYTES)
+            # Written, not truncated to size: on a full disk a hole in the file would kill us later (SIGBUS).
+            file.write(bytes(_BYTES - file.tell()))
+            file.flush()
             memory = mmap.mmap(file.fileno(), _BYTES)
         cells = cast("MutableSequence[int]", memoryview(memory).cast("q"))
         cells[SLOT_COUNT] = FINGERPRINT

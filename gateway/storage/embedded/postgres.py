@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -121,10 +122,13 @@ class EmbeddedPostgres(EmbeddedServer):
         reason = next(
             (line for line in said.splitlines() if "error" in line or "FATAL" in line), said.strip()
         )
-        way_out = (
-            " Run tollway as an ordinary user, or set TOLLWAY_DATABASE_URL." if unprivileged.needed() else ""
-        )
-        return f"{self.title} can not make its data folder: {program}: {reason.strip()}.{way_out}"
+        reason = reason.strip().removeprefix(f"{program}: ").rstrip(".")
+        way_out = ""
+        if os.strerror(errno.ENOSPC) in reason:
+            way_out = " Free about 100 MB on this disk, or set TOLLWAY_DATA_DIR or TOLLWAY_DATABASE_URL."
+        elif unprivileged.needed():
+            way_out = " Run tollway as an ordinary user, or set TOLLWAY_DATABASE_URL."
+        return f"{self.title} can not make its data folder: {program}: {reason}.{way_out}"
 
     def _command(self) -> list[str]:
         settings = {**SETTINGS, "unix_socket_directories": _quoted(self.socket_path.parent)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from gateway.accounts.keys import digest
 from gateway.accounts.store import Accounts, find_principal
 from gateway.demo import prepare_demo
 from gateway.errors import StartupError
+from gateway.storage.migrate import migrate
 from gateway.storage.postgres import connect_pool
 from tests.commands import Commands
 
@@ -269,3 +271,43 @@ async def test_demo_keys_that_can_not_be_kept_are_one_line(database_url: str, tm
             await prepare_demo(Accounts(pool, "tw"), tmp_path / "file")
     finally:
         await pool.close()
+
+
+@pytest.mark.parametrize(
+    ("case", "sql", "said"),
+    [
+        (
+            "no right to read",
+            "CREATE ROLE stranger{n} LOGIN",
+            "permission denied for table accounts. Give the user in TOLLWAY_DATABASE_URL that right",
+        ),
+        (
+            "a database that can only be read",
+            "ALTER DATABASE {database} SET default_transaction_read_only = on",
+            "Name one that can be written in TOLLWAY_DATABASE_URL.",
+        ),
+    ],
+)
+async def test_what_the_database_refuses_is_one_line(
+    tollway: Commands, database_url: str, monkeypatch: pytest.MonkeyPatch, case: str, sql: str, said: str
+) -> None:
+    pool = await connect_pool(database_url, max_size=1)
+    database = await pool.fetchval("SELECT current_database()")
+    await pool.execute(sql.format(database=database, n=database))
+    await pool.close()
+    if "CREATE ROLE" in sql:
+        monkeypatch.setenv("TOLLWAY_DATABASE_URL", database_url.replace("tollway@", f"stranger{database}@"))
+    words = ["account", "create", "--name", "x", "--tier", "team"]
+    ended = await asyncio.to_thread(tollway.run, *words)
+    assert ended.code == 1
+    assert len(ended.err.splitlines()) == 1, ended.err
+    assert said in ended.err
+
+
+async def test_a_standby_is_not_migrated(database_url: str) -> None:
+    pool = await connect_pool(database_url, max_size=1)
+    database = await pool.fetchval("SELECT current_database()")
+    await pool.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    await pool.close()
+    with pytest.raises(StartupError, match="can only be read: is it a standby"):
+        await migrate(database_url)

@@ -148,6 +148,7 @@ def test_this_month_is_what_one_gets_unasked(tollway: Commands, account: str) ->
     [
         ("nobody we know", ["--account", "acct_00000000000000000000"], 1, "There is no such account."),
         ("a time that is none", ["--account", "x", "--from", "yesterday"], 2, "write 2026-03, 2026-03-01 or"),
+        ("before all time", ["--account", "x", "--from", "0001-01-01T00:00+14:00"], 2, "write 2026-03,"),
         ("backwards", ["--account", "x", "--from", "2026-03-02", "--to", "2026-03-01"], 2, "is not before"),
         ("two questions at once", ["--account", "x", "--events", "1", "--by", "day"], 2, "goes with neither"),
     ],

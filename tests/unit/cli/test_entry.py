@@ -109,3 +109,16 @@ def test_a_reader_that_went_away_is_no_failure() -> None:
     command = f"{sys.executable} -m gateway schema | head -c 1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, timeout=60)
     assert (done.stdout, done.stderr) == ("{", "")
+
+
+@pytest.mark.parametrize("words", ["schema", "--help", "check tests/policies/valid/split"])
+def test_output_that_can_not_be_written_is_one_line(words: str) -> None:
+    command = f"{sys.executable} -m gateway {words} > /dev/full"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "tollway: No space left on device\n")
+
+
+def test_nobody_reads_and_nothing_breaks() -> None:
+    command = f"{sys.executable} -m gateway schema >&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -54,7 +54,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
         ("a port too high", "LISTEN", "127.0.0.1:65536", "must be host:port"),
         ("a URL for an address", "LISTEN", "http://127.0.0.1:80", "must have brackets"),
         ("IPv6 without brackets", "LISTEN", "::1:8080", "must have brackets around an IPv6 address"),
-        ("brackets around nonsense", "LISTEN", "[zz]:80", "TOLLWAY_LISTEN"),
+        ("brackets around nonsense", "LISTEN", "[zz]:80", "must have an IPv6 address in the brackets"),
         ("another format", "LOG_FORMAT", "xml", "must be console or json, got 'xml'"),
         ("another level", "LOG_LEVEL", "loud", "must be debug, info, warning or error, got 'loud'"),
         ("a flag of neither kind", "CONTROL_WIDE", "perhaps", "must be yes or no, got 'perhaps'"),

@@ -45,6 +45,22 @@ def test_a_taken_port_says_how_to_choose_another() -> None:
             check_free(f"The port {taken}", taken, "End what uses it.")
 
 
+def test_every_address_of_a_name_must_be_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.2", 0)) as other:
+        port = other.getsockname()[1]
+        both = [
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", (host, port)) for host in ("127.0.0.1", "127.0.0.2")
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
+        with pytest.raises(StartupError, match="already in use"):
+            check_free("it", Address("two.example", port), "")
+
+
+def test_a_name_that_can_not_be_one_says_so() -> None:
+    with pytest.raises(StartupError, match="can not be used"):
+        reserve(replace(SETTINGS, listen=Address("a" * 70 + ".example", 80)))
+
+
 def test_an_unknown_name_says_so() -> None:
     with pytest.raises(StartupError, match=r"--listen no-such-host.invalid:80 can not be used: .+ Choose"):
         reserve(replace(SETTINGS, listen=Address("no-such-host.invalid", 80)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import subprocess
 import sys
@@ -89,3 +91,17 @@ def test_a_duration_falls_into_the_bucket_that_holds_it(case: str, value_us: int
     assert counts.index(1) == bucket, case
     assert sum(counts) == 1
     assert slots.cells[first + len(bounds) + 1] == value_us
+
+
+def test_a_full_disk_is_an_error_before_the_file_is_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mapped file with a hole in it would end the process without a word."""
+
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", lambda *_: Full())
+    with pytest.raises(OSError, match="No space left"):
+        Slots.open(tmp_path / "worker.slots")

@@ -59,6 +59,13 @@ async def serve_worker(process: Process) -> None:
     loop = asyncio.get_running_loop()
     deadlines, outbox = Deadlines(), Outbox(loop)
     upstream = Forwarder(deadlines, outbox, slots, tasks)
+
+    def reload() -> None:
+        policies.reload()
+        upstream.adopt(policies.policies().upstreams)
+
+    upstream.adopt(policies.policies().upstreams)
+    process.on_reload = reload
     pipeline = Pipeline(policies, auth, admission, meter, upstream)
     waits = Waits(
         head_s=settings.head_timeout_s,

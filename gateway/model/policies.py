@@ -87,16 +87,43 @@ class Tier:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an upstream listens."""
+    """Where an upstream listens: host and port, or a unix socket."""
 
     host: str
     port: int
+    weight: int = 1
+    tls: bool = field(default=False, kw_only=True)
+    socket: str = field(default="", kw_only=True)  # path; host and port mean nothing then
 
     @property
     def authority(self) -> str:
-        """As in a `Host` header (RFC 9110, section 7.2): the port only when it is not 80."""
+        """As in a `Host` header (RFC 9110, section 7.2): the port only when it is not the usual one."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == 80 else f"{host}:{self.port}"
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+    @property
+    def place(self) -> str:
+        """What the policies call it, for logs. No two targets of an upstream share it."""
+        return f"unix:{self.socket}" if self.socket else f"http{'s' * self.tls}://{self.authority}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How https targets are spoken to. Files are PEM, by absolute path; None: the system's, or none."""
+
+    ca: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    server_name: str | None = None  # None: the target's host
+    verify: bool = True
+
+
+class Balance(Enum):
+    """How calls are spread over the targets of an upstream."""
+
+    ROUND_ROBIN = "round_robin"
+    LEAST_CONNECTIONS = "least_connections"
+    HASH_ACCOUNT = "hash_account"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +144,8 @@ class Upstream:
     timeouts: Timeouts = Timeouts()
     host_header: HostHeader = HostHeader.UPSTREAM
     max_connections: int = 512  # per worker and target
+    balance: Balance = Balance.ROUND_ROBIN
+    tls: Tls = Tls()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,28 +6,21 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from gateway.policy.check_routes import check_routes
+from gateway.policy.check_upstreams import Objection, check_upstreams, no_objection
 from gateway.policy.documents import MOST_OF_A_TIER, QuotaDocument, TierDocument
 from gateway.policy.extends import FullTier, full_tiers, quota_name
 from gateway.policy.merge import Entry, Merged
 from gateway.policy.meters import BUILT_IN_METERS, cost_problem
 from gateway.policy.problems import Problem, Problems, listed, meant, quoted
-from gateway.policy.texts import target_parts
-
-Objection = Callable[[str, int], str | None]
-"""What is wrong with an upstream's host and port; None: nothing."""
-
-
-def no_objection(_host: str, _port: int) -> None:
-    """Without a gateway every well-formed target is as good as another."""
 
 
 def check(merged: Merged, problems: Problems, objection: Objection = no_objection) -> None:
     """Note every problem between the entries of a folder."""
     _check_complete(merged, problems)
-    _check_upstreams(merged, problems, objection)
+    check_upstreams(merged, problems, objection)
     _check_meters(merged, problems)
     full = full_tiers(merged.good_tiers())
     for name, entry in merged.tiers.items():
@@ -44,16 +37,6 @@ def _check_complete(merged: Merged, problems: Problems) -> None:
     for section in ("upstreams", "tiers", "routes"):
         if merged.whole and not getattr(merged, section):
             problems.add(Problem(merged.folder, 0, section, "no file has any; at least one is needed"))
-
-
-def _check_upstreams(merged: Merged, problems: Problems, objection: Objection) -> None:
-    for entry in merged.upstreams.values():
-        if entry.document is not None:
-            for position in _repeated(entry.document.targets):
-                problems.add(entry.problem("is listed twice; remove one", "targets", position))
-            for position, target in enumerate(entry.document.targets):
-                if message := objection(*target_parts(target)):
-                    problems.add(entry.problem(message, "targets", position))
 
 
 def _check_meters(merged: Merged, problems: Problems) -> None:

@@ -6,7 +6,6 @@ from types import MappingProxyType
 
 from gateway.model.policies import (
     AdmissionMode,
-    HostHeader,
     Limit,
     Meter,
     OnStoreLoss,
@@ -15,21 +14,20 @@ from gateway.model.policies import (
     Price,
     Quota,
     Route,
-    Target,
     Tier,
-    Timeouts,
     Upstream,
 )
-from gateway.policy.documents import AdmissionDocument, RouteDocument, TierDocument, UpstreamDocument
+from gateway.policy.compile_upstreams import compile_upstream
+from gateway.policy.documents import AdmissionDocument, RouteDocument, TierDocument
 from gateway.policy.extends import FullTier, full_tiers
 from gateway.policy.merge import Merged
 from gateway.policy.meters import BUILT_IN_METERS
-from gateway.policy.texts import duration_ms, rate_parts, target_parts
+from gateway.policy.texts import rate_parts
 
 
 def compile_policies(merged: Merged, digest: str) -> PolicySet:
     """The snapshot of a folder in which `check` found nothing."""
-    upstreams = {name: _upstream(name, document) for name, document in merged.good_upstreams().items()}
+    upstreams = {name: compile_upstream(name, document) for name, document in merged.good_upstreams().items()}
     meters = dict(BUILT_IN_METERS) | {name: meter.unit for name, meter in merged.good_meters().items()}
     documents = merged.good_tiers()
     tiers = {name: _tier(name, documents[name], full) for name, full in full_tiers(documents).items()}
@@ -44,21 +42,6 @@ def compile_policies(merged: Merged, digest: str) -> PolicySet:
         upgrade_url=merged.upgrade_url.document if merged.upgrade_url else None,
         admission_mode=AdmissionMode(admission.mode),
         on_store_loss=OnStoreLoss(admission.on_store_loss),
-    )
-
-
-def _upstream(name: str, document: UpstreamDocument) -> Upstream:
-    waits = document.timeouts
-    return Upstream(
-        name=name,
-        targets=tuple(Target(*target_parts(target)) for target in document.targets),
-        timeouts=Timeouts(
-            connect_s=duration_ms(waits.connect) / 1000,
-            response_s=duration_ms(waits.response) / 1000,
-            idle_s=duration_ms(waits.idle) / 1000,
-        ),
-        host_header=HostHeader(document.host_header),
-        max_connections=document.max_connections,
     )
 
 

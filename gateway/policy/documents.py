@@ -7,89 +7,27 @@ nothing is converted from one type to another.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field
 
-from gateway.policy import texts
+from gateway.policy.upstream_documents import UpstreamDocument
+from gateway.policy.values import (
+    Cost,
+    Currency,
+    Document,
+    Host,
+    Link,
+    Method,
+    Name,
+    Path,
+    Positive,
+    Rate,
+    Title,
+)
 
-LARGEST = 10**15 - 1
-"""Amounts fit integers of HTTP fields (RFC 9651: 15 digits) and stay exact in JSON, Lua and JavaScript."""
 MOST_OF_A_TIER = 16
 """Limits, and quotas, of one tier."""
-
-Name = Annotated[str, BeforeValidator(texts.check_name), Field(json_schema_extra={"pattern": texts.NAME})]
-Duration = Annotated[
-    str, BeforeValidator(texts.check_duration), Field(json_schema_extra={"pattern": texts.DURATION})
-]
-Rate = Annotated[str, BeforeValidator(texts.check_rate), Field(json_schema_extra={"pattern": texts.RATE})]
-TargetUrl = Annotated[
-    str, BeforeValidator(texts.check_target), Field(json_schema_extra={"pattern": texts.TARGET})
-]
-Host = Annotated[str, BeforeValidator(texts.check_host), Field(json_schema_extra={"pattern": texts.HOST})]
-Method = Annotated[
-    str, BeforeValidator(texts.check_method), Field(json_schema_extra={"pattern": texts.METHOD})
-]
-Currency = Annotated[
-    str, BeforeValidator(texts.check_currency), Field(json_schema_extra={"pattern": texts.CURRENCY})
-]
-Link = Annotated[str, BeforeValidator(texts.check_link), Field(json_schema_extra={"pattern": texts.LINK})]
-Path = Annotated[str, BeforeValidator(texts.check_path), Field(json_schema_extra={"pattern": texts.PATH})]
-Title = Annotated[str, Field(min_length=1, max_length=200)]
-Positive = Annotated[int, Field(ge=1, le=LARGEST)]
-Cost = Annotated[int, Field(ge=0, le=LARGEST)]
-
-
-class Document(BaseModel):
-    """What every part of a policy file has in common: strict, closed, frozen."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class TimeoutsDocument(Document):
-    """How long the gateway waits for an upstream."""
-
-    connect: Duration = Field(
-        default="2s", description="Until a connection is made, then 504.", examples=["2s", "500ms"]
-    )
-    response: Duration = Field(
-        default="30s",
-        description="From the request sent until the head of the answer, then 504.",
-        examples=["30s"],
-    )
-    idle: Duration = Field(
-        default="60s",
-        description="Between two pieces of a body, either way; then the connection is cut.",
-        examples=["1m"],
-    )
-
-
-class UpstreamDocument(Document):
-    """An API that is protected."""
-
-    targets: list[TargetUrl] = Field(
-        min_length=1,
-        max_length=64,
-        description="Where it listens: http://host or http://host:port, nothing behind the port.",
-        examples=[["http://127.0.0.1:9000"]],
-    )
-    timeouts: TimeoutsDocument = Field(
-        default=TimeoutsDocument(),
-        description="How long to wait for it.",
-        examples=[{"connect": "2s", "response": "30s", "idle": "1m"}],
-    )
-    host_header: Literal["upstream", "client"] = Field(
-        default="upstream",
-        description="Which Host header it sees: the target's own, or the one the client sent.",
-        examples=["upstream"],
-    )
-    max_connections: int = Field(
-        default=512,
-        ge=1,
-        le=65535,
-        description="Most connections each worker opens to each target; beyond them calls get 503.",
-        examples=[512],
-    )
 
 
 class MeterDocument(Document):

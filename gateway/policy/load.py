@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.model.policies import PolicySet
-from gateway.policy.check import Objection, check, no_objection
+from gateway.policy.check import check
+from gateway.policy.check_upstreams import Objection, no_objection
 from gateway.policy.compile import compile_policies
 from gateway.policy.merge import merge
 from gateway.policy.problems import Problem, Problems

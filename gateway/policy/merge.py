@@ -8,15 +8,15 @@ from typing import Generic, TypeVar
 
 from gateway.policy.documents import (
     AdmissionDocument,
-    Document,
     MeterDocument,
     RouteDocument,
     TierDocument,
-    UpstreamDocument,
 )
 from gateway.policy.problems import Problem, Problems, quoted
 from gateway.policy.shape import Read, read_part
 from gateway.policy.tree import Loc, Tree
+from gateway.policy.upstream_documents import UpstreamDocument
+from gateway.policy.values import Document
 
 D = TypeVar("D", bound=Document | str)
 

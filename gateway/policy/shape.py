@@ -211,5 +211,6 @@ def _schema_at(loc: tuple[Key, ...]) -> Mapping[str, Any]:
             known = schema.get("properties", {})
             by_name = list(schema.get("patternProperties", {}).values())
             schema = known.get(key) or (by_name[0] if by_name else {})
+        schema = next((choice for choice in schema.get("anyOf", ()) if "$ref" in choice), schema)
         schema = {**_definitions()["$defs"].get(schema.get("$ref", "").rpartition("/")[2], {}), **schema}
     return schema

@@ -1,4 +1,4 @@
-"""The small languages inside policy values: names, durations, rates, URLs, hosts, methods, paths.
+"""The small languages inside policy values: names, durations, rates, links, hosts, methods, paths.
 
 Every `check_...` returns its text when it is good and raises `ValueError` with a message for the person who
 wrote it; the documents and the compiler use the same functions. Messages never repeat a URL: it may hold a
@@ -8,7 +8,6 @@ password.
 from __future__ import annotations
 
 import re
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from gateway.policy.problems import shown
@@ -16,7 +15,6 @@ from gateway.policy.problems import shown
 NAME = r"^[a-z][a-z0-9_-]{0,62}$"
 DURATION = r"^[1-9][0-9]{0,8}(ms|s|m|h)$"
 RATE = r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$"
-TARGET = r"^http://(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_.-]{1,253})(:[1-9][0-9]{0,4})?$"
 HOST = r"^[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*$"
 METHOD = r"^[A-Z][A-Z-]{0,31}$"
 CURRENCY = r"^[A-Z]{3}$"
@@ -90,45 +88,6 @@ def check_host(value: object) -> str:
     """A host name as requests send it: lower case, no port, no wildcard."""
     wanted = "a host name in lower case without port or wildcard such as api.example.com"
     return _matching(HOST, value, wanted)
-
-
-def check_target(value: object) -> str:
-    """`http://host[:port]` and nothing more."""
-    text = value if isinstance(value, str) else ""
-    if text.lower().startswith("https://"):
-        raise ValueError("must start with http://: TLS to upstreams is not supported")
-    match = re.fullmatch(TARGET, text)
-    if match is None:
-        raise ValueError(
-            "must be http://host or http://host:port, without path, query or credentials, "
-            "such as http://127.0.0.1:9000"
-        )
-    host, port = target_parts(text)
-    if port > 65535:
-        raise ValueError(f"must have a port of at most 65535, got {port}")
-    _check_address(host)
-    return text
-
-
-def target_parts(text: str) -> tuple[str, int]:
-    """Host (lower case, no brackets) and port of a well-shaped target."""
-    rest = text.removeprefix("http://").lower()
-    host, colon, port = rest.rpartition(":") if not rest.endswith("]") else (rest, "", "")
-    if not colon:
-        host, port = rest, "80"
-    return host.strip("[]"), int(port)
-
-
-def _check_address(host: str) -> None:
-    try:
-        if ":" in host:
-            IPv6Address(host)
-        elif host.rstrip(".").rpartition(".")[2].isdigit():
-            IPv4Address(host)
-        elif re.fullmatch(HOST, host) is None:
-            raise ValueError("must name a valid host such as api.internal or 127.0.0.1")
-    except AddressValueError as error:
-        raise ValueError("must name a valid host: this IP address is not one") from error
 
 
 def check_link(value: object) -> str:

@@ -213,8 +213,9 @@ class UpstreamConnection(asyncio.Protocol):
         assert self._exchange is not None, "an uplink carries an exchange"
         if self._switched:
             self._caller_ended = True
-            end = self.transport.close if self._upstream_ended else self.transport.write_eof
-            self._outbox.after(self.transport, end)
+            # TLS can not end one way only: there the tunnel ends.
+            ended = self._upstream_ended or not self.transport.can_write_eof()
+            self._outbox.after(self.transport, self.transport.close if ended else self.transport.write_eof)
             return
         if self._exchange.head.chunked:
             self._outbox.write(self.transport, b"0\r\n\r\n")
@@ -337,9 +338,16 @@ class UpstreamConnection(asyncio.Protocol):
         exchange = self._exchange
         if exchange is None or not self._switched or self._caller_ended:
             return False
+        if not self.transport.can_write_eof():
+            return False  # TLS can not end one way only
         self._upstream_ended = True
         exchange.downstream.end_tunnel()
         return True
+
+    def rest(self) -> None:
+        """Go into the pool without having carried a call."""
+        self.deadline = self._loop.time() + IDLE_S
+        self.owner.release(self)
 
     # -- the end ----------------------------------------------------------------------------------------
 

@@ -1,34 +1,54 @@
-"""Kept connections to one target of an upstream."""
+"""Connections to one target of an upstream."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from gateway.deadlines import Deadlines
-from gateway.errors import UpstreamBusy, UpstreamUnreachable
+from gateway.errors import GatewayError, UpstreamBusy, UpstreamUnreachable
+from gateway.model.exchange import Exchange
 from gateway.model.policies import Target, Upstream
 from gateway.outbox import Outbox
+from gateway.tasks import Tasks
 from gateway.telemetry.catalogue import slot
 from gateway.telemetry.slots import Slots
 from gateway.upstream.connection import UpstreamConnection
+from gateway.upstream.dialling import Dialler
+from gateway.upstream.names import Names
+from gateway.upstream.parked import Parked
+from gateway.upstream.tls import TlsFiles
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What all pools of a worker work with."""
+
+    deadlines: Deadlines
+    outbox: Outbox
+    slots: Slots
+    tasks: Tasks
+    names: Names
 
 
 class Pool:
-    """Idle connections, the last used first so that the rest can age out."""
+    """Kept connections, the last used first so that the rest can age out, and new ones up to a limit."""
 
-    def __init__(
-        self, spec: Upstream, target: Target, deadlines: Deadlines, outbox: Outbox, slots: Slots
-    ) -> None:
+    def __init__(self, spec: Upstream, target: Target, tls: TlsFiles, means: Means) -> None:
         self.spec = spec
         self.target = target
         self.host_line = b"Host: %b\r\n" % target.authority.encode()
-        self._deadlines = deadlines
-        self._outbox = outbox
-        self._slots = slots
+        self._means = means
+        self._dialler = Dialler(target, tls, spec.tls.server_name, means.names)
         self._idle: list[UpstreamConnection] = []
         self._connections: set[UpstreamConnection] = set()
         self._opening = 0
         self._open_slot = slot("upstream_connections")
+
+    @property
+    def in_use(self) -> int:
+        """Calls at hand, those that wait for their connection to be made included."""
+        return len(self._connections) - len(self._idle) + self._opening
 
     def take(self) -> UpstreamConnection | None:
         """An idle connection that is still open, or None."""
@@ -39,37 +59,49 @@ class Pool:
                 return connection
         return None
 
-    async def connect(self) -> UpstreamConnection:
-        """A new connection. Raises UpstreamBusy at the limit, UpstreamUnreachable when there is no way."""
+    async def connect(self, exchange: Exchange) -> UpstreamConnection:
+        """A new connection for a call. Raises UpstreamBusy at the limit, at once; UpstreamUnreachable or
+        UpstreamTimeout when there is no way; what broke the exchange when its caller is gone meanwhile.
+        """
         if len(self._connections) + self._opening >= self.spec.max_connections:
             raise UpstreamBusy(internal=f"{self.spec.name}: {self.spec.max_connections} connections in use")
+        parked = Parked(exchange)
         self._opening += 1
+        self._means.tasks.spawn(self._open(parked), name="upstream.connect")
+        return await parked.wait
+
+    async def _open(self, parked: Parked) -> None:
+        """Open a connection for a call; one that nobody waits for any more is kept for the next."""
+        failure: BaseException = UpstreamUnreachable(internal=f"connect: {self.target.place}: given up")
+        connection = None
         try:
-            async with asyncio.timeout(self.spec.timeouts.connect_s):
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: UpstreamConnection(self, self._outbox), self.target.host, self.target.port
-                )
-        except TimeoutError as late:
-            raise UpstreamUnreachable(internal=f"{self.target.authority}: no connection in time") from late
-        except OSError as lost:
-            raise UpstreamUnreachable(internal=f"{self.target.authority}: {lost.strerror or lost}") from lost
+            connection = await self._dialler.dial(
+                lambda: UpstreamConnection(self, self._means.outbox), self.spec.timeouts.connect_s
+            )
+        except (GatewayError, asyncio.CancelledError) as error:
+            failure = error
+            if isinstance(error, asyncio.CancelledError):
+                raise
         finally:
             self._opening -= 1
-        self._slots.add("upstream_connections_total")
-        return connection
+            if connection is None:
+                parked.give_up(failure)
+        self._means.slots.add("upstream_connections_total")
+        if connection is not None and not parked.connected(connection):
+            connection.rest()
 
     def opened(self, connection: UpstreamConnection) -> None:
         self._connections.add(connection)
-        self._deadlines.add(connection)
-        self._slots.cells[self._open_slot] += 1
+        self._means.deadlines.add(connection)
+        self._means.slots.cells[self._open_slot] += 1
 
     def release(self, connection: UpstreamConnection) -> None:
         self._idle.append(connection)
 
     def lost(self, connection: UpstreamConnection) -> None:
         self._connections.discard(connection)
-        self._deadlines.discard(connection)
-        self._slots.cells[self._open_slot] -= 1
+        self._means.deadlines.discard(connection)
+        self._means.slots.cells[self._open_slot] -= 1
         if connection in self._idle:
             self._idle.remove(connection)
 

@@ -18,10 +18,10 @@ from gateway.admission.store import EXACT, Ask, Decision, Status
 from gateway.clock import ManualClock
 from gateway.inline import drive
 from gateway.model.policies import ChargePlan, Limit, Quota
-from gateway.policy.documents import LARGEST
 from gateway.policy.load import compile_sources
 from gateway.policy.sources import Sources
 from gateway.policy.texts import NAME
+from gateway.policy.values import LARGEST
 from gateway.routing.plans import Plans, Upgrades
 from tests.unit.admission.structured import Item, parse_list
 

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.model.policies import (
     AdmissionMode,
+    Balance,
     HostHeader,
     Limit,
     Meter,
@@ -16,6 +17,7 @@ from gateway.model.policies import (
     Quota,
     Target,
     Timeouts,
+    Tls,
 )
 from gateway.policy.load import load_folder
 
@@ -33,7 +35,17 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> PolicySet:
 
 def test_upstreams(policies: PolicySet) -> None:
     upstream = policies.upstreams["api"]
-    assert upstream.targets == (Target("127.0.0.1", 9000), Target("::1", 9001), Target("api_1.internal", 80))
+    assert upstream.targets == (
+        Target("127.0.0.1", 9000),
+        Target("::1", 9001),
+        Target("api_1.internal", 80, 1000),
+        Target("api.internal", 443, tls=True),
+        Target("localhost", 80, 2, socket="/run/api/main.sock"),
+    )
+    assert upstream.balance is Balance.HASH_ACCOUNT
+    assert upstream.tls == Tls(
+        "/etc/tollway/ca.pem", "/etc/tollway/gateway.pem", "/etc/tollway/gateway.key", "api.internal"
+    )
     assert upstream.timeouts == Timeouts(connect_s=0.5, response_s=60.0, idle_s=3600.0)
     assert upstream.host_header is HostHeader.CLIENT
     assert upstream.max_connections == 16

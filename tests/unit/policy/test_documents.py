@@ -7,21 +7,20 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from gateway.model.exchange import RequestHead
-from gateway.policy import documents
-from gateway.policy.documents import Document, PolicyFile, RouteDocument, TierDocument
+from gateway.policy.documents import PolicyFile, RouteDocument, TierDocument
 from gateway.policy.load import compile_sources
 from gateway.policy.sources import Sources
+from gateway.policy.values import Document
 from gateway.routing.table import RoutingTable
 
 DOCS = Path(__file__).parents[3] / "docs" / "policies.md"
 
 
 def _documents() -> list[type[BaseModel]]:
-    return [
-        value
-        for value in vars(documents).values()
-        if isinstance(value, type) and issubclass(value, Document) and value is not Document
-    ]
+    found: list[type[BaseModel]] = [Document]
+    for document in found:
+        found += document.__subclasses__()
+    return found[1:]
 
 
 def _fields() -> Iterator[tuple[str, str, str | None]]:

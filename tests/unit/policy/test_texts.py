@@ -47,30 +47,6 @@ CHECKS: list[tuple[str, Callable[[object], str], str, list[str], list[object]]] 
         ["API.example.com", "a.example.com:80", "*.example.com", "a..b", ".a", "a.", "é.com", "a b", "[::1]"],
     ),
     (
-        "targets",
-        texts.check_target,
-        texts.TARGET,
-        [
-            "http://127.0.0.1:9000",
-            "http://api",
-            "http://[::1]",
-            "http://[::1]:80",
-            "http://a_b.internal:65535",
-        ],
-        [
-            "http://",
-            "https://a",
-            "ftp://a",
-            "//a",
-            "a:80",
-            "http://a/",
-            "http://a?b",
-            "http://u@a",
-            "http://a:",
-            80,
-        ],
-    ),
-    (
         "links",
         texts.check_link,
         texts.LINK,
@@ -120,11 +96,6 @@ def test_bad_texts_are_refused_in_words(check: Callable[[object], str], value: o
     ("case", "check", "value", "message"),
     [
         ("too long a wait", texts.check_duration, "25h", "at most 24h"),
-        ("a port that can not be", texts.check_target, "http://a:70000", "at most 65535"),
-        ("half an address", texts.check_target, "http://127.1", "IP address"),
-        ("an address as one number", texts.check_target, "http://2130706433", "IP address"),
-        ("a wrong IPv6 address", texts.check_target, "http://[:::]", "IP address"),
-        ("two dots", texts.check_target, "http://a..b", "valid host"),
         ("credentials in a link", texts.check_link, "https://u:p@a", "without credentials"),
         ("no host in a link", texts.check_link, "https:///a", "with a host"),
         ("an unknown placeholder", texts.check_link, "https://a/{plan}", "no placeholder but {tier}"),
@@ -168,19 +139,6 @@ def test_durations_have_a_length(text: str, ms: int) -> None:
 def test_rates_have_tokens_and_a_period() -> None:
     assert texts.rate_parts("60/minute") == (60, 60_000)
     assert texts.rate_parts("5/second") == (5, 1000)
-
-
-@pytest.mark.parametrize(
-    ("text", "host", "port"),
-    [
-        ("http://127.0.0.1:9000", "127.0.0.1", 9000),
-        ("http://API.internal", "api.internal", 80),
-        ("http://[::1]", "::1", 80),
-        ("http://[::1]:81", "::1", 81),
-    ],
-)
-def test_targets_have_host_and_port(text: str, host: str, port: int) -> None:
-    assert texts.target_parts(texts.check_target(text)) == (host, port)
 
 
 @given(st.text(max_size=40))

@@ -1,0 +1,55 @@
+"""Upstreams that are written well and yet could not be meant that way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.policy.merge import Entry, Merged
+from gateway.policy.problems import Problems
+from gateway.policy.target_texts import target_parts
+from gateway.policy.upstream_documents import UpstreamDocument
+
+Objection = Callable[[str, int], str | None]
+"""What is wrong with an upstream's host and port; None: nothing."""
+
+
+def no_objection(_host: str, _port: int) -> None:
+    """Without a gateway every well-formed target is as good as another."""
+
+
+def check_upstreams(merged: Merged, problems: Problems, objection: Objection = no_objection) -> None:
+    """Note every problem of upstreams."""
+    for entry in merged.upstreams.values():
+        if entry.document is not None:
+            _check_targets(entry, entry.document, problems, objection)
+            if not entry.partial:
+                _check_tls(entry, entry.document, problems)
+
+
+def _check_targets(
+    entry: Entry[UpstreamDocument], upstream: UpstreamDocument, problems: Problems, objection: Objection
+) -> None:
+    seen: set[object] = set()
+    for position, target in enumerate(upstream.targets):
+        parts = target_parts(target.url)
+        if parts in seen:
+            message = "is listed twice; remove one, or give the first a `weight`"
+            problems.add(entry.problem(message, "targets", position))
+        seen.add(parts)
+        objected = None if parts.socket else objection(parts.host, parts.port)
+        if objected is not None:
+            problems.add(entry.problem(objected, "targets", position))
+
+
+def _check_tls(entry: Entry[UpstreamDocument], upstream: UpstreamDocument, problems: Problems) -> None:
+    tls = upstream.tls
+    if not tls.model_fields_set:
+        return
+    if not any(target_parts(target.url).tls for target in upstream.targets):
+        problems.add(entry.problem("no target starts with https://, so this is never used; remove it", "tls"))
+    if (tls.client_cert is None) != (tls.client_key is None):
+        missing = "client_key" if tls.client_key is None else "client_cert"
+        problems.add(entry.problem(f"a certificate needs its key; add `{missing}`", "tls"))
+    if tls.ca is not None and not tls.verify:
+        message = "is never used while `verify` is false; remove one of the two"
+        problems.add(entry.problem(message, "tls", "ca"))

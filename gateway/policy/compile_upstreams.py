@@ -1,0 +1,49 @@
+"""From checked upstream documents to what the workers call."""
+
+from __future__ import annotations
+
+from gateway.model.policies import Balance, HostHeader, Target, Timeouts, Tls, Upstream
+from gateway.policy.target_texts import target_parts
+from gateway.policy.texts import duration_ms
+from gateway.policy.upstream_documents import TargetDocument, TimeoutsDocument, TlsDocument, UpstreamDocument
+
+
+def compile_upstream(name: str, document: UpstreamDocument) -> Upstream:
+    """The upstream of that name."""
+    return Upstream(
+        name=name,
+        targets=tuple(_target(target) for target in document.targets),
+        timeouts=_timeouts(document.timeouts),
+        host_header=HostHeader(document.host_header),
+        max_connections=document.max_connections,
+        balance=Balance(document.balance),
+        tls=_tls(document.tls),
+    )
+
+
+def seconds(duration: str) -> float:
+    """A checked duration."""
+    return duration_ms(duration) / 1000
+
+
+def _target(document: TargetDocument) -> Target:
+    parts = target_parts(document.url)
+    return Target(parts.host, parts.port, document.weight, tls=parts.tls, socket=parts.socket)
+
+
+def _timeouts(document: TimeoutsDocument) -> Timeouts:
+    return Timeouts(
+        connect_s=seconds(document.connect),
+        response_s=seconds(document.response),
+        idle_s=seconds(document.idle),
+    )
+
+
+def _tls(document: TlsDocument) -> Tls:
+    return Tls(
+        ca=document.ca,
+        client_cert=document.client_cert,
+        client_key=document.client_key,
+        server_name=document.server_name,
+        verify=document.verify,
+    )

@@ -1,0 +1,143 @@
+"""Upstreams as the policy files write them: where they listen and how they are called."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from gateway.policy import target_texts
+from gateway.policy.texts import HOST, check_host
+from gateway.policy.values import Document, Duration
+
+Url = Annotated[
+    str, BeforeValidator(target_texts.check_target), Field(json_schema_extra={"pattern": target_texts.TARGET})
+]
+File = Annotated[
+    str, BeforeValidator(target_texts.check_file), Field(json_schema_extra={"pattern": target_texts.FILE})
+]
+HostName = Annotated[str, BeforeValidator(check_host), Field(json_schema_extra={"pattern": HOST})]
+
+
+class _OrUrl:
+    """A target may also be written as its URL alone."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(_as_target, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "pattern": target_texts.TARGET}, handler(schema)]}
+
+
+def _as_target(value: object) -> object:
+    return value if isinstance(value, dict | TargetDocument) else {"url": target_texts.check_target(value)}
+
+
+class TargetDocument(Document):
+    """One place where an upstream listens."""
+
+    url: Url = Field(
+        description=(
+            "Where it listens: http://host or https://host, with or without :port, or unix:/path of a socket."
+        ),
+        examples=["http://10.0.0.7:9000"],
+    )
+    weight: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="Its share of the calls, relative to the other targets: 1 of 99 + 1 is a canary.",
+        examples=[99],
+    )
+
+
+class TlsDocument(Document):
+    """How https targets are spoken to. Files are opened by the workers, and again when they change."""
+
+    ca: File | None = Field(
+        default=None,
+        description="PEM file with the authorities to trust; those of the system if left out.",
+        examples=["/etc/tollway/internal-ca.pem"],
+    )
+    client_cert: File | None = Field(
+        default=None,
+        description="PEM file with the certificate the gateway shows, and those it was signed with.",
+        examples=["/etc/tollway/gateway.pem"],
+    )
+    client_key: File | None = Field(
+        default=None,
+        description="PEM file with the key of client_cert, without passphrase.",
+        examples=["/etc/tollway/gateway.key"],
+    )
+    server_name: HostName | None = Field(
+        default=None,
+        description="The name asked for and looked for in the certificate; the target's host if left out.",
+        examples=["api.internal"],
+    )
+    verify: bool = Field(
+        default=True,
+        description="Whether the certificate must be good; if not, anybody in between can pose as the API.",
+        examples=[True],
+    )
+
+
+class TimeoutsDocument(Document):
+    """How long the gateway waits for an upstream."""
+
+    connect: Duration = Field(
+        default="2s", description="Until a connection is made, then 504.", examples=["2s", "500ms"]
+    )
+    response: Duration = Field(
+        default="30s",
+        description="From the request sent until the head of the answer, then 504.",
+        examples=["30s"],
+    )
+    idle: Duration = Field(
+        default="60s",
+        description="Between two pieces of a body, either way; then the connection is cut.",
+        examples=["1m"],
+    )
+
+
+class UpstreamDocument(Document):
+    """An API that is protected."""
+
+    targets: list[Annotated[TargetDocument, _OrUrl()]] = Field(
+        min_length=1,
+        max_length=64,
+        description="Where it listens: URLs, or url and weight.",
+        examples=[["http://127.0.0.1:9000"], [{"url": "unix:/run/api.sock", "weight": 3}]],
+    )
+    balance: Literal["round_robin", "least_connections", "hash_account"] = Field(
+        default="round_robin",
+        description=(
+            "How calls are spread over the targets: in turn, to the one with the fewest calls at hand, "
+            "or each account to one of them."
+        ),
+        examples=["least_connections"],
+    )
+    tls: TlsDocument = Field(
+        default=TlsDocument(),
+        description="How https targets are spoken to.",
+        examples=[{"ca": "/etc/tollway/internal-ca.pem"}],
+    )
+    timeouts: TimeoutsDocument = Field(
+        default=TimeoutsDocument(),
+        description="How long to wait for it.",
+        examples=[{"connect": "2s", "response": "30s", "idle": "1m"}],
+    )
+    host_header: Literal["upstream", "client"] = Field(
+        default="upstream",
+        description="Which Host header it sees: the target's own, or the one the client sent.",
+        examples=["upstream"],
+    )
+    max_connections: int = Field(
+        default=512,
+        ge=1,
+        le=65535,
+        description="Most connections each worker opens to each target; beyond them calls get 503.",
+        examples=[512],
+    )

@@ -1,0 +1,36 @@
+"""What the documents are made of: the types of single values, and what all documents have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from gateway.policy import texts
+
+LARGEST = 10**15 - 1
+"""Amounts fit integers of HTTP fields (RFC 9651: 15 digits) and stay exact in JSON, Lua and JavaScript."""
+
+Name = Annotated[str, BeforeValidator(texts.check_name), Field(json_schema_extra={"pattern": texts.NAME})]
+Duration = Annotated[
+    str, BeforeValidator(texts.check_duration), Field(json_schema_extra={"pattern": texts.DURATION})
+]
+Rate = Annotated[str, BeforeValidator(texts.check_rate), Field(json_schema_extra={"pattern": texts.RATE})]
+Host = Annotated[str, BeforeValidator(texts.check_host), Field(json_schema_extra={"pattern": texts.HOST})]
+Method = Annotated[
+    str, BeforeValidator(texts.check_method), Field(json_schema_extra={"pattern": texts.METHOD})
+]
+Currency = Annotated[
+    str, BeforeValidator(texts.check_currency), Field(json_schema_extra={"pattern": texts.CURRENCY})
+]
+Link = Annotated[str, BeforeValidator(texts.check_link), Field(json_schema_extra={"pattern": texts.LINK})]
+Path = Annotated[str, BeforeValidator(texts.check_path), Field(json_schema_extra={"pattern": texts.PATH})]
+Title = Annotated[str, Field(min_length=1, max_length=200)]
+Positive = Annotated[int, Field(ge=1, le=LARGEST)]
+Cost = Annotated[int, Field(ge=0, le=LARGEST)]
+
+
+class Document(BaseModel):
+    """What every part of a policy file has in common: strict, closed, frozen."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)

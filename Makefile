@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# A step that fails or is interrupted is done again from its start.
+.DELETE_ON_ERROR:
 .PHONY: help run test check bench lock format clean
 
 help: ## Show this list.
@@ -37,15 +39,16 @@ clean: ## Remove the environment and the data of `make run`.
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Tollway needs Python 3.11 or newer with venv and pip on the PATH." >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
+	@"$(PYTHON)" -m venv $(VENV)
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml | $(BIN)/python
 	@echo "Installing Tollway into $(VENV) ..."
+	@$(BIN)/python -c 'import pip' 2>/dev/null || $(BIN)/python -m ensurepip >/dev/null
 	@$(INSTALL) --require-hashes --only-binary :all: -r requirements/run.txt
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp | $(BIN)/python
 	@echo "Installing the development tools ..."
-	@$(INSTALL) --require-hashes -r requirements/dev.txt
+	@$(INSTALL) --require-hashes --only-binary :all: --no-deps -r requirements/dev.txt
 	@touch $@

@@ -28,6 +28,7 @@ from gateway.app.worker import check_certificate, serve_worker
 from gateway.clock import SystemClock
 from gateway.demo import DemoKeys, prepare_demo, render_demo, serve_demo_upstream
 from gateway.errors import StartupError
+from gateway.model.policies import PolicySet
 from gateway.settings import Address, Settings
 from gateway.storage.postgres import connect_pool, refusal
 from gateway.supervisor.children import Children
@@ -70,7 +71,7 @@ def run(settings: Settings, *, demo: bool) -> int:
                 opened.enter_context(holder)
             accepted = accepted_policies(settings.data_dir)
             watcher = PolicyWatcher(settings.policies, accepted, slots, own_ports_objection(settings))
-            watcher.accept_first()
+            policies = watcher.accept_first()
             stores = Stores(settings)
             opened.callback(stores.stop)
             stores.start()
@@ -83,7 +84,7 @@ def run(settings: Settings, *, demo: bool) -> int:
         gateway = _Gateway(wiring, children, watcher, stores, slots)
         opened.callback(gateway.stop)
         gateway.start(demo=demo)
-        _tell_ready(wiring, keys)
+        _tell_ready(wiring, keys, policies)
         gateway.keep_running(terminal)
         log.info("draining")
     log.info("stopped")
@@ -236,7 +237,7 @@ def _stop_asked(within_s: float) -> bool:
     return info is not None and info.si_signo in (signal.SIGTERM, signal.SIGINT)
 
 
-def _tell_ready(wiring: Wiring, keys: DemoKeys | None) -> None:
+def _tell_ready(wiring: Wiring, keys: DemoKeys | None, policies: PolicySet) -> None:
     settings = wiring.settings
     log.info(
         "ready: calls on %s, operators on %s, customers on %s, %d workers",
@@ -246,6 +247,13 @@ def _tell_ready(wiring: Wiring, keys: DemoKeys | None) -> None:
         settings.workers,
     )
     if keys is not None:
+        for key in (keys.free, keys.paid):
+            if key.tier not in policies.tiers:
+                log.warning(
+                    "the policies have no tier %s, so the demo key on it gets 503; make an account with "
+                    "`tollway account create`",
+                    key.tier,
+                )
         told = render_demo(
             keys,
             gateway_url=settings.public_url,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gateway.errors import StartupError
+from gateway.model.policies import PolicySet
 from gateway.policy.load import load_folder
 from gateway.policy.sources import fingerprint
 from gateway.telemetry.slots import Slots
@@ -34,8 +35,8 @@ class PolicyWatcher:
         self._loaded: object = None
         self._refused = False
 
-    def accept_first(self) -> None:
-        """Load the folder for the start. StartupError lists every problem."""
+    def accept_first(self) -> PolicySet:
+        """The policies of the folder, for the start. StartupError lists every problem."""
         self._seen = self._loaded = fingerprint(self._folder)
         loaded = load_folder(self._folder, self._objection)
         if loaded.policies is None:
@@ -44,6 +45,7 @@ class PolicyWatcher:
             raise StartupError("\n".join([summary, *map(str, loaded.problems)]))
         loaded.sources.write(self._accepted)
         self._digest = loaded.policies.digest
+        return loaded.policies
 
     def poll(self, now_s: float) -> bool:
         """Whether a change was accepted. Waits until the folder has stayed the same for a while.

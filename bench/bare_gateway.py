@@ -129,11 +129,18 @@ class _Pool:
     def __init__(self) -> None:
         self.spec = Upstream("origin", (Target("127.0.0.1", 9100),))
         self.host_line = b"Host: 127.0.0.1:9100\r\n"
+        self.troubled = False
 
     def opened(self, connection: UpstreamConnection) -> None:
         """Kept nowhere."""
 
     release = lost = opened
+
+    def call_failed(self, why: str) -> None:
+        """Not here."""
+
+    def call_went_well(self) -> None:
+        """As always."""
 
 
 def upstream_connection(outbox: Outbox) -> UpstreamConnection:

@@ -127,6 +127,26 @@ class Balance(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Ejection:
+    """When failed calls take a target out: `failures` in a row, for `out_s`, doubled each time in a row."""
+
+    failures: int = 5
+    out_s: float = 10.0
+    longest_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Active checks of every target, by every worker. `path` with query, canonical or not."""
+
+    path: str
+    interval_s: float = 5.0
+    timeout_s: float = 2.0
+    healthy_after: int = 2
+    unhealthy_after: int = 3
+
+
+@dataclass(frozen=True, slots=True)
 class Timeouts:
     """Seconds: to connect, until the response head, between two pieces of a body."""
 
@@ -146,6 +166,8 @@ class Upstream:
     max_connections: int = 512  # per worker and target
     balance: Balance = Balance.ROUND_ROBIN
     tls: Tls = Tls()
+    ejection: Ejection = Ejection()
+    health: Health | None = None
 
 
 @dataclass(frozen=True, slots=True)

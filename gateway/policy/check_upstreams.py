@@ -7,6 +7,7 @@ from collections.abc import Callable
 from gateway.policy.merge import Entry, Merged
 from gateway.policy.problems import Problems
 from gateway.policy.target_texts import target_parts
+from gateway.policy.texts import duration_ms
 from gateway.policy.upstream_documents import UpstreamDocument
 
 Objection = Callable[[str, int], str | None]
@@ -24,6 +25,7 @@ def check_upstreams(merged: Merged, problems: Problems, objection: Objection = n
             _check_targets(entry, entry.document, problems, objection)
             if not entry.partial:
                 _check_tls(entry, entry.document, problems)
+                _check_ejection(entry, entry.document, problems)
 
 
 def _check_targets(
@@ -39,6 +41,13 @@ def _check_targets(
         objected = None if parts.socket else objection(parts.host, parts.port)
         if objected is not None:
             problems.add(entry.problem(objected, "targets", position))
+
+
+def _check_ejection(entry: Entry[UpstreamDocument], upstream: UpstreamDocument, problems: Problems) -> None:
+    ejection = upstream.ejection
+    if duration_ms(ejection.max_time) < duration_ms(ejection.time):
+        message = f"is shorter than `time`, {ejection.time}; raise it or lower that"
+        problems.add(entry.problem(message, "ejection", "max_time"))
 
 
 def _check_tls(entry: Entry[UpstreamDocument], upstream: UpstreamDocument, problems: Problems) -> None:

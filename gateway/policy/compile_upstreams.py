@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from gateway.model.policies import Balance, HostHeader, Target, Timeouts, Tls, Upstream
+from gateway.model.policies import Balance, Ejection, Health, HostHeader, Target, Timeouts, Tls, Upstream
 from gateway.policy.target_texts import target_parts
 from gateway.policy.texts import duration_ms
-from gateway.policy.upstream_documents import TargetDocument, TimeoutsDocument, TlsDocument, UpstreamDocument
+from gateway.policy.upstream_documents import (
+    EjectionDocument,
+    HealthDocument,
+    TargetDocument,
+    TimeoutsDocument,
+    TlsDocument,
+    UpstreamDocument,
+)
 
 
 def compile_upstream(name: str, document: UpstreamDocument) -> Upstream:
@@ -18,6 +25,8 @@ def compile_upstream(name: str, document: UpstreamDocument) -> Upstream:
         max_connections=document.max_connections,
         balance=Balance(document.balance),
         tls=_tls(document.tls),
+        ejection=_ejection(document.ejection),
+        health=_health(document.health) if document.health is not None else None,
     )
 
 
@@ -36,6 +45,20 @@ def _timeouts(document: TimeoutsDocument) -> Timeouts:
         connect_s=seconds(document.connect),
         response_s=seconds(document.response),
         idle_s=seconds(document.idle),
+    )
+
+
+def _ejection(document: EjectionDocument) -> Ejection:
+    return Ejection(document.failures, seconds(document.time), seconds(document.max_time))
+
+
+def _health(document: HealthDocument) -> Health:
+    return Health(
+        path=document.path,
+        interval_s=seconds(document.interval),
+        timeout_s=seconds(document.timeout),
+        healthy_after=document.healthy_after,
+        unhealthy_after=document.unhealthy_after,
     )
 
 

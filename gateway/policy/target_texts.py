@@ -16,6 +16,7 @@ _HOST_AND_PORT = r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_.-]{1,253})(:[1-9][0-9]{0
 _SOCKET = r"(/[A-Za-z0-9._@%+=:,~-]+)+"
 TARGET = rf"^(https?://{_HOST_AND_PORT}|unix:{_SOCKET})$"
 FILE = r"^/[^\x00-\x1f\x7f]{1,1023}$"
+REQUEST_TARGET = r"^/[!-~]{0,1023}$"
 LONGEST_SOCKET = 100
 """Linux takes 107 bytes, others a few less."""
 
@@ -64,6 +65,13 @@ def check_file(value: object) -> str:
     if isinstance(value, str) and re.fullmatch(FILE, value):
         return value
     raise ValueError(f"must be an absolute path such as /etc/tollway/ca.pem, got {shown(value)}")
+
+
+def check_request_target(value: object) -> str:
+    """A path with or without query, sent as it is written."""
+    if isinstance(value, str) and re.fullmatch(REQUEST_TARGET, value) and "#" not in value:
+        return value
+    raise ValueError(f"must be a path such as /healthz, may have a query, got {shown(value)}")
 
 
 def _check_address(host: str) -> None:

@@ -17,6 +17,11 @@ Url = Annotated[
 File = Annotated[
     str, BeforeValidator(target_texts.check_file), Field(json_schema_extra={"pattern": target_texts.FILE})
 ]
+RequestTarget = Annotated[
+    str,
+    BeforeValidator(target_texts.check_request_target),
+    Field(json_schema_extra={"pattern": target_texts.REQUEST_TARGET}),
+]
 HostName = Annotated[str, BeforeValidator(check_host), Field(json_schema_extra={"pattern": HOST})]
 
 
@@ -84,6 +89,46 @@ class TlsDocument(Document):
     )
 
 
+class EjectionDocument(Document):
+    """When failed calls take a target out of the choice. The last target is never taken out."""
+
+    failures: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="Failed calls in a row: no connection, no answer in time, a broken answer. Not 5xx.",
+        examples=[5],
+    )
+    time: Duration = Field(
+        default="10s",
+        description="For how long at first; twice as long each time in a row.",
+        examples=["10s"],
+    )
+    max_time: Duration = Field(default="5m", description="For how long at most.", examples=["5m"])
+
+
+class HealthDocument(Document):
+    """Checks that each worker makes of each target, besides what calls show."""
+
+    path: RequestTarget = Field(
+        description="What is asked for with GET; 200 to 399 is healthy.", examples=["/healthz"]
+    )
+    interval: Duration = Field(
+        default="5s",
+        description="From the end of one check to the next, give or take a tenth.",
+        examples=["5s"],
+    )
+    timeout: Duration = Field(
+        default="2s", description="For connection and answer of one check.", examples=["2s"]
+    )
+    healthy_after: int = Field(
+        default=2, ge=1, le=100, description="Good checks in a row that bring a target back.", examples=[2]
+    )
+    unhealthy_after: int = Field(
+        default=3, ge=1, le=100, description="Bad checks in a row that take a target out.", examples=[3]
+    )
+
+
 class TimeoutsDocument(Document):
     """How long the gateway waits for an upstream."""
 
@@ -118,6 +163,16 @@ class UpstreamDocument(Document):
             "or each account to one of them."
         ),
         examples=["least_connections"],
+    )
+    health: HealthDocument | None = Field(
+        default=None,
+        description="Checks of each target; without, only calls show whether one is well.",
+        examples=[{"path": "/healthz", "interval": "5s"}],
+    )
+    ejection: EjectionDocument = Field(
+        default=EjectionDocument(),
+        description="When failed calls take a target out.",
+        examples=[{"failures": 5, "time": "10s"}],
     )
     tls: TlsDocument = Field(
         default=TlsDocument(),

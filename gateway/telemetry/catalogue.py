@@ -63,6 +63,24 @@ METRICS: tuple[Metric, ...] = (
     Metric("upstream_connections", Kind.GAUGE, "Open upstream connections, idle ones included."),
     Metric("upstream_connections_total", Kind.COUNTER, "Upstream connections made."),
     Metric("upstream_retries_total", Kind.COUNTER, "Calls sent again because a pooled connection was stale."),
+    Metric(
+        "upstream_targets",
+        Kind.GAUGE,
+        "Targets of all upstreams, by whether they take calls.",
+        (("state", ("up", "down")),),
+    ),
+    Metric(
+        "upstream_ejections_total",
+        Kind.COUNTER,
+        "Times a target was taken out, by what showed that it is not well.",
+        (("cause", ("calls", "checks")),),
+    ),
+    Metric(
+        "upstream_checks_total",
+        Kind.COUNTER,
+        "Health checks of targets.",
+        (("result", ("passed", "failed")),),
+    ),
     Metric("admission_store_calls_total", Kind.COUNTER, "Script calls to Redis."),
     Metric("admission_leased_total", Kind.COUNTER, "Calls admitted from a lease, without Redis."),
     Metric(

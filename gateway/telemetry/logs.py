@@ -31,13 +31,14 @@ FIELDS = {
     "request_id": "id of a request",
     "route": "name of a route",
     "status": "HTTP status or exit status",
+    "target": "where an upstream listens",
     "task": "name of a background task",
     "tier": "name of a tier",
     "upstream": "name of an upstream",
 }
 
 
-ALIKE = ("code", "route", "task", "upstream")
+ALIKE = ("code", "route", "target", "task", "upstream")
 """Fields that make a record another kind than one with the same message."""
 KINDS_MAX = 1000
 BURST = 5

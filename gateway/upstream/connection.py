@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, cast
+from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gateway.deadlines import NEVER
 from gateway.errors import GatewayError, UpstreamInvalid, UpstreamTimeout
 from gateway.model.exchange import Exchange
-from gateway.model.policies import HostHeader, Timeouts, Upstream
+from gateway.model.policies import HostHeader, Timeouts
 from gateway.outbox import Outbox
 from gateway.outcomes import Outcome
 from gateway.upstream.fields import TRAVELS, travels, without_listed
+from gateway.upstream.owner import Owner, StaleConnection
 from gateway.upstream.request import request_head
 
 MAX_HEAD_BYTES = 65536
@@ -28,26 +29,6 @@ def _reason(error: Exception) -> str:
     """Why an answer is not valid, for our log: never its bytes."""
     cause = error.__context__
     return cause.internal if isinstance(cause, GatewayError) else type(error).__name__
-
-
-class StaleConnection(Exception):
-    """A pooled connection had been closed by the upstream before it saw the request."""
-
-
-class Owner(Protocol):
-    """The pool a connection belongs to."""
-
-    spec: Upstream
-    host_line: bytes
-
-    def opened(self, connection: UpstreamConnection) -> None:
-        """The connection is open."""
-
-    def release(self, connection: UpstreamConnection) -> None:
-        """The connection can carry another call."""
-
-    def lost(self, connection: UpstreamConnection) -> None:
-        """The connection is closed."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -372,6 +353,8 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self.deadline = self._loop.time() + IDLE_S
             self.transport.close()
+        if self.owner.troubled:
+            self.owner.call_went_well()
         exchange.outcome = Outcome.SERVED if exchange.status < 500 else Outcome.UPSTREAM_ERROR
         exchange.downstream.complete()
         exchange.finished.set(None)
@@ -389,6 +372,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.abort()
         if exchange is None:
             return
+        self.owner.call_failed(error.internal)
         if not self._answered:
             exchange.finished.fail(error)
             return

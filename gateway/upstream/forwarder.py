@@ -12,10 +12,12 @@ from gateway.model.policies import Upstream
 from gateway.outbox import Outbox
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
-from gateway.upstream.connection import StaleConnection, UpstreamConnection
+from gateway.upstream.connection import UpstreamConnection
 from gateway.upstream.group import Group
+from gateway.upstream.means import Means
 from gateway.upstream.names import Names
-from gateway.upstream.pool import Means, Pool
+from gateway.upstream.owner import StaleConnection
+from gateway.upstream.pool import Pool
 
 log = logging.getLogger("tollway.upstream")
 
@@ -28,6 +30,12 @@ class Forwarder:
 
     def __init__(self, deadlines: Deadlines, outbox: Outbox, slots: Slots, tasks: Tasks) -> None:
         self._slots = slots
+        for gauge, *labels in (
+            ("upstream_connections",),
+            ("upstream_targets", "up"),
+            ("upstream_targets", "down"),
+        ):
+            slots.set(gauge, 0, *labels)  # what a worker that died left behind
         self._means = Means(deadlines, outbox, slots, tasks, Names(tasks))
         self._groups: dict[str, Group] = {}
 
@@ -42,7 +50,7 @@ class Forwarder:
                 group.close()
         for name, spec in upstreams.items():
             if name not in self._groups:
-                self._open(spec)
+                self._open(spec).check_targets()
 
     async def forward(self, exchange: Exchange) -> None:
         """Relay the call and its answer; returns when the answer is whole or broken off.

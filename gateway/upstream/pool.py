@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from typing import Protocol
 
-from gateway.deadlines import Deadlines
+from gateway.deadlines import NEVER
 from gateway.errors import GatewayError, UpstreamBusy, UpstreamUnreachable
 from gateway.model.exchange import Exchange
 from gateway.model.policies import Target, Upstream
-from gateway.outbox import Outbox
-from gateway.tasks import Tasks
 from gateway.telemetry.catalogue import slot
-from gateway.telemetry.slots import Slots
+from gateway.upstream.condition import Condition
 from gateway.upstream.connection import UpstreamConnection
 from gateway.upstream.dialling import Dialler
-from gateway.upstream.names import Names
+from gateway.upstream.means import Means
 from gateway.upstream.parked import Parked
 from gateway.upstream.tls import TlsFiles
 
 
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What all pools of a worker work with."""
+class Judge(Protocol):
+    """Who decides what the condition of a target means for it."""
 
-    deadlines: Deadlines
-    outbox: Outbox
-    slots: Slots
-    tasks: Tasks
-    names: Names
+    def call_failed(self, pool: Pool, why: str) -> None:
+        """A call to a target failed, and not through its caller."""
+
+    def readmit(self, pool: Pool) -> None:
+        """The time for which failed calls took a target out is over."""
 
 
 class Pool:
     """Kept connections, the last used first so that the rest can age out, and new ones up to a limit."""
 
-    def __init__(self, spec: Upstream, target: Target, tls: TlsFiles, means: Means) -> None:
+    def __init__(self, spec: Upstream, target: Target, tls: TlsFiles, means: Means, judge: Judge) -> None:
         self.spec = spec
         self.target = target
+        self.condition = Condition(spec.ejection, spec.health)
+        self.troubled = False
+        self.deadline = NEVER  # while it is out for failed calls: when that is over
+        self._judge = judge
         self.host_line = b"Host: %b\r\n" % target.authority.encode()
         self._means = means
-        self._dialler = Dialler(target, tls, spec.tls.server_name, means.names)
+        self.dialler = Dialler(target, tls, spec.tls.server_name, means.names)
         self._idle: list[UpstreamConnection] = []
         self._connections: set[UpstreamConnection] = set()
         self._opening = 0
@@ -75,13 +76,14 @@ class Pool:
         failure: BaseException = UpstreamUnreachable(internal=f"connect: {self.target.place}: given up")
         connection = None
         try:
-            connection = await self._dialler.dial(
+            connection = await self.dialler.dial(
                 lambda: UpstreamConnection(self, self._means.outbox), self.spec.timeouts.connect_s
             )
         except (GatewayError, asyncio.CancelledError) as error:
             failure = error
             if isinstance(error, asyncio.CancelledError):
                 raise
+            self.call_failed(error.internal)
         finally:
             self._opening -= 1
             if connection is None:
@@ -104,6 +106,18 @@ class Pool:
         self._means.slots.cells[self._open_slot] -= 1
         if connection in self._idle:
             self._idle.remove(connection)
+
+    def call_failed(self, why: str) -> None:
+        self.troubled = True
+        self._judge.call_failed(self, why)
+
+    def call_went_well(self) -> None:
+        self.troubled = False
+        self.condition.call_went_well()
+
+    def expire(self) -> None:
+        """Deadlines: it has been out long enough."""
+        self._judge.readmit(self)
 
     def close(self) -> None:
         """Close what is idle; connections that carry a call end with it."""

@@ -7,6 +7,8 @@ import pytest
 from gateway.model.policies import (
     AdmissionMode,
     Balance,
+    Ejection,
+    Health,
     HostHeader,
     Limit,
     Meter,
@@ -43,6 +45,8 @@ def test_upstreams(policies: PolicySet) -> None:
         Target("localhost", 80, 2, socket="/run/api/main.sock"),
     )
     assert upstream.balance is Balance.HASH_ACCOUNT
+    assert upstream.health == Health("/healthz?deep=1", 1.0, 0.5, 1, 5)
+    assert upstream.ejection == Ejection(3, 1.0, 60.0)
     assert upstream.tls == Tls(
         "/etc/tollway/ca.pem", "/etc/tollway/gateway.pem", "/etc/tollway/gateway.key", "api.internal"
     )

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.policy.target_texts import FILE, TARGET, TargetParts, check_file, check_target, target_parts
+from gateway.policy.target_texts import (
+    FILE,
+    REQUEST_TARGET,
+    TARGET,
+    TargetParts,
+    check_file,
+    check_request_target,
+    check_target,
+    target_parts,
+)
 
 GOOD = [
     "http://127.0.0.1:9000",
@@ -85,9 +94,26 @@ def test_other_files_are_refused_in_words(value: object) -> None:
         check_file(value)
 
 
+@pytest.mark.parametrize("text", ["/", "/healthz", "/a/b?c=%20d"])
+def test_checks_ask_for_a_path(text: str) -> None:
+    assert check_request_target(text) == text
+
+
+@pytest.mark.parametrize(
+    "value", ["", "healthz", "http://a/", "/a b", "/a#b", "/é", "/a\r\nX: y", "/" + "a" * 1024, 1]
+)
+def test_nothing_else_can_be_asked_for(value: object) -> None:
+    with pytest.raises(ValueError, match="must be a path such as /healthz"):
+        check_request_target(value)
+
+
 @given(st.text(max_size=40))
 def test_whatever_is_accepted_fits_the_pattern_of_the_schema(text: str) -> None:
-    for check, pattern in ((check_target, TARGET), (check_file, FILE)):
+    for check, pattern in (
+        (check_target, TARGET),
+        (check_file, FILE),
+        (check_request_target, REQUEST_TARGET),
+    ):
         try:
             check(text)
         except ValueError:

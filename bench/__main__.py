@@ -20,6 +20,8 @@ from bench.machine import BenchError, cores_to_use, describe
 
 RESULTS = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
 Run = Callable[[list[Candidate], int, int], str]
 PARTS: dict[str, tuple[Run, int]] = {
     calls.NAME: (calls.run, calls.ROUNDS),
@@ -42,7 +44,8 @@ def main() -> int:
     unknown = [name for name in given.parts if name not in names]
     if unknown:
         options.error(f"{unknown[0]!r} is none of {', '.join(names)}")
-    signal.signal(signal.SIGTERM, _stop)  # a killed benchmark stops what it started, like an interrupted one
+    for number in _STOPS:
+        signal.signal(number, _stop)
     try:
         text = _run(given.parts or list(names), given.rounds, max(1, given.seconds))
     except BenchError as error:
@@ -90,6 +93,10 @@ def _beside_others(names: list[str], rounds: int | None, seconds: int) -> list[s
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
+    """Once: stop what was started. Asking again does not keep it from being stopped."""
+    for number in _STOPS:
+        signal.signal(number, signal.SIG_IGN)
+    print("\nstopping", file=sys.stderr)
     raise KeyboardInterrupt
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from pathlib import Path
 from bench.machine import BenchError, free_port, pin, wait_for_port, wait_for_socket
 
 STOP_S = 60
+SAID_CHARACTERS = 2000
+"""Of a program's output: all are told to be quiet, so what there is tells why a row is void."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ def server(
     listens_on: int | Path,
     environ: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The running program. BenchError with the end of its output when it does not come to listen."""
+    """The running program. BenchError when it does not come to listen. Shows what it printed at its end."""
     if isinstance(listens_on, int):
         free_port(listens_on)
     log = folder / f"{name}.out"
@@ -50,8 +53,7 @@ def server(
             else:
                 wait_for_socket(listens_on)
         except BenchError as error:
-            said = log.read_text(errors="replace")[-2000:]
-            raise BenchError(f"{name} did not start: {error}\n{said}") from error
+            raise BenchError(f"{name} did not start: {error}") from error
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
@@ -60,6 +62,8 @@ def server(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if said := log.read_text(errors="replace").strip():
+            print(f"\n{name} said: {said[-SAID_CHARACTERS:]}", file=sys.stderr)
 
 
 def _above_bench() -> Path:

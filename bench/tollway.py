@@ -34,6 +34,7 @@ def tollway(place: Place, port: int, policies: str = "plentiful", workers: int =
         "TOLLWAY_DATA_DIR": str(folder / "data"),
         "TOLLWAY_POLICIES": str(POLICIES / policies),
         "TOLLWAY_LOG_LEVEL": "warning",
+        "TOLLWAY_MAX_CONNECTIONS_PER_ADDRESS": "20000",  # all callers of the benchmark share one
     }
     command = [sys.executable, "-m", "gateway"]
     options = ["run", "--workers", str(workers)]

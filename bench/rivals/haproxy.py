@@ -52,5 +52,5 @@ def haproxy(place: Place, port: int) -> Iterator[Candidate]:
         port=port, keys=keys, calls=CALLS_PER_S, upstream=place.upstream, streams=place.streams
     )
     config.write_text(text)
-    with server(place.folder, "haproxy", ["haproxy", "-db", "-f", str(config)], port) as process:
+    with server(place.folder, "haproxy", ["haproxy", "-q", "-db", "-f", str(config)], port) as process:
         yield Candidate("HAProxy", port, (process.pid,), "SHA-256 of the key; one rate in a stick table")

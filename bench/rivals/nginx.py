@@ -106,6 +106,7 @@ def with_redis(place: Place, port: int) -> Iterator[Candidate]:
     folder.mkdir()
     path = folder / "redis.sock"
     options = {"port": "0", "unixsocket": str(path), "dir": str(folder), "appendonly": "yes", "save": ""}
+    options["logfile"] = str(folder / "redis.log")
     command = [str(find_redis()), *(part for name, value in options.items() for part in (f"--{name}", value))]
     with server(place.folder, "lua-redis", command, path):
         script = (LUA / "count.redis.lua").read_bytes()

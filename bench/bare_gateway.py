@@ -127,7 +127,8 @@ class _Pool:
     """An `Owner` of one connection."""
 
     def __init__(self) -> None:
-        self.spec = Upstream("origin", (Target("127.0.0.1", 9100),))
+        self.target = Target("127.0.0.1", 9100)
+        self.spec = Upstream("origin", (self.target,))
         self.host_line = b"Host: 127.0.0.1:9100\r\n"
         self.troubled = False
 

@@ -148,11 +148,12 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds: to connect, until the response head, between two pieces of a body."""
+    """Seconds: to connect, until the response head, between two pieces of a body, for all of it."""
 
     connect_s: float = 2.0
     response_s: float = 30.0
     idle_s: float = 60.0
+    total_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,7 @@ class Route:
     requires: frozenset[str]
     charges: Mapping[str, int]  # meter -> fixed cost of one call
     forward_credentials: bool = False
+    timeouts: Timeouts | None = None  # None: those of the upstream
 
 
 @dataclass(frozen=True, slots=True)

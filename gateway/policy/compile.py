@@ -17,7 +17,7 @@ from gateway.model.policies import (
     Tier,
     Upstream,
 )
-from gateway.policy.compile_upstreams import compile_upstream
+from gateway.policy.compile_upstreams import compile_upstream, route_timeouts
 from gateway.policy.documents import AdmissionDocument, RouteDocument, TierDocument
 from gateway.policy.extends import FullTier, full_tiers
 from gateway.policy.merge import Merged
@@ -70,4 +70,5 @@ def _route(document: RouteDocument, upstreams: dict[str, Upstream]) -> Route:
         requires=frozenset(document.requires),
         charges=MappingProxyType(dict(document.charges)),
         forward_credentials=document.forward_credentials,
+        timeouts=route_timeouts(document.timeouts, upstreams[document.upstream].timeouts),
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gateway.model.policies import Balance, Ejection, Health, HostHeader, Target, Timeouts, Tls, Upstream
 from gateway.policy.target_texts import target_parts
 from gateway.policy.texts import duration_ms
 from gateway.policy.upstream_documents import (
     EjectionDocument,
     HealthDocument,
+    RouteTimeoutsDocument,
     TargetDocument,
     TimeoutsDocument,
     TlsDocument,
@@ -45,7 +48,16 @@ def _timeouts(document: TimeoutsDocument) -> Timeouts:
         connect_s=seconds(document.connect),
         response_s=seconds(document.response),
         idle_s=seconds(document.idle),
+        total_s=seconds(document.total) if document.total is not None else None,
     )
+
+
+def route_timeouts(document: RouteTimeoutsDocument | None, upstream: Timeouts) -> Timeouts | None:
+    """The upstream's with what the route says instead; None when it says nothing."""
+    if document is None:
+        return None
+    said = document.model_dump(exclude_none=True)
+    return replace(upstream, **{f"{key}_s": seconds(duration) for key, duration in said.items()})
 
 
 def _ejection(document: EjectionDocument) -> Ejection:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from gateway.policy.upstream_documents import UpstreamDocument
+from gateway.policy.upstream_documents import RouteTimeoutsDocument, UpstreamDocument
 from gateway.policy.values import (
     Cost,
     Currency,
@@ -163,6 +163,11 @@ class RouteDocument(Document):
             "What is written replaces the default; a meter that is left out is not charged."
         ),
         examples=[{"api_calls": 5}],
+    )
+    timeouts: RouteTimeoutsDocument | None = Field(
+        default=None,
+        description="Where these calls wait longer or shorter than the upstream's others.",
+        examples=[{"response": "5m", "total": "10m"}],
     )
     forward_credentials: bool = Field(
         default=False,

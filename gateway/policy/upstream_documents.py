@@ -145,6 +145,28 @@ class TimeoutsDocument(Document):
         description="Between two pieces of a body, either way; then the connection is cut.",
         examples=["1m"],
     )
+    total: Duration | None = Field(
+        default=None,
+        description="For the whole call, waiting for a connection included; no limit if left out.",
+        examples=["5m"],
+    )
+
+
+class RouteTimeoutsDocument(Document):
+    """Where the calls of a route wait longer or shorter than the upstream's others."""
+
+    connect: Duration | None = Field(
+        default=None, description="Instead of the upstream's `connect`.", examples=["500ms"]
+    )
+    response: Duration | None = Field(
+        default=None, description="Instead of the upstream's `response`.", examples=["5m"]
+    )
+    idle: Duration | None = Field(
+        default=None, description="Instead of the upstream's `idle`.", examples=["1h"]
+    )
+    total: Duration | None = Field(
+        default=None, description="Instead of the upstream's `total`.", examples=["10m"]
+    )
 
 
 class UpstreamDocument(Document):

@@ -14,7 +14,7 @@ from gateway.model.policies import HostHeader, Timeouts
 from gateway.outbox import Outbox
 from gateway.outcomes import Outcome
 from gateway.upstream.fields import TRAVELS, travels, without_listed
-from gateway.upstream.owner import Owner, StaleConnection
+from gateway.upstream.owner import Owner, StaleConnection, log_break
 from gateway.upstream.request import request_head
 
 MAX_HEAD_BYTES = 65536
@@ -151,6 +151,8 @@ class UpstreamConnection(asyncio.Protocol):
         """Send the request with as much of its body as is there."""
         self._exchange = exchange
         exchange.uplink = self
+        route = exchange.route
+        self._timeouts = (route and route.timeouts) or self.owner.spec.timeouts
         head = exchange.head
         client_host = self.owner.spec.host_header is HostHeader.CLIENT
         parts = request_head(exchange, self.owner.host_line, client_host=client_host)
@@ -223,7 +225,18 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.close()
             self.deadline = self._loop.time() + IDLE_S
         else:
-            self._fail(UpstreamTimeout(internal="no answer" if not self._answered else "the answer stalled"))
+            waits = self._timeouts
+            self._fail(
+                UpstreamTimeout(
+                    internal=f"idle: nothing came for {waits.idle_s:g} s"
+                    if self._answered
+                    else f"response: no answer within {waits.response_s:g} s"
+                )
+            )
+
+    def give_up(self, error: GatewayError) -> None:
+        """The call has taken too long as a whole. Only a target that has not answered is to blame."""
+        self._fail(error, blame=not self._answered)
 
     # -- httptools --------------------------------------------------------------------------------------
 
@@ -366,16 +379,18 @@ class UpstreamConnection(asyncio.Protocol):
         if exchange is not None:
             exchange.finished.fail(StaleConnection())
 
-    def _fail(self, error: GatewayError) -> None:
+    def _fail(self, error: GatewayError, *, blame: bool = True) -> None:
         """Before the answer began the caller is told; after that its connection is cut."""
         exchange = self._let_go()
         self.transport.abort()
         if exchange is None:
             return
-        self.owner.call_failed(error.internal)
+        if blame:
+            self.owner.call_failed(error.internal)
         if not self._answered:
             exchange.finished.fail(error)
             return
+        log_break(exchange, self.owner, error)
         timed_out = isinstance(error, UpstreamTimeout)
         exchange.outcome = Outcome.TIMEOUT if timed_out else Outcome.UPSTREAM_ABORTED
         exchange.downstream.abort()

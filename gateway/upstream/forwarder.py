@@ -18,6 +18,7 @@ from gateway.upstream.means import Means
 from gateway.upstream.names import Names
 from gateway.upstream.owner import StaleConnection
 from gateway.upstream.pool import Pool
+from gateway.upstream.total import TotalTime
 
 log = logging.getLogger("tollway.upstream")
 
@@ -64,20 +65,28 @@ class Forwarder:
             raise exchange.broken
         # By name: a call that was routed before a reload goes where the upstream is now.
         group = self._groups.get(route.upstream.name) or self._open(route.upstream)
-        pool = group.only or group.choose(exchange)
-        connection = pool.take() or await self._connect(group, pool, exchange)
-        while True:
-            connection.start(exchange)
-            try:
-                await exchange.finished
-            except StaleConnection:
-                if exchange.head.method not in _IDEMPOTENT or exchange.head.has_body:
-                    raise UpstreamInvalid(internal="a kept connection was closed under the request") from None
-                self._slots.add("upstream_retries_total")
-                exchange.finished = type(exchange.finished)()
-                connection = await self._connect(group, pool, exchange)
-            else:
-                return
+        total_s = (route.timeouts or group.spec.timeouts).total_s
+        total = TotalTime(exchange, total_s, self._means.deadlines) if total_s is not None else None
+        try:
+            pool = group.only or group.choose(exchange)
+            connection = pool.take() or await self._connect(group, pool, exchange)
+            while True:
+                connection.start(exchange)
+                try:
+                    await exchange.finished
+                except StaleConnection:
+                    if exchange.head.method not in _IDEMPOTENT or exchange.head.has_body:
+                        raise UpstreamInvalid(
+                            internal="a kept connection was closed under the request"
+                        ) from None
+                    self._slots.add("upstream_retries_total")
+                    exchange.finished = type(exchange.finished)()
+                    connection = await self._connect(group, pool, exchange)
+                else:
+                    return
+        finally:
+            if total is not None:
+                total.over()
 
     async def _connect(self, group: Group, pool: Pool, exchange: Exchange) -> UpstreamConnection:
         """A fresh connection to this target, else one to the first other that has or takes one."""

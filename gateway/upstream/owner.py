@@ -1,13 +1,18 @@
-"""What a connection asks of its pool."""
+"""What a connection asks of its pool, and what it says when a call breaks."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Protocol
 
-from gateway.model.policies import Upstream
+from gateway.errors import GatewayError
+from gateway.model.exchange import Exchange
+from gateway.model.policies import Target, Upstream
 
 if TYPE_CHECKING:
     from gateway.upstream.connection import UpstreamConnection
+
+log = logging.getLogger("tollway.upstream")
 
 
 class StaleConnection(Exception):
@@ -18,6 +23,7 @@ class Owner(Protocol):
     """The pool a connection belongs to."""
 
     spec: Upstream
+    target: Target
     host_line: bytes
     troubled: bool  # a call or check failed since the last call that went well
 
@@ -35,3 +41,19 @@ class Owner(Protocol):
 
     def call_went_well(self) -> None:
         """There was an answer, of whatever status. Need not be told while not `troubled`."""
+
+
+def log_break(exchange: Exchange, owner: Owner, error: GatewayError) -> None:
+    """An answer that ends within: nobody can be told but the log."""
+    log.warning(
+        "an answer was broken off",
+        extra={
+            "code": error.code,
+            "error": error.internal,
+            "request_id": exchange.request_id.decode(),
+            "route": exchange.route.name if exchange.route is not None else "",
+            "status": exchange.status,
+            "target": owner.target.place,
+            "upstream": owner.spec.name,
+        },
+    )

@@ -64,20 +64,21 @@ class Pool:
         """A new connection for a call. Raises UpstreamBusy at the limit, at once; UpstreamUnreachable or
         UpstreamTimeout when there is no way; what broke the exchange when its caller is gone meanwhile.
         """
+        timeouts = (exchange.route and exchange.route.timeouts) or self.spec.timeouts
         if len(self._connections) + self._opening >= self.spec.max_connections:
             raise UpstreamBusy(internal=f"{self.spec.name}: {self.spec.max_connections} connections in use")
         parked = Parked(exchange)
         self._opening += 1
-        self._means.tasks.spawn(self._open(parked), name="upstream.connect")
+        self._means.tasks.spawn(self._open(parked, timeouts.connect_s), name="upstream.connect")
         return await parked.wait
 
-    async def _open(self, parked: Parked) -> None:
+    async def _open(self, parked: Parked, timeout_s: float) -> None:
         """Open a connection for a call; one that nobody waits for any more is kept for the next."""
         failure: BaseException = UpstreamUnreachable(internal=f"connect: {self.target.place}: given up")
         connection = None
         try:
             connection = await self.dialler.dial(
-                lambda: UpstreamConnection(self, self._means.outbox), self.spec.timeouts.connect_s
+                lambda: UpstreamConnection(self, self._means.outbox), timeout_s
             )
         except (GatewayError, asyncio.CancelledError) as error:
             failure = error

@@ -50,7 +50,7 @@ def test_upstreams(policies: PolicySet) -> None:
     assert upstream.tls == Tls(
         "/etc/tollway/ca.pem", "/etc/tollway/gateway.pem", "/etc/tollway/gateway.key", "api.internal"
     )
-    assert upstream.timeouts == Timeouts(connect_s=0.5, response_s=60.0, idle_s=3600.0)
+    assert upstream.timeouts == Timeouts(connect_s=0.5, response_s=60.0, idle_s=3600.0, total_s=86400.0)
     assert upstream.host_header is HostHeader.CLIENT
     assert upstream.max_connections == 16
 

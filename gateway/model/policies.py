@@ -127,6 +127,20 @@ class Balance(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Retries:
+    """How often a call is tried again, and for what; all calls together within a budget.
+
+    `percent` of the calls of the last ten seconds or so, and `at_least` in any case.
+    """
+
+    attempts: int = 2
+    connect: bool = True  # no connection to the target: nothing was sent
+    stale: bool = True  # a kept connection was closed under an idempotent call without a body
+    percent: int = 20
+    at_least: int = 10
+
+
+@dataclass(frozen=True, slots=True)
 class Ejection:
     """When failed calls take a target out: `failures` in a row, for `out_s`, doubled each time in a row."""
 
@@ -169,6 +183,7 @@ class Upstream:
     tls: Tls = Tls()
     ejection: Ejection = Ejection()
     health: Health | None = None
+    retries: Retries = Retries()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway.model.policies import Balance, Ejection, Health, HostHeader, Target, Timeouts, Tls, Upstream
+from gateway.model.policies import (
+    Balance,
+    Ejection,
+    Health,
+    HostHeader,
+    Retries,
+    Target,
+    Timeouts,
+    Tls,
+    Upstream,
+)
 from gateway.policy.target_texts import target_parts
 from gateway.policy.texts import duration_ms
 from gateway.policy.upstream_documents import (
     EjectionDocument,
     HealthDocument,
+    RetriesDocument,
     RouteTimeoutsDocument,
     TargetDocument,
     TimeoutsDocument,
@@ -28,6 +39,7 @@ def compile_upstream(name: str, document: UpstreamDocument) -> Upstream:
         max_connections=document.max_connections,
         balance=Balance(document.balance),
         tls=_tls(document.tls),
+        retries=_retries(document.retries),
         ejection=_ejection(document.ejection),
         health=_health(document.health) if document.health is not None else None,
     )
@@ -58,6 +70,16 @@ def route_timeouts(document: RouteTimeoutsDocument | None, upstream: Timeouts) -
         return None
     said = document.model_dump(exclude_none=True)
     return replace(upstream, **{f"{key}_s": seconds(duration) for key, duration in said.items()})
+
+
+def _retries(document: RetriesDocument) -> Retries:
+    return Retries(
+        attempts=document.attempts,
+        connect="connect" in document.on,
+        stale="stale" in document.on,
+        percent=document.percent,
+        at_least=document.at_least,
+    )
 
 
 def _ejection(document: EjectionDocument) -> Ejection:

@@ -129,6 +129,37 @@ class HealthDocument(Document):
     )
 
 
+class RetriesDocument(Document):
+    """When a call is tried again. Nothing that may have reached a target is sent twice, unless it may be."""
+
+    attempts: int = Field(
+        default=2, ge=0, le=10, description="How often one call is tried again, at most.", examples=[2]
+    )
+    on: list[Literal["connect", "stale"]] = Field(
+        default=["connect", "stale"],
+        max_length=2,
+        description=(
+            "connect: a target could not be connected to, then another is asked, whatever the method. "
+            "stale: a kept connection was closed under a GET, HEAD, OPTIONS, PUT or DELETE without body."
+        ),
+        examples=[["connect"]],
+    )
+    percent: int = Field(
+        default=20,
+        ge=0,
+        le=100,
+        description="How many retries each worker makes at most, of its calls in the last ten seconds.",
+        examples=[20],
+    )
+    at_least: int = Field(
+        default=10,
+        ge=0,
+        le=10000,
+        description="How many retries it may make in ten seconds in any case.",
+        examples=[10],
+    )
+
+
 class TimeoutsDocument(Document):
     """How long the gateway waits for an upstream."""
 
@@ -190,6 +221,11 @@ class UpstreamDocument(Document):
         default=None,
         description="Checks of each target; without, only calls show whether one is well.",
         examples=[{"path": "/healthz", "interval": "5s"}],
+    )
+    retries: RetriesDocument = Field(
+        default=RetriesDocument(),
+        description="When a call is tried again.",
+        examples=[{"attempts": 1, "on": ["connect"]}],
     )
     ejection: EjectionDocument = Field(
         default=EjectionDocument(),

@@ -62,7 +62,17 @@ METRICS: tuple[Metric, ...] = (
     Metric("connections_total", Kind.COUNTER, "Client connections accepted."),
     Metric("upstream_connections", Kind.GAUGE, "Open upstream connections, idle ones included."),
     Metric("upstream_connections_total", Kind.COUNTER, "Upstream connections made."),
-    Metric("upstream_retries_total", Kind.COUNTER, "Calls sent again because a pooled connection was stale."),
+    Metric(
+        "upstream_retries_total",
+        Kind.COUNTER,
+        "Times a call was tried again, by why.",
+        (("reason", ("connect", "stale")),),
+    ),
+    Metric(
+        "upstream_retries_denied_total",
+        Kind.COUNTER,
+        "Times a call was not tried again because the budget for that was used up.",
+    ),
     Metric(
         "upstream_targets",
         Kind.GAUGE,

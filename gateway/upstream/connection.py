@@ -377,7 +377,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._let_go()
         self.transport.abort()
         if exchange is not None:
-            exchange.finished.fail(StaleConnection())
+            unsent = self._started_in == self._outbox.ticks
+            exchange.finished.fail(StaleConnection(unsent=unsent))
 
     def _fail(self, error: GatewayError, *, blame: bool = True) -> None:
         """Before the answer began the caller is told; after that its connection is cut."""

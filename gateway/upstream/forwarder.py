@@ -18,6 +18,7 @@ from gateway.upstream.means import Means
 from gateway.upstream.names import Names
 from gateway.upstream.owner import StaleConnection
 from gateway.upstream.pool import Pool
+from gateway.upstream.retries import Tries
 from gateway.upstream.total import TotalTime
 
 log = logging.getLogger("tollway.upstream")
@@ -30,7 +31,6 @@ class Forwarder:
     """Sends calls to upstreams over kept connections."""
 
     def __init__(self, deadlines: Deadlines, outbox: Outbox, slots: Slots, tasks: Tasks) -> None:
-        self._slots = slots
         for gauge, *labels in (
             ("upstream_connections",),
             ("upstream_targets", "up"),
@@ -56,8 +56,9 @@ class Forwarder:
     async def forward(self, exchange: Exchange) -> None:
         """Relay the call and its answer; returns when the answer is whole or broken off.
 
-        Raises GatewayError while the caller has not been answered. Sends a call again only when a kept
-        connection turned out stale, the method is idempotent and the request has no body.
+        Raises GatewayError while the caller has not been answered. Tries again, within the policy's budget,
+        when nothing was sent, or when a kept connection turned out stale under an idempotent call without a
+        body.
         """
         route = exchange.route
         assert route is not None, "routed before it is forwarded"
@@ -65,39 +66,51 @@ class Forwarder:
             raise exchange.broken
         # By name: a call that was routed before a reload goes where the upstream is now.
         group = self._groups.get(route.upstream.name) or self._open(route.upstream)
+        group.budget.calls += 1
         total_s = (route.timeouts or group.spec.timeouts).total_s
         total = TotalTime(exchange, total_s, self._means.deadlines) if total_s is not None else None
         try:
             pool = group.only or group.choose(exchange)
-            connection = pool.take() or await self._connect(group, pool, exchange)
+            tries = None
+            connection = pool.take()
+            if connection is None:
+                tries = group.tries()
+                connection = await self._connect(group, pool, exchange, tries)
             while True:
                 connection.start(exchange)
                 try:
                     await exchange.finished
-                except StaleConnection:
-                    if exchange.head.method not in _IDEMPOTENT or exchange.head.has_body:
+                except StaleConnection as stale:
+                    tries = tries or group.tries()
+                    safe = stale.unsent or exchange.head.method in _IDEMPOTENT
+                    if not safe or exchange.head.has_body or not tries.again("stale", unsent=stale.unsent):
                         raise UpstreamInvalid(
                             internal="a kept connection was closed under the request"
                         ) from None
-                    self._slots.add("upstream_retries_total")
                     exchange.finished = type(exchange.finished)()
-                    connection = await self._connect(group, pool, exchange)
+                    connection = await self._connect(group, pool, exchange, tries)
                 else:
                     return
         finally:
             if total is not None:
                 total.over()
 
-    async def _connect(self, group: Group, pool: Pool, exchange: Exchange) -> UpstreamConnection:
-        """A fresh connection to this target, else one to the first other that has or takes one."""
+    async def _connect(
+        self, group: Group, pool: Pool, exchange: Exchange, tries: Tries
+    ) -> UpstreamConnection:
+        """A fresh connection to this target, else one to another that has or takes one.
+
+        Nothing has been sent, so it does not matter what the call is; only how many are tried again.
+        """
         tried: set[Pool] = set()
         while True:
             try:
                 return await pool.connect(exchange)
-            except (UpstreamUnreachable, UpstreamTimeout, UpstreamBusy):
+            except (UpstreamUnreachable, UpstreamTimeout, UpstreamBusy) as error:
                 tried.add(pool)
                 other = group.another(exchange, tried)
-                if other is None:
+                full = isinstance(error, UpstreamBusy)
+                if other is None or exchange.broken is not None or not (full or tries.again("connect")):
                     raise
                 pool = other
             connection = pool.take()

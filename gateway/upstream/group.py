@@ -14,6 +14,7 @@ from gateway.upstream.balance import Balancer, balancer
 from gateway.upstream.means import Means
 from gateway.upstream.pool import Pool
 from gateway.upstream.probe import check_forever
+from gateway.upstream.retries import Budget, Ticker, Tries
 from gateway.upstream.tls import TlsFiles
 
 log = logging.getLogger("tollway.upstream")
@@ -35,6 +36,9 @@ class Group:
         self._takers = self.pools
         self._up = len(self.pools)
         self._checks: list[asyncio.Task[None]] = []
+        self.budget = Budget(spec.retries)
+        self._ticker = Ticker(self.budget, asyncio.get_running_loop().time())
+        means.deadlines.add(self._ticker)
         means.slots.add("upstream_targets", self._up, "up")
 
     def choose(self, exchange: Exchange) -> Pool:
@@ -45,6 +49,10 @@ class Group:
         """A target that has not been tried for a call, or None."""
         left = [pool for pool in self._takers if pool not in tried]
         return self._pick(left, exchange) if left else None
+
+    def tries(self) -> Tries:
+        """How often a call may be tried again."""
+        return Tries(self.spec.retries, self.budget, self._means.slots)
 
     def _pick(self, pools: list[Pool], exchange: Exchange) -> Pool:
         principal = exchange.principal
@@ -111,6 +119,8 @@ class Group:
         """Check no more, and close every idle connection."""
         for check in self._checks:
             check.cancel()
+        self._ticker.stop()
+        self._means.deadlines.discard(self._ticker)
         slots, all_of_them = self._means.slots, len(self.pools)
         slots.add("upstream_targets", -self._up, "up")
         slots.add("upstream_targets", self._up - all_of_them, "down")

@@ -16,7 +16,11 @@ log = logging.getLogger("tollway.upstream")
 
 
 class StaleConnection(Exception):
-    """A pooled connection had been closed by the upstream before it saw the request."""
+    """The upstream closed or spoke of something else before it answered. `unsent`: before it was asked."""
+
+    def __init__(self, *, unsent: bool) -> None:
+        self.unsent = unsent
+        super().__init__()
 
 
 class Owner(Protocol):

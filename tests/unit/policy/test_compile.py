@@ -17,6 +17,7 @@ from gateway.model.policies import (
     PolicySet,
     Price,
     Quota,
+    Retries,
     Target,
     Timeouts,
     Tls,
@@ -47,6 +48,7 @@ def test_upstreams(policies: PolicySet) -> None:
     assert upstream.balance is Balance.HASH_ACCOUNT
     assert upstream.health == Health("/healthz?deep=1", 1.0, 0.5, 1, 5)
     assert upstream.ejection == Ejection(3, 1.0, 60.0)
+    assert upstream.retries == Retries(1, connect=True, stale=False, percent=5, at_least=0)
     assert upstream.tls == Tls(
         "/etc/tollway/ca.pem", "/etc/tollway/gateway.pem", "/etc/tollway/gateway.key", "api.internal"
     )

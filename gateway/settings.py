@@ -230,6 +230,12 @@ class Settings:
     max_head_bytes: int = _setting(
         _whole(1024, 1_048_576), "The largest request head that is accepted.", default=65536
     )
+    max_connections: int = _setting(
+        _whole(1, 1_000_000), "Client connections of one worker; those beyond are cut.", default=20_000
+    )
+    max_connections_per_address: int = _setting(
+        _whole(1, 1_000_000), "Client connections of one worker from one address.", default=4096
+    )
     tls_cert: Path | None = _setting(
         _path,
         "PEM file of the public port's certificate and its chain; calls then arrive by TLS.",

@@ -72,6 +72,8 @@ async def serve_worker(process: Process) -> None:
         body_s=settings.body_timeout_s,
         keepalive_s=settings.keepalive_timeout_s,
         max_head_bytes=settings.max_head_bytes,
+        max_connections=settings.max_connections,
+        max_connections_per_address=settings.max_connections_per_address,
     )
     server = DataplaneServer(pipeline.handle, waits, deadlines, outbox, slots)
     runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout_s)

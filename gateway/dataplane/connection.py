@@ -30,12 +30,14 @@ Handle = Callable[[Exchange], Coroutine[Any, Any, None]]
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """How long a caller may take, in seconds, and how large a head may be."""
+    """How long a caller may take, in seconds; how large a head may be, and how many connections there are."""
 
     head_s: float = 10.0
     body_s: float = 30.0
     keepalive_s: float = 75.0
     max_head_bytes: int = 65536
+    max_connections: int = 20_000
+    max_connections_per_address: int = 4096
 
 
 class Shell(Protocol):
@@ -58,6 +60,7 @@ class Connection(ReadingProtocol):
         shell: Shell,
     ) -> None:
         super().__init__(outbox, waits.max_head_bytes)
+        self.address = ""  # of the caller
         self.deadline = NEVER
         self._handle = handle
         self._waits = waits
@@ -73,7 +76,7 @@ class Connection(ReadingProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
-        address = peer[0] if isinstance(peer, tuple) else "unix"
+        address = self.address = peer[0] if isinstance(peer, tuple) else "unix"
         scheme = b"https" if transport.get_extra_info("ssl_object") is not None else b"http"
         self._client_lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (address.encode(), scheme)
         self.deadline = self._loop.time() + self._waits.head_s

@@ -26,7 +26,8 @@ class ReadingProtocol(AnsweringProtocol):
         self.on_header = self._reader.header
         self._parser = HttpRequestParser(self)
         self._feeding_bytes = 0  # of the segment that is being parsed
-        self._head_bytes = 0  # of the head being read, as far as it is fed; 0: between messages or in a body
+        self._head_bytes = 0  # of the head being read, at least; 0: between messages or in a body
+        self._head_most_bytes = 0  # with all that came in the same segments
         self._framing_bytes = 0  # of a chunked message since its last piece of body; -1: there was one
         self._incoming: Exchange | None = None  # the one whose message is being read
         self._waiting: deque[Exchange] = deque()  # read, not yet handled
@@ -55,8 +56,8 @@ class ReadingProtocol(AnsweringProtocol):
 
     def on_headers_complete(self) -> None:
         parser = self._parser
-        most_bytes = self._head_bytes + self._feeding_bytes
-        self._head_bytes = 0
+        most_bytes = self._head_most_bytes + self._feeding_bytes
+        self._head_bytes = self._head_most_bytes = 0
         try:
             if most_bytes > self._max_head_bytes and self._reader.size() > self._max_head_bytes:
                 raise HeadTooLarge
@@ -107,7 +108,7 @@ class ReadingProtocol(AnsweringProtocol):
                 self._refuse_unread(BadRequest())
         if self._head_bytes:
             is_behind = self._head_bytes == 1 and (body_of is not None or bool(self._waiting))
-            self._count_head(self._reader.size() if is_behind else len(data))
+            self._count_head(len(data), is_behind=is_behind)
         elif self._incoming is not None:
             self._count_body(self._incoming, len(data))
 
@@ -124,9 +125,10 @@ class ReadingProtocol(AnsweringProtocol):
         else:
             self._parser = HttpRequestParser(self)
 
-    def _count_head(self, count: int) -> None:
-        """Never more than there is: behind another message, only what has been collected."""
-        self._head_bytes += count
+    def _count_head(self, count: int, *, is_behind: bool) -> None:
+        """Never more than there is: of a head behind another message, only what has been collected."""
+        self._head_bytes += self._reader.size() if is_behind else count
+        self._head_most_bytes += count
         if self._head_bytes > self._max_head_bytes and not self._deaf:
             self._refuse_unread(HeadTooLarge())
 

@@ -28,22 +28,32 @@ class DataplaneServer(web.Server):
         self._outbox = outbox
         self._slots = slots
         self._open: set[Connection] = set()
+        self._open_from: dict[str, int] = {}  # by address
         self._one_closed = asyncio.Event()
         self._open_slot = slot("connections")
         self._total_slot = slot("connections_total")
+        self._refused_slot = slot("connections_refused_total")
 
     def __call__(self) -> Connection:  # type: ignore[override]  # any asyncio protocol will do
         return Connection(self._handle, self._waits, self._deadlines, self._outbox, self)
 
     def opened(self, connection: Connection) -> None:
-        """A connection is there, its TLS handshake done."""
+        """A connection is there, its TLS handshake done. Cut at once when there are too many."""
         self._open.add(connection)
+        count = self._open_from[connection.address] = self._open_from.get(connection.address, 0) + 1
+        waits = self._waits
+        if len(self._open) > waits.max_connections or count > waits.max_connections_per_address:
+            self._slots.cells[self._refused_slot] += 1
+            connection.abort()
         self._slots.cells[self._open_slot] = len(self._open)
         self._slots.cells[self._total_slot] += 1
 
     def closed(self, connection: Connection) -> None:
         """A connection is gone."""
         self._open.discard(connection)
+        left = self._open_from.pop(connection.address, 0) - 1
+        if left > 0:
+            self._open_from[connection.address] = left
         self._one_closed.set()
         self._slots.cells[self._open_slot] = len(self._open)
 

@@ -60,6 +60,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("egress_bytes_total", Kind.COUNTER, "Answer body bytes sent."),
     Metric("connections", Kind.GAUGE, "Open client connections."),
     Metric("connections_total", Kind.COUNTER, "Client connections accepted."),
+    Metric("connections_refused_total", Kind.COUNTER, "Client connections cut because there were too many."),
     Metric("upstream_connections", Kind.GAUGE, "Open upstream connections, idle ones included."),
     Metric("upstream_connections_total", Kind.COUNTER, "Upstream connections made."),
     Metric(

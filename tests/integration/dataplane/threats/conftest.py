@@ -59,10 +59,10 @@ async def read_body(head: bytes, reader: Reader) -> bytes:
 
 async def read_all(reader: Reader) -> bytes:
     """Everything until the end; unlike `reader.read(-1)` it hears of a reset that comes behind bytes."""
-    seen = b""
-    while data := await reader.read(1000):
-        seen += data
-    return seen
+    seen = []
+    while data := await reader.read(65536):
+        seen.append(data)
+    return b"".join(seen)
 
 
 async def eventually(check: Callable[[], object]) -> None:

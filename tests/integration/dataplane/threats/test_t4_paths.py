@@ -41,7 +41,6 @@ def spellings() -> list[bytes]:
         b"/a/../",
         b"/%2e/",
         b"/a/%2E%2e/",
-       
         b"%2f",
         b"\\",
         b"/;/",

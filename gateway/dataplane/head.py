@@ -74,36 +74,19 @@ def _kind(lower: bytes) -> bytes:
     return _TRAVELS
 
 
-def _collector(lines: list[bytes], taken: list[tuple[bytes, bytes]]) -> Callable[[bytes, bytes], None]:
-    """What the parser calls for each header line: a closure, since it is called a dozen times a request."""
-    add_line, take, kind_of = lines.extend, taken.append, _KINDS.get
-
-    def header(name: bytes, value: bytes) -> None:
-        kind = kind_of(name) or _learn(name)
-        if kind is _TRAVELS:
-            add_line((name, b": ", value, b"\r\n"))
-        elif kind is not _DROPPED:
-            take((kind, value))
-
-    return header
-
-
 class HeadReader:
     """Collects one request head from the parser's callbacks; `finish` checks it and starts afresh."""
 
-    __slots__ = ("_lines", "_taken", "_url", "header")
+    __slots__ = ("_lines", "_taken", "_url")
 
     def __init__(self) -> None:
-        self._url = b""
-        self._lines: list[bytes] = []
-        self._taken: list[tuple[bytes, bytes]] = []
-        self.header = _collector(self._lines, self._taken)
+        self.reset()
 
     def reset(self) -> None:
         """Forget what was collected, as after the trailer fields of a chunked body."""
         self._url = b""
-        self._lines.clear()
-        self._taken.clear()
+        self._lines: list[bytes] = []
+        self._taken: list[tuple[bytes, bytes]] = []
 
     def size(self) -> int:
         """How many bytes have been collected so far."""
@@ -113,9 +96,16 @@ class HeadReader:
     def url(self, piece: bytes) -> None:
         self._url += piece
 
+    def header(self, name: bytes, value: bytes) -> None:
+        kind = _KINDS.get(name) or _learn(name)
+        if kind is _TRAVELS:
+            self._lines += (name, b": ", value, b"\r\n")
+        elif kind is not _DROPPED:
+            self._taken.append((kind, value))
+
     def finish(self, method: bytes, *, keep_alive: bool, version: Callable[[], str]) -> RequestHead:
         """The checked head; `version` is asked only when it may be other than 1.1. Raises GatewayError."""
-        url, lines, taken = self._url, self._lines[:], self._taken[:]
+        url, lines, taken = self._url, self._lines, self._taken
         self.reset()
         if len(lines) // 4 + len(taken) > MAX_HEADER_LINES:
             raise HeadTooLarge(f"The request has more than {MAX_HEADER_LINES} header lines.")

@@ -191,7 +191,9 @@ class Connection(ReadingProtocol):
             else:
                 break
         self._advancing = False
-        self._set_wait()
+        busy = self.exchange is not None and self._incoming is None
+        if not busy or self._waiting or self._unfed or self._reading_paused or self._upload_paused:
+            self._set_wait()  # else there is nothing to wait for but the upstream
 
     def _may_feed(self) -> bool:
         """Read on for the exchange at hand while its body has somewhere to go, or for the next one."""

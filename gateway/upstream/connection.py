@@ -147,12 +147,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     # -- the call ---------------------------------------------------------------------------------------
 
-    def start(self, exchange: Exchange) -> None:
-        """Send the request with as much of its body as is there."""
+    def start(self, exchange: Exchange, timeouts: Timeouts | None = None) -> None:
+        """Send the request with as much of its body as is there. `timeouts`: instead of the upstream's."""
         self._exchange = exchange
         exchange.uplink = self
-        route = exchange.route
-        self._timeouts = (route and route.timeouts) or self.owner.spec.timeouts
+        self._timeouts = timeouts or self.owner.spec.timeouts
         head = exchange.head
         client_host = self.owner.spec.host_header is HostHeader.CLIENT
         parts = request_head(exchange, self.owner.host_line, client_host=client_host)

@@ -66,8 +66,9 @@ class Forwarder:
             raise exchange.broken
         # By name: a call that was routed before a reload goes where the upstream is now.
         group = self._groups.get(route.upstream.name) or self._open(route.upstream)
-        group.budget.calls += 1
-        total_s = (route.timeouts or group.spec.timeouts).total_s
+        group.calls += 1
+        timeouts = route.timeouts or group.spec.timeouts
+        total_s = timeouts.total_s
         total = TotalTime(exchange, total_s, self._means.deadlines) if total_s is not None else None
         try:
             pool = group.only or group.choose(exchange)
@@ -77,7 +78,7 @@ class Forwarder:
                 tries = group.tries()
                 connection = await self._connect(group, pool, exchange, tries)
             while True:
-                connection.start(exchange)
+                connection.start(exchange, timeouts)
                 try:
                     await exchange.finished
                 except StaleConnection as stale:

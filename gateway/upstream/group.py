@@ -36,8 +36,9 @@ class Group:
         self._takers = self.pools
         self._up = len(self.pools)
         self._checks: list[asyncio.Task[None]] = []
-        self.budget = Budget(spec.retries)
-        self._ticker = Ticker(self.budget, asyncio.get_running_loop().time())
+        self.calls = 0
+        self._budget = Budget(spec.retries, lambda: self.calls)
+        self._ticker = Ticker(self._budget, asyncio.get_running_loop().time())
         means.deadlines.add(self._ticker)
         means.slots.add("upstream_targets", self._up, "up")
 
@@ -52,7 +53,7 @@ class Group:
 
     def tries(self) -> Tries:
         """How often a call may be tried again."""
-        return Tries(self.spec.retries, self.budget, self._means.slots)
+        return Tries(self.spec.retries, self._budget, self._means.slots)
 
     def _pick(self, pools: list[Pool], exchange: Exchange) -> Pool:
         principal = exchange.principal

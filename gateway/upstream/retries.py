@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Literal
 
 from gateway.deadlines import NEVER
@@ -21,22 +22,23 @@ class Budget:
     budget it grows by a share at most.
     """
 
-    __slots__ = ("_marks", "_retries", "_spec", "calls")
+    __slots__ = ("_calls", "_marks", "_retries", "_spec")
 
-    def __init__(self, spec: Retries) -> None:
-        self.calls = 0  # counted up by whoever makes them
+    def __init__(self, spec: Retries, calls: Callable[[], int]) -> None:
+        """`calls` tells how many there have been so far."""
         self._spec = spec
+        self._calls = calls
         self._retries = 0
         self._marks: deque[tuple[int, int]] = deque(((0, 0),), WINDOW_TICKS)  # calls and retries, each tick
 
     def tick(self) -> None:
         """A second has passed."""
-        self._marks.append((self.calls, self._retries))
+        self._marks.append((self._calls(), self._retries))
 
     def take(self) -> bool:
         """Whether one more retry is within the budget; if so, it is spent."""
         calls, retries = self._marks[0]
-        allowed = self._spec.at_least + (self.calls - calls) * self._spec.percent // 100
+        allowed = self._spec.at_least + (self._calls() - calls) * self._spec.percent // 100
         if self._retries - retries >= allowed:
             return False
         self._retries += 1

@@ -41,8 +41,8 @@ _KEPT_WHATEVER_CONNECTION_SAYS = _READ | HOP_BY_HOP
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(/[^?#]*)?(\?[^#]*)?")
 _CONTROL_OR_NON_ASCII = re.compile(rb"[^\t\x20-\x7e]")
-_METHODS: dict[bytes, str] = {}
-_TARGETS: dict[bytes, tuple[str, bytes, bytes]] = {}  # seen lately, bounded: path, query, both
+METHODS: dict[bytes, str] = {}
+TARGETS: dict[bytes, tuple[str, bytes, bytes]] = {}  # seen lately, bounded: path, query, both
 _HOSTS: dict[bytes, str] = {}  # those seen, bounded: as sent -> lower case, no port
 
 
@@ -110,7 +110,7 @@ class HeadReader:
         if len(lines) // 4 + len(taken) > MAX_HEADER_LINES:
             raise HeadTooLarge(f"The request has more than {MAX_HEADER_LINES} header lines.")
         head = RequestHead()
-        head.method = _METHODS.get(method) or _checked_method(method)
+        head.method = METHODS.get(method) or _checked_method(method)
         head.method_bytes = method
         head.keep_alive = keep_alive
         head.lines = lines
@@ -125,7 +125,7 @@ class HeadReader:
             _drop_listed(head, connection)
         if head.upgrade is not None:
             _check_upgrade(head, connection)
-        _split_target(head, url)
+        split_target(head, url)
         if not head.authority and not head.http_1_0:
             raise BadRequest("The request has no Host header.")
         return head
@@ -153,7 +153,7 @@ def _checked_method(method: bytes) -> str:
     """Only spellings the parser knows arrive here, so the cache is bounded."""
     if method in (b"TRACE", b"CONNECT"):
         raise MethodRefused
-    return _METHODS.setdefault(method, method.decode("ascii"))
+    return METHODS.setdefault(method, method.decode("ascii"))
 
 
 def _take_host(head: RequestHead, value: bytes) -> None:
@@ -247,8 +247,8 @@ def _drop_listed(head: RequestHead, connection: bytes) -> None:
         ]
 
 
-def _split_target(head: RequestHead, url: bytes) -> None:
-    seen = _TARGETS.get(url)
+def split_target(head: RequestHead, url: bytes) -> None:
+    seen = TARGETS.get(url)
     if seen is not None:
         head.path, head.query, head.target = seen
         return
@@ -263,9 +263,9 @@ def _split_target(head: RequestHead, url: bytes) -> None:
     head.query = mark + query
     head.target = head.path.encode() + head.query
     if not absolute and len(url) < 256:
-        if len(_TARGETS) >= 4096:
-            _TARGETS.clear()
-        _TARGETS[url] = head.path, head.query, head.target
+        if len(TARGETS) >= 4096:
+            TARGETS.clear()
+        TARGETS[url] = head.path, head.query, head.target
 
 
 def _from_absolute_form(head: RequestHead, url: bytes) -> bytes:

@@ -10,6 +10,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from gateway.dataplane.answering import AnsweringProtocol
 from gateway.dataplane.head import HeadReader
 from gateway.dataplane.offers import parser_of_body
+from gateway.dataplane.repeat import Repeats
 from gateway.errors import BadRequest, GatewayError, HeadTooLarge
 from gateway.model.exchange import Exchange
 from gateway.outbox import Outbox
@@ -25,6 +26,7 @@ class ReadingProtocol(AnsweringProtocol):
         self.on_url = self._reader.url  # called by the parser directly: two calls saved per header line
         self.on_header = self._reader.header
         self._parser = HttpRequestParser(self)
+        self._repeats = Repeats()
         self._feeding_bytes = 0  # of the segment that is being parsed
         self._head_bytes = 0  # of the head being read, at least; 0: between messages or in a body
         self._head_most_bytes = 0  # with all that came in the same segments
@@ -96,10 +98,18 @@ class ReadingProtocol(AnsweringProtocol):
     # -- feeding ----------------------------------------------------------------------------------------
 
     def _feed(self, data: bytes) -> None:
+        is_start = self._incoming is None and not self._head_bytes
+        if is_start and (head := self._repeats.recognise(data)) is not None:
+            exchange = Exchange(head, self, self._client_lines)
+            exchange.body_done = True
+            self._waiting.append(exchange)
+            return
         self._feeding_bytes = len(data)
         body_of = self._incoming
         try:
             self._parser.feed_data(data)
+            if is_start and len(self._waiting) == 1 and self._incoming is None and not self._head_bytes:
+                self._repeats.remember(data, self._waiting[0].head)
         except HttpParserUpgrade as upgrade:
             if not self._deaf:
                 self._go_on(data[upgrade.args[0] :])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade
 
 from gateway.deadlines import NEVER
 from gateway.errors import GatewayError, UpstreamInvalid, UpstreamTimeout
@@ -13,11 +13,11 @@ from gateway.model.exchange import Exchange
 from gateway.model.policies import HostHeader, Timeouts
 from gateway.outbox import Outbox
 from gateway.outcomes import Outcome
-from gateway.upstream.fields import TRAVELS, travels, without_listed
 from gateway.upstream.owner import Owner, StaleConnection, log_break
+from gateway.upstream.reading import MAX_HEAD_BYTES, ReadingProtocol
 from gateway.upstream.request import request_head
+from gateway.upstream.whole import Whole, read_whole
 
-MAX_HEAD_BYTES = 65536
 IDLE_S = 4.0
 """A kept connection is closed after this long unused: shorter than the 5 s common servers keep theirs."""
 
@@ -31,10 +31,11 @@ def _reason(error: Exception) -> str:
     return cause.internal if isinstance(cause, GatewayError) else type(error).__name__
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection(ReadingProtocol):
     """Implements `Uplink` for the exchange it carries; at most one at a time."""
 
     def __init__(self, owner: Owner, outbox: Outbox) -> None:
+        super().__init__()
         self.owner = owner
         self._outbox = outbox
         self.deadline = NEVER
@@ -42,29 +43,10 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self._loop = asyncio.get_running_loop()
         self._timeouts: Timeouts = owner.spec.timeouts
-        self._parser = HttpResponseParser(self)
-        self._exchange: Exchange | None = None
         self._holds_back = False  # the upstream reads slower than the caller sends
         self._started_in = -1  # which tick the call was written in
-        self._reset()
-
-    def _reset(self) -> None:
-        self._lines: list[bytes] = []
-        self._connection = b""
-        self._reason = b""
-        self._length: int | None = None
-        self._has_transfer_encoding = False
-        self._is_chunked = False
-        self._head_bytes = 0
-        self._answered = False  # the final head has gone to the caller
-        self._until_close = False
-        self._upgrade = b""
-        self._switched = False  # to another protocol: what follows is not ours to read
         self._caller_ended = self._upstream_ended = False  # which ways of a tunnel are at their end
-        self._relayed_bytes = 0  # of the body, when it was last seen to grow
         self._is_last = False  # no other call after this one
-        self._complete = False
-        self._reusable = True
 
     # -- asyncio.Protocol -------------------------------------------------------------------------------
 
@@ -78,29 +60,52 @@ class UpstreamConnection(asyncio.Protocol):
         if exchange is None or self._started_in == self._outbox.ticks:
             self._go_stale(exchange)  # nobody asked, or the call has not been sent: this is no answer to it
             return
+        if not self._is_parsing:
+            whole = read_whole(data) if exchange.head.method != "HEAD" else None
+            if whole is not None:
+                self._relay_whole(exchange, whole)
+                return
+            self._is_parsing = True
+        if self._switched:
+            self._pass(exchange, data)
+        elif self._parse(exchange, data):
+            self._go_on(exchange, len(data))
+
+    def _parse(self, exchange: Exchange, data: bytes) -> bool:
+        """Whether the answer goes on; else it has failed, or it was the beginning of a tunnel."""
         if not self._answered:
             self._head_bytes += len(data)
         try:
-            if not self._switched:
-                self._parser.feed_data(data)
+            self._parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
-            if not self._switched:
+            if self._switched:
+                self._pass(exchange, data[upgrade.args[0] :])
+            else:
                 self._fail(UpstreamInvalid(internal="an upgrade nobody asked for"))
-                return
-            data = data[upgrade.args[0] :]
+            return False
         except HttpParserError as error:
             self._reusable = False
             if not self._complete:  # else only what follows the answer is no HTTP
                 self._fail(UpstreamInvalid(internal=_reason(error)))
-                return
-        if self._switched:
-            self._pass(exchange, data)
-        elif self._complete:
+                return False
+        return True
+
+    def _go_on(self, exchange: Exchange, count: int) -> None:
+        if self._complete:
             self._finish()
         elif self._answered:
-            self._relay(exchange, len(data))
+            self._relay(exchange, count)
         elif self._head_bytes > MAX_HEAD_BYTES:
             self._fail(UpstreamInvalid(internal="the response head is too large"))
+
+    def _relay_whole(self, exchange: Exchange, whole: Whole) -> None:
+        status, reason, lines, body = whole
+        self._answered = True
+        exchange.downstream.answer(status, reason, lines, len(body))
+        if body:
+            exchange.egress_bytes += len(body)
+            exchange.downstream.body(body)
+        self._finish()
 
     def _relay(self, exchange: Exchange, count: int) -> None:
         if exchange.egress_bytes > self._relayed_bytes:
@@ -237,86 +242,6 @@ class UpstreamConnection(asyncio.Protocol):
         """The call has taken too long as a whole. Only a target that has not answered is to blame."""
         self._fail(error, blame=not self._answered)
 
-    # -- httptools --------------------------------------------------------------------------------------
-
-    def on_message_begin(self) -> None:
-        if self._complete:
-            self._reusable = False  # bytes beyond the answer: drop them with the connection
-
-    def on_status(self, reason: bytes) -> None:
-        if not self._complete:
-            self._reason += reason
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        goes_on = TRAVELS.get(name)
-        if goes_on is None:
-            goes_on = travels(name)
-        if goes_on:
-            self._lines += (name, b": ", value, b"\r\n")
-            return
-        lower = name.lower()
-        if self._answered:
-            return  # a trailer field
-        if lower == b"content-length":
-            self._length = int(value)
-        elif lower == b"connection":
-            self._connection += b"," + value
-        elif lower == b"upgrade":
-            self._upgrade = value
-        elif lower == b"transfer-encoding":
-            self._is_chunked = not self._has_transfer_encoding and value.strip().lower() == b"chunked"
-            self._has_transfer_encoding = True
-
-    def on_headers_complete(self) -> None:
-        exchange = self._exchange
-        if exchange is None or self._answered:
-            return
-        status = self._parser.get_status_code()
-        if status < 100:
-            raise UpstreamInvalid(internal="a status below 100")
-        if self._head_bytes > MAX_HEAD_BYTES and sum(map(len, self._lines)) > MAX_HEAD_BYTES:
-            raise UpstreamInvalid(internal="the response head is too large")
-        if self._connection and self._connection.lower() not in (b",keep-alive", b",close"):
-            self._lines = without_listed(self._lines, self._connection)
-        if status == 101:
-            self._switch(exchange)
-            return
-        if status < 200:
-            exchange.downstream.interim(status, self._reason, self._lines)
-            self._lines, self._reason, self._connection, self._length = [], b"", b"", None
-            self._has_transfer_encoding = False
-            return
-        if self._has_transfer_encoding and not self._is_chunked:
-            raise UpstreamInvalid(internal="a transfer coding other than chunked")
-        bodiless = exchange.head.method == "HEAD" or status in (204, 304)
-        self._until_close = not bodiless and self._length is None and not self._has_transfer_encoding
-        if exchange.head.method == "HEAD":
-            self._complete = True
-            self._reusable = self._parser.should_keep_alive()
-        self._answered = True
-        exchange.downstream.answer(status, self._reason, self._lines, None if status == 204 else self._length)
-
-    def _switch(self, exchange: Exchange) -> None:
-        if exchange.head.upgrade is None:
-            raise UpstreamInvalid(internal="101 without a request to switch protocols")
-        if not self._parser.should_upgrade() or not self._upgrade:
-            raise UpstreamInvalid(internal="101 that names no protocol")
-        self._answered = self._switched = True
-        exchange.downstream.switch(self._reason, [*self._lines, b"Upgrade: ", self._upgrade, b"\r\n"])
-
-    def on_body(self, data: bytes) -> None:
-        exchange = self._exchange
-        if exchange is None or self._complete:
-            self._reusable = False
-            return
-        exchange.egress_bytes += len(data)
-        exchange.downstream.body(data)
-
-    def on_message_complete(self) -> None:
-        if self._answered and not self._complete and not self._switched:
-            self._complete = True
-            self._reusable = self._parser.should_keep_alive()
-
     # -- tunnels ----------------------------------------------------------------------------------------
 
     def _pass(self, exchange: Exchange, data: bytes) -> None:
@@ -356,9 +281,7 @@ class UpstreamConnection(asyncio.Protocol):
         assert exchange is not None, "only a carried exchange can finish"
         keeps = self._reusable and exchange.body_done and not self._is_last
         if keeps and not self.transport.is_closing():
-            if exchange.head.method == "HEAD":
-                self._parser = HttpResponseParser(self)  # this one still waits for the body
-            self._reset()
+            self._begin()
             self.reused = True
             self.deadline = self._loop.time() + IDLE_S
             self.owner.release(self)

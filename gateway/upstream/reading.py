@@ -1,0 +1,129 @@
+"""The reading half of an upstream's connection: from bytes to the answer that its exchange gets."""
+
+from __future__ import annotations
+
+import asyncio
+
+from httptools import HttpResponseParser
+
+from gateway.errors import UpstreamInvalid
+from gateway.model.exchange import Exchange
+from gateway.upstream.fields import TRAVELS, travels, without_listed
+
+MAX_HEAD_BYTES = 65536
+
+
+class ReadingProtocol(asyncio.Protocol):
+    """Parses answers and hands them on. What a call is, and how it ends, is decided on top of it."""
+
+    def __init__(self) -> None:
+        self._parser = HttpResponseParser(self)
+        self._exchange: Exchange | None = None
+        self._is_parsing = False  # else the parser has seen nothing of this answer
+        self._answered = False  # the final head has gone to the caller
+        self._forget()
+
+    def _begin(self) -> None:
+        """Nothing of the next answer has been read."""
+        self._answered = False
+        if self._is_parsing:
+            self._is_parsing = False
+            if self._is_bodiless:
+                self._parser = HttpResponseParser(self)  # this one still waits for the body
+            self._forget()
+
+    def _forget(self) -> None:
+        self._lines: list[bytes] = []
+        self._connection = b""
+        self._reason = b""
+        self._length: int | None = None
+        self._has_transfer_encoding = False
+        self._is_chunked = False
+        self._head_bytes = 0
+        self._until_close = False
+        self._upgrade = b""
+        self._switched = False  # to another protocol: what follows is not ours to read
+        self._relayed_bytes = 0  # of the body, when it was last seen to grow
+        self._complete = False
+        self._reusable = True
+        self._is_bodiless = False  # though the parser does not know: the answer to HEAD
+
+    # -- httptools --------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._reusable = False  # bytes beyond the answer: drop them with the connection
+
+    def on_status(self, reason: bytes) -> None:
+        if not self._complete:
+            self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        goes_on = TRAVELS.get(name)
+        if goes_on is None:
+            goes_on = travels(name)
+        if goes_on:
+            self._lines += (name, b": ", value, b"\r\n")
+            return
+        lower = name.lower()
+        if self._answered:
+            return  # a trailer field
+        if lower == b"content-length":
+            self._length = int(value)
+        elif lower == b"connection":
+            self._connection += b"," + value
+        elif lower == b"upgrade":
+            self._upgrade = value
+        elif lower == b"transfer-encoding":
+            self._is_chunked = not self._has_transfer_encoding and value.strip().lower() == b"chunked"
+            self._has_transfer_encoding = True
+
+    def on_headers_complete(self) -> None:
+        exchange = self._exchange
+        if exchange is None or self._answered:
+            return
+        status = self._parser.get_status_code()
+        if status < 100:
+            raise UpstreamInvalid(internal="a status below 100")
+        if self._head_bytes > MAX_HEAD_BYTES and sum(map(len, self._lines)) > MAX_HEAD_BYTES:
+            raise UpstreamInvalid(internal="the response head is too large")
+        if self._connection and self._connection.lower() not in (b",keep-alive", b",close"):
+            self._lines = without_listed(self._lines, self._connection)
+        if status == 101:
+            self._switch(exchange)
+            return
+        if status < 200:
+            exchange.downstream.interim(status, self._reason, self._lines)
+            self._lines, self._reason, self._connection, self._length = [], b"", b"", None
+            self._has_transfer_encoding = False
+            return
+        if self._has_transfer_encoding and not self._is_chunked:
+            raise UpstreamInvalid(internal="a transfer coding other than chunked")
+        has_no_body = exchange.head.method == "HEAD" or status in (204, 304)
+        self._until_close = not has_no_body and self._length is None and not self._has_transfer_encoding
+        if exchange.head.method == "HEAD":
+            self._complete = self._is_bodiless = True
+            self._reusable = self._parser.should_keep_alive()
+        self._answered = True
+        exchange.downstream.answer(status, self._reason, self._lines, None if status == 204 else self._length)
+
+    def _switch(self, exchange: Exchange) -> None:
+        if exchange.head.upgrade is None:
+            raise UpstreamInvalid(internal="101 without a request to switch protocols")
+        if not self._parser.should_upgrade() or not self._upgrade:
+            raise UpstreamInvalid(internal="101 that names no protocol")
+        self._answered = self._switched = True
+        exchange.downstream.switch(self._reason, [*self._lines, b"Upgrade: ", self._upgrade, b"\r\n"])
+
+    def on_body(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None or self._complete:
+            self._reusable = False
+            return
+        exchange.egress_bytes += len(data)
+        exchange.downstream.body(data)
+
+    def on_message_complete(self) -> None:
+        if self._answered and not self._complete and not self._switched:
+            self._complete = True
+            self._reusable = self._parser.should_keep_alive()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from bench.candidate import Candidate
@@ -16,6 +17,7 @@ ROUNDS = 7
 
 def run(candidates: list[Candidate], rounds: int, seconds: int) -> str:
     """Markdown. Every candidate is warmed up for a second first: connections, caches, leases."""
+    candidates = [variant for candidate in candidates for variant in _variants(candidate)]
     take_turns("warming up", candidates, 1, partial(measure, seconds=1))
     results = take_turns(NAME, candidates, rounds, partial(measure, seconds=seconds))
     for candidate in candidates:
@@ -26,3 +28,9 @@ def run(candidates: list[Candidate], rounds: int, seconds: int) -> str:
         "With 2 workers both are counted, and calls/s are those of two cores."
     )
     return f"### Calls at saturation\n\n{method}\n\n{table(results, does)}"
+
+
+def _variants(candidate: Candidate) -> list[Candidate]:
+    if not candidate.recognises or len(candidate.pids) > 1:
+        return [candidate]
+    return [candidate, replace(candidate, name=f"{candidate.name}, no two heads alike", varied=True)]

@@ -34,6 +34,8 @@ class Candidate:
     pids: tuple[int, ...]
     does: str = RELAYS
     key: str = KEY
+    recognises: bool = False  # answers heads like the one before more cheaply: measured with others too
+    varied: bool = False  # called with heads of which no two are alike
 
     @property
     def checks_keys(self) -> bool:

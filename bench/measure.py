@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.candidate import HEADERS, PATH, Candidate
 from bench.machine import BenchError, cpu_s
 
 CONNECTIONS = 64
+VARIED = Path(__file__).parent / "varied.lua"
 
 _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
@@ -32,6 +34,8 @@ def measure(candidate: Candidate, seconds: int) -> Round:
     command += ["--latency", "--timeout", "5s"]
     for line in (*HEADERS, f"X-API-Key: {candidate.key}"):
         command += ["--header", line]
+    if candidate.varied:
+        command += ["--script", str(VARIED)]
     before = cpu_s(*candidate.pids)
     done = subprocess.run(
         [*command, f"http://127.0.0.1:{candidate.port}{PATH}"],

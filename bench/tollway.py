@@ -48,7 +48,7 @@ def tollway(place: Place, port: int, policies: str = "plentiful", workers: int =
         pids = listeners_below(process.pid, port)
         if len(pids) != workers:
             raise BenchError(f"{title}: {len(pids)} processes listen on port {port}")
-        yield Candidate(title, port, pids, DOES[policies], key["secret"])
+        yield Candidate(title, port, pids, DOES[policies], key["secret"], recognises=policies == "plentiful")
 
 
 def _json(command: list[str], environ: dict[str, str]) -> dict[str, str]:

@@ -64,6 +64,11 @@ def _learn(name: bytes) -> bytes:
     return kind
 
 
+def travels(name: bytes) -> bool:
+    """Whether the field is end to end and nothing that we read or set: forwarded as it came."""
+    return (_KINDS.get(name) or _learn(name)) is _TRAVELS
+
+
 def _kind(lower: bytes) -> bytes:
     if lower in _TAKERS or lower == b"connection":
         return lower

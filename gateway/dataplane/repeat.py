@@ -1,17 +1,18 @@
 """A caller that says the same again.
 
-Over a kept connection most callers send the very same header lines with every request. A head that differs
-from the one before in its first line only is not parsed again. Whatever else differs is left to the parser,
-which makes of every head that is recognised here exactly the same.
+Over a kept connection most callers send the very same header lines with every request, or all but one, which
+numbers or traces the call. A head like the one before is not parsed again. Whatever else differs is left to
+the parser, which makes of every head that is recognised here exactly the same.
 """
 
 from __future__ import annotations
 
 import re
 
-from gateway.dataplane.head import METHODS, TARGETS, split_target
+from gateway.dataplane.head import METHODS, TARGETS, split_target, travels
 from gateway.errors import GatewayError
 from gateway.model.exchange import RequestHead
+from gateway.model.fieldline import FIELD_LINE
 
 LONGEST = 2048
 """Bounds what a connection holds on to."""
@@ -20,18 +21,32 @@ PATIENCE = 8
 """A caller with so many heads in a row unlike the one before is taken for one that varies them."""
 
 _URL = re.compile(rb"/[!-~]*")
-_NOTHING = b"\0"  # no head ends like this
+_VERSION = b" HTTP/1.1\r\n"
+_END = b"\r\n\r\n"
 
 
 class Repeats:
-    """The last head of one connection, if it was of the most ordinary kind."""
+    """The last head of one connection, if it was of the most ordinary kind, and where the next may differ."""
 
-    __slots__ = ("_like", "_lines", "_misses", "_rest")
+    __slots__ = (
+        "_after",
+        "_before",
+        "_is_open",
+        "_like",
+        "_lines_after",
+        "_lines_before",
+        "_misses",
+        "_seen",
+    )
 
     def __init__(self) -> None:
-        self._rest = _NOTHING  # all of the head behind its target
+        self._seen: list[bytes] = []  # the lines
+        self._before = b""  # all behind the target, up to the line that differs; empty: nothing is recognised
+        self._is_open = False  # whether there is such a line
+        self._after = _END  # all behind it
         self._like = RequestHead()
-        self._lines = b""
+        self._lines_before = b""
+        self._lines_after = b""
         self._misses = 0
 
     def recognise(self, data: bytes) -> RequestHead | None:
@@ -39,44 +54,85 @@ class Repeats:
 
         None leaves `data` to the parser, and until `remember` nothing is recognised.
         """
-        rest = self._rest
-        if data.endswith(rest):
-            method, _, url = data[: -len(rest)].partition(b" ")
-            if method in METHODS and (url in TARGETS or _URL.fullmatch(url)):
-                head = RequestHead()
-                try:
-                    split_target(head, url)
-                except GatewayError:
-                    pass
-                else:
-                    like = self._like
-                    head.method = METHODS[method]
-                    head.method_bytes = method
-                    head.host = like.host
-                    head.authority = like.authority
-                    head.authorization = like.authorization
-                    head.api_key = like.api_key
-                    head.lines = [self._lines]
+        before, after = self._before, self._after
+        if not before:
+            return None
+        start = data.find(_VERSION)
+        if data.startswith(before, start) and data.endswith(after):
+            at = start + len(before)
+            end = len(data) - len(after)
+            line = _travelling(data[at:end]) if self._is_open else b""
+            if line is not None and (self._is_open or at == end):
+                head = self._head(data[:start])
+                if head is not None:
+                    head.lines = [self._lines_before, line, self._lines_after]
                     self._misses = 0
                     return head
-        self._rest = _NOTHING
+        self._before = b""
         return None
+
+    def _head(self, start: bytes) -> RequestHead | None:
+        method, _, url = start.partition(b" ")
+        if method not in METHODS or not (url in TARGETS or _URL.fullmatch(url)):
+            return None
+        head = RequestHead()
+        try:
+            split_target(head, url)
+        except GatewayError:
+            return None
+        like = self._like
+        head.method = METHODS[method]
+        head.method_bytes = method
+        head.host = like.host
+        head.authority = like.authority
+        head.authorization = like.authorization
+        head.api_key = like.api_key
+        return head
 
     def remember(self, data: bytes, head: RequestHead) -> None:
         """Compare what comes next with `head`, the only thing that the parser found in `data`."""
         if self._misses >= PATIENCE or len(data) > LONGEST or not _is_ordinary(head):
+            self._seen = []
             return
         self._misses += 1
-        end = data.find(b" HTTP/1.1\r\n")
+        end = data.find(_VERSION)
         method = head.method_bytes + b" "
         is_plain = data.startswith(method) and _URL.fullmatch(data, len(method), end)
-        if is_plain and data.find(b"\r\n\r\n") == len(data) - 4:
-            self._rest = data[end:]
-            self._like = head
-            self._lines = b"".join(head.lines)
+        if not is_plain or data.find(_END) != len(data) - len(_END):
+            return
+        seen, self._seen = self._seen, data[end + len(_VERSION) : -len(_END)].split(b"\r\n")
+        self._like = head
+        at = _only_difference(seen, self._seen)
+        travelling = [travels(line.partition(b":")[0]) for line in self._seen]
+        self._is_open = at >= 0 and travelling[at] and sum(travelling) * 4 == len(head.lines)
+        if not self._is_open:
+            self._before, self._after = data[end : -len(_END)], _END
+            self._lines_before, self._lines_after = b"".join(head.lines), b""
+            return
+        self._before = _VERSION + b"".join(line + b"\r\n" for line in self._seen[:at])
+        self._after = b"\r\n" + b"".join(line + b"\r\n" for line in self._seen[at + 1 :]) + b"\r\n"
+        passed = 4 * sum(travelling[:at])
+        self._lines_before = b"".join(head.lines[:passed])
+        self._lines_after = b"".join(head.lines[passed + 4 :])
 
 
 def _is_ordinary(head: RequestHead) -> bool:
     """Without a body, in 1.1, and another request may follow."""
     unusual = head.chunked or head.expects_continue or head.http_1_0 or head.upgrade is not None
     return head.keep_alive and head.content_length is None and not unusual
+
+
+def _only_difference(lines: list[bytes], others: list[bytes]) -> int:
+    """The number of the one line that is not the same; -1 if there is not exactly one."""
+    if len(lines) != len(others):
+        return -1
+    differing = [at for at, (one, other) in enumerate(zip(lines, others, strict=True)) if one != other]
+    return differing[0] if len(differing) == 1 else -1
+
+
+def _travelling(line: bytes) -> bytes | None:
+    """The line as it is forwarded; None if it may not be a line that only travels."""
+    match = FIELD_LINE.fullmatch(line)
+    if match is None or not travels(match[1]):
+        return None
+    return b"%b: %b\r\n" % (match[1], match[2])

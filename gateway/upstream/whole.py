@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from gateway.model.fieldline import FIELD_LINE
 from gateway.upstream.fields import travels
 
 MOST_LINES = 4096
@@ -19,9 +20,6 @@ Whole = tuple[int, bytes, list[bytes], bytes]
 """Status, reason, the lines that go on to the caller, and the body with its `Content-Length`."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2}) ([A-Za-z '-]*)")
-_FIELD = re.compile(
-    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?)"
-)
 _LEFT_TO_THE_PARSER = frozenset((b"transfer-encoding", b"upgrade", b"trailer", b"proxy-connection"))
 _DROPPED = b""
 
@@ -68,12 +66,12 @@ def _learn_status(line: bytes) -> tuple[int, bytes] | None:
 
 
 def _learn_line(line: bytes) -> bytes | int | None:
-    """What becomes of a header line; None for one that only the parser may judge."""
-    match = _FIELD.fullmatch(line)
+    """What becomes of a header line; None for one that only the parser may judge. Secrets are not kept."""
+    match = FIELD_LINE.fullmatch(line)
     if match is None:
         return None
     kept = _judge(match[1], match[2])
-    if kept is not None and len(line) <= LONGEST_LINE:
+    if kept is not None and len(line) <= LONGEST_LINE and match[1].lower() != b"set-cookie":
         if len(_lines) >= MOST_LINES:
             _lines.clear()
         _lines[line] = kept

@@ -130,6 +130,54 @@ def test_what_differs_otherwise_is_left_to_the_parser(case: str, data: bytes) ->
     read_by_both([AGAIN, data, AGAIN, AGAIN, data, AGAIN])
 
 
+def traced(number: int, start: bytes = b"GET /a HTTP/1.1") -> bytes:
+    return head(start, b"Accept: */*", b"Traceparent: 00-%d" % number, b"Authorization: Bearer tw_live_x")
+
+
+def test_one_line_may_differ_each_time() -> None:
+    pieces = [traced(number, b"GET /%d HTTP/1.1" % number) for number in range(10)]
+    assert read_by_both(pieces) == 8
+    assert read_by_both([traced(1), traced(2), traced(2), traced(3)]) == 2
+
+
+LEFT_AT_THE_LINE_THAT_DIFFERS = [
+    ("a key", [head(b"GET /a HTTP/1.1", b"X-API-Key: %d" % number) for number in range(3)]),
+    (
+        "a length",
+        [head(b"GET /a HTTP/1.1", b"Content-Length: 0"), AGAIN, AGAIN[:-2] + b"Content-Length: 0\r\n\r\n"],
+    ),
+    ("identity", [head(b"GET /a HTTP/1.1", b"Tollway-Tier: %d" % number) for number in range(3)]),
+    (
+        "the end of the connection",
+        [traced(1), traced(2), traced(3).replace(b"Traceparent: 00-3", b"Connection: close")],
+    ),
+    ("a body", [traced(1), traced(2), traced(3).replace(b"Traceparent: 00-3", b"Content-Length: 2") + b"hi"]),
+    ("two lines for one", [traced(1), traced(2), traced(3).replace(b"00-3", b"00-3\r\nX: 1")]),
+    ("no line at all", [traced(1), traced(2), traced(3).replace(b"Traceparent: 00-3\r\n", b"")]),
+    ("an empty line", [traced(1), traced(2), traced(3).replace(b"Traceparent: 00-3", b"")]),
+    ("a folded line", [traced(1), traced(2), traced(3).replace(b"Traceparent: 00-3", b" x: y")]),
+    ("a bare line feed", [traced(1), traced(2), traced(3).replace(b"00-3", b"00\n3")]),
+    (
+        "what Connection names",
+        [head(b"GET /a HTTP/1.1", b"Connection: X", b"X: %d" % number) for number in range(3)],
+    ),
+    (
+        "another request within",
+        [traced(1), traced(2), traced(3).replace(b"00-3", b"00\r\n\r\n" + traced(4)[:-2])],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("case", "pieces"),
+    LEFT_AT_THE_LINE_THAT_DIFFERS,
+    ids=[case for case, _ in LEFT_AT_THE_LINE_THAT_DIFFERS],
+)
+def test_what_is_no_ordinary_line_is_left_to_the_parser(case: str, pieces: list[bytes]) -> None:
+    assert read_by_both(pieces) == 0, case
+    read_by_both([piece for piece in pieces for _ in range(2)])
+
+
 NEVER_REPEATED = [
     ("a body", head(b"POST /a HTTP/1.1", b"Content-Length: 2") + b"hi"),
     ("a length of nothing", head(b"POST /a HTTP/1.1", b"Content-Length: 0")),
@@ -157,7 +205,7 @@ def test_who_varies_every_head_is_no_longer_compared() -> None:
     repeats = Repeats()
     reader = Reader(repeats)
     for count in range(PATIENCE):
-        reader.take(head(b"GET /a HTTP/1.1", b"Traceparent: %d" % count))
+        reader.take(head(b"GET /a HTTP/1.1", b"Traceparent: %d" % count, b"Baggage: %d" % count))
     reader.take(AGAIN)
     assert repeats.recognise(AGAIN) is None
 

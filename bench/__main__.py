@@ -68,7 +68,7 @@ def _run(names: list[str], rounds: int | None, seconds: int) -> str:
     if servers:
         sections += _beside_others(servers, rounds, seconds)
     if "stages" in names:
-        sections.append(stages.run(rounds or stages.ROUNDS))
+        sections.append(stages.run())
     print("\r\033[K", end="", file=sys.stderr)
     return "\n\n".join([f"## {datetime.now(UTC):%Y-%m-%d}: {machine}", *sections])
 

@@ -1,106 +1,120 @@
-"""What each stage of a call costs in this process alone: no sockets, no other process, best of N."""
+"""What each stage of a call costs in this process alone: no sockets, no other process.
+
+The timing is pytest-benchmark's (`bench/test_stages.py`); this is what is timed, and its table.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import gc
+import json
+import subprocess
+import sys
 import tempfile
-import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from uvloop import Loop
-
 from bench.bare_gateway import (
     REQUEST,
     BareGateway,
-    BareLoop,
     Nowhere,
     Parsing,
     StandIn,
     Ticks,
     upstream_connection,
 )
+from bench.machine import BenchError
 from bench.report import markdown, row
 from gateway.dataplane.answering import AnsweringProtocol
+from gateway.dataplane.repeat import Repeats
 from gateway.model.exchange import Exchange
 from gateway.outbox import Outbox
 from gateway.outcomes import Outcome
 from gateway.routing.path import canonical_path
 
 NAME = "stages"
-ROUNDS = 7
-BATCH_S = 0.05
-"""How long one stage runs each time."""
-CONNECTIONS = 64
+TESTS = Path(__file__).parent / "test_stages.py"
 HEAD = ("stage", "us per call")
 
 Step = Callable[[], object]
+Stage = Callable[[BareGateway, Exchange], Step]
+"""Makes a step that can be taken again and again, from a call that has come as far as admission."""
 
 
-def run(rounds: int, *, batch_s: float = BATCH_S) -> str:
+def run() -> str:
     """Markdown: each stage, then the whole way of a call with stand-ins for both transports."""
     with tempfile.TemporaryDirectory(prefix="tollway-bench-") as folder:
-        loop = BareLoop()
-        try:
-            rows = loop.run_until_complete(_measure_all(loop, Path(folder), rounds, batch_s))
-        finally:
-            loop.close()
+        figures = Path(folder) / "figures.json"
+        options = ("--benchmark-enable", "--benchmark-disable-gc", f"--benchmark-json={figures}")
+        command = [sys.executable, "-m", "pytest", str(TESTS), *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BenchError(f"a stage could not be measured:\n{done.stdout}{done.stderr}")
+        return read_figures(figures.read_text())
+
+
+def read_figures(text: str) -> str:
+    """The table in what pytest-benchmark wrote."""
+    rows = [
+        row(one["name"], f"{one['stats']['min'] * 1e6 / one['extra_info'].get('calls', 1):.2f}")
+        for one in json.loads(text)["benchmarks"]
+    ]
     method = (
-        f"Best of {rounds}; the same call as above, key and lease known. Loop and transports are stand-ins."
+        "The shortest time; the same call as above, key and lease known. Loop and transports are stand-ins."
     )
-    table = markdown(HEAD, [row(name, f"{cost_us:.2f}") for name, cost_us in rows])
-    return f"### Stages in isolation\n\n{method}\n\n{table}"
+    return f"### Stages in isolation\n\n{method}\n\n{markdown(HEAD, rows)}"
 
 
-async def _measure_all(loop: Loop, folder: Path, rounds: int, batch_s: float) -> list[tuple[str, float]]:
-    gateway = BareGateway(loop, folder)
-    try:
-        exchange = gateway.exchange()
-        await gateway.warm(exchange)
-        rows = [(name, _best(step, rounds, batch_s)) for name, step in _stages(gateway, exchange).items()]
-        rows.append(("the whole call, as the data plane runs it", await _whole(gateway, rounds, batch_s * 4)))
-    finally:
-        await gateway.close()
-    return rows
-
-
-def _stages(gateway: BareGateway, exchange: Exchange) -> dict[str, Step]:
-    """Plain functions that can be called again and again, in the order of a call."""
-    head, table = exchange.head, gateway.table
+def _parse(_gateway: BareGateway, _exchange: Exchange) -> Step:
     parsing = Parsing()
+    return lambda: parsing.parser.feed_data(REQUEST)
+
+
+def _recognise(_gateway: BareGateway, exchange: Exchange) -> Step:
+    repeats = Repeats()
+    repeats.remember(REQUEST, exchange.head)
+    assert repeats.recognise(REQUEST) is not None, "an ordinary head"
+    return lambda: repeats.recognise(REQUEST)
+
+
+def _path(raw: bytes) -> Stage:
+    return lambda _gateway, _exchange: lambda: canonical_path(raw)
+
+
+def _match(gateway: BareGateway, exchange: Exchange) -> Step:
+    return lambda: gateway.table.match(exchange.head)
+
+
+def _authenticate(gateway: BareGateway, exchange: Exchange) -> Step:
+    return lambda: _step(gateway.auth.authenticate(exchange))
+
+
+def _charges(gateway: BareGateway, exchange: Exchange) -> Step:
+    return lambda: gateway.table.charges(exchange)
+
+
+def _admit(gateway: BareGateway, exchange: Exchange) -> Step:
     principal, plan = exchange.principal, exchange.charges
     assert principal is not None, "warmed"
     assert plan is not None, "warmed"
+    return lambda: _step(gateway.admission.admit(principal, plan))
 
+
+def _meter(gateway: BareGateway, exchange: Exchange) -> Step:
     def meter() -> None:
         gateway.meter.identify(exchange)
         gateway.meter.begin(exchange)
         exchange.outcome, exchange.status = Outcome.SERVED, 200
         gateway.meter.end(exchange)
 
-    return {
-        "parse the head (parser and checks)": lambda: parsing.parser.feed_data(REQUEST),
-        "canonical path, plain": lambda: canonical_path(b"/api/v1/projects"),
-        "canonical path, escapes and dots": lambda: canonical_path(b"/api/./v1/%70rojects/../projects"),
-        "match a route": lambda: table.match(head),
-        "authenticate, key known": lambda: _step(gateway.auth.authenticate(exchange)),
-        "what the call pays": lambda: table.charges(exchange),
-        "admit, from a lease": lambda: _step(gateway.admission.admit(principal, plan)),
-        "begin and end (journal, metrics)": meter,
-        "build the upstream request": _upstream_request(exchange),
-        "the same, and read its answer": _upstream_call(exchange),
-        "build the answer": _answer(exchange),
-    }
+    return meter
 
 
-def _upstream_request(exchange: Exchange) -> Step:
+def _upstream_request(_gateway: BareGateway, exchange: Exchange) -> Step:
     connection = upstream_connection(Nowhere())
     return lambda: connection.start(exchange)
 
 
-def _upstream_call(exchange: Exchange) -> Step:
+def _upstream_call(_gateway: BareGateway, exchange: Exchange) -> Step:
     ticks = Ticks()
     connection = upstream_connection(Outbox(ticks.loop))
 
@@ -113,7 +127,7 @@ def _upstream_call(exchange: Exchange) -> Step:
     return call
 
 
-def _answer(exchange: Exchange) -> Step:
+def _answer(_gateway: BareGateway, exchange: Exchange) -> Step:
     protocol = AnsweringProtocol(Nowhere())
     protocol.exchange = exchange
     protocol.transport = StandIn(lambda _: None)
@@ -136,37 +150,19 @@ def _step(coroutine: Coroutine[Any, Any, object]) -> None:
     raise AssertionError("a stage had to wait; it is not warm")
 
 
-def _best(step: Step, rounds: int, batch_s: float) -> float:
-    """Microseconds of one call, at best."""
-    step()
-    number, took = 100, 0.0
-    while (took := _timed(step, number)) < batch_s / 4:
-        number *= 2
-    number = max(number, int(number * batch_s / took))
-    return min(_timed(step, number) for _ in range(rounds)) / number * 1e6
-
-
-def _timed(step: Step, number: int) -> float:
-    gc.collect()
-    began = time.process_time()
-    for _ in range(number):
-        step()
-    return time.process_time() - began
-
-
-async def _whole(gateway: BareGateway, rounds: int, batch_s: float) -> float:
-    """Microseconds of one call when `CONNECTIONS` calls arrive in each tick of the loop."""
-    connections = [gateway.connect() for _ in range(CONNECTIONS)]
-    await gateway.serve(connections)
-    best = float("inf")
-    for _ in range(rounds):
-        gc.collect()
-        calls, began = 0, time.process_time()
-        while (took := time.process_time() - began) < batch_s:
-            await gateway.serve(connections)
-            calls += len(connections)
-        best = min(best, took / calls * 1e6)
-    for connection in connections:
-        connection.connection_lost(None)
-    await asyncio.sleep(0)
-    return best
+STAGES: dict[str, Stage] = {
+    "parse the head (parser and checks)": _parse,
+    "recognise a head like the one before": _recognise,
+    "canonical path, plain": _path(b"/api/v1/projects"),
+    "canonical path, escapes and dots": _path(b"/api/./v1/%70rojects/../projects"),
+    "match a route": _match,
+    "authenticate, key known": _authenticate,
+    "what the call pays": _charges,
+    "admit, from a lease": _admit,
+    "begin and end (journal, metrics)": _meter,
+    "build the upstream request": _upstream_request,
+    "the same, and read its answer": _upstream_call,
+    "build the answer": _answer,
+}
+"""In the order of a call."""
+WHOLE = "the whole call, as the data plane runs it"

@@ -13,6 +13,7 @@ class Outcome(IntEnum):
     UPSTREAM_ERROR = 3  # no usable answer, or one of 500 and above
     UPSTREAM_ABORTED = 4  # the upstream broke off within its answer
     TIMEOUT = 5  # the upstream took longer than the route allows
+    ANSWERED = 6  # by the gateway itself: a preflight, `OPTIONS *`
     RATE_LIMITED = 10
     QUOTA_EXCEEDED = 11
     FEATURE_REQUIRED = 12

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from http import HTTPStatus
 
+from gateway.dataplane.cross_origin import with_cors
 from gateway.model.exchange import Exchange
 from gateway.outbox import Outbox
 
@@ -62,7 +63,9 @@ class AnsweringProtocol(asyncio.Protocol):
     def answer(self, status: int, reason: bytes, lines: list[bytes], length: int | None) -> None:
         exchange = self.exchange
         assert exchange is not None, "only the exchange at hand is answered"
-        head = exchange.head
+        head, route = exchange.head, exchange.route
+        if route is not None and route.cors is not None:
+            lines = with_cors(lines, head, route.cors)
         exchange.status = status
         exchange.answered_at_us = time.monotonic_ns() // 1000
         out = self._out

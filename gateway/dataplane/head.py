@@ -261,6 +261,9 @@ def split_target(head: RequestHead, url: bytes) -> None:
         raise TargetTooLong
     absolute = not url.startswith(b"/")
     origin = _from_absolute_form(head, url) if absolute else url
+    if origin == b"*":
+        head.path, head.target = "*", origin
+        return
     path, mark, query = origin.partition(b"?")
     if mark and (b"#" in query or _CONTROL_OR_NON_ASCII.search(query)):
         raise BadRequest("The query holds bytes that must be percent-encoded.")
@@ -274,9 +277,16 @@ def split_target(head: RequestHead, url: bytes) -> None:
 
 
 def _from_absolute_form(head: RequestHead, url: bytes) -> bytes:
-    """The authority of an absolute-form target replaces Host (RFC 9112, section 3.2.2)."""
+    """The authority of an absolute-form target replaces Host (RFC 9112, section 3.2.2).
+
+    OPTIONS without a path asks about the server: `*` (section 3.2.4).
+    """
+    if url == b"*" and head.method == "OPTIONS":
+        return url
     match = _ABSOLUTE.fullmatch(url)
     if match is None:
         raise BadRequest("The request target is not a path or an http URL.")
     _set_host(head, match[1])
+    if head.method == "OPTIONS" and not (match[2] or match[3]):
+        return b"*"
     return (match[2] or b"/") + (match[3] or b"")

@@ -7,10 +7,12 @@ from typing import Protocol
 
 from gateway.admission.admitter import Admitter
 from gateway.auth.authenticator import Authenticator
+from gateway.dataplane.own_answers import answer_itself
 from gateway.dataplane.refusal import refuse
 from gateway.errors import GatewayError
 from gateway.metering.meter import Meter
 from gateway.model.exchange import Exchange
+from gateway.model.own_answer import OwnAnswer
 from gateway.routing.table import RoutingTable
 from gateway.upstream.forwarder import Forwarder
 
@@ -53,6 +55,8 @@ class Pipeline:
             exchange.grant = await self.admission.admit(exchange.principal, policies.charges(exchange))
             self.meter.begin(exchange)
             await self.upstream.forward(exchange)
+        except OwnAnswer as own:
+            answer_itself(exchange, own)
         except GatewayError as error:
             refuse(exchange, error)
         except Exception:

@@ -59,6 +59,15 @@ class RequestHead:
     def has_body(self) -> bool:
         return self.chunked or bool(self.content_length)
 
+    def field(self, name: bytes) -> bytes | None:
+        """The value of a field that only travels; None without it, and when it is there twice.
+
+        `name` in lower case. Looks at all lines, so it is for the few calls that are asked about one.
+        """
+        lines = [line.partition(b":") for line in b"".join(self.lines).split(b"\r\n")]
+        values = [value for other, _, value in lines if other.lower() == name]
+        return values[0].strip() if len(values) == 1 else None
+
 
 class Downstream(Protocol):
     """What the upstream's side may ask of the caller's connection. None of these raises."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from gateway.model.cors import Cors
+
 
 class Period(Enum):
     """How often a quota starts again. Calendar periods in UTC."""
@@ -199,6 +201,7 @@ class Route:
     charges: Mapping[str, int]  # meter -> fixed cost of one call
     forward_credentials: bool = False
     timeouts: Timeouts | None = None  # None: those of the upstream
+    cors: Cors | None = None  # None: browsers are told nothing but what the upstream says
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from gateway.policy.check_cors import check_cors
 from gateway.policy.check_routes import check_routes
 from gateway.policy.check_upstreams import Objection, check_upstreams, no_objection
 from gateway.policy.documents import MOST_OF_A_TIER, QuotaDocument, TierDocument
@@ -22,6 +23,7 @@ def check(merged: Merged, problems: Problems, objection: Objection = no_objectio
     _check_complete(merged, problems)
     check_upstreams(merged, problems, objection)
     _check_meters(merged, problems)
+    check_cors(merged, problems)
     full = full_tiers(merged.good_tiers())
     for name, entry in merged.tiers.items():
         if entry.document is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gateway.policy.check_cors import check_cors_of_route
 from gateway.policy.documents import MatchDocument, RouteDocument
 from gateway.policy.extends import FullTier
 from gateway.policy.merge import Entry, Merged
@@ -23,6 +24,7 @@ def check_routes(merged: Merged, tiers: Mapping[str, FullTier], problems: Proble
     features = frozenset[str]().union(*(tier.features for tier in tiers.values()))
     for entry, route in routes:
         _check_upstream(entry, route, merged, problems)
+        check_cors_of_route(entry, route, merged, problems)
         if merged.whole and not broken_tier:
             _check_features(entry, route, features, problems)
         for meter, cost in route.charges.items():

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from gateway.policy.cors_documents import CorsDocument
 from gateway.policy.upstream_documents import RouteTimeoutsDocument, UpstreamDocument
 from gateway.policy.values import (
     Cost,
@@ -169,6 +170,14 @@ class RouteDocument(Document):
         description="Where these calls wait longer or shorter than the upstream's others.",
         examples=[{"response": "5m", "total": "10m"}],
     )
+    cors: Name | None = Field(
+        default=None,
+        description=(
+            "The CORS profile for pages of other origins; without, CORS is left to the upstream and OPTIONS "
+            "is a method like any other."
+        ),
+        examples=["browsers"],
+    )
     forward_credentials: bool = Field(
         default=False,
         description="Whether the upstream sees the API key; otherwise it is taken out of the request.",
@@ -213,6 +222,9 @@ class PolicyFile(Document):
     )
     routes: list[RouteDocument] = Field(
         default=[], description="Which calls go where, first match wins; files in the order of their paths."
+    )
+    cors: dict[Name, CorsDocument] = Field(
+        default={}, description="Which pages of other origins may call, as profiles that routes name."
     )
     admission: AdmissionDocument = Field(
         default=AdmissionDocument(), description="How limits are decided. At most once in the folder."

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from gateway.policy.cors_documents import CorsDocument
 from gateway.policy.documents import (
     AdmissionDocument,
     MeterDocument,
@@ -20,9 +21,10 @@ from gateway.policy.values import Document
 
 D = TypeVar("D", bound=Document | str)
 
+_NAMED = frozenset({"upstreams", "meters", "tiers", "cors"})
 _ONCE = frozenset({"admission", "upgrade_url"})
 
-MOST = {"upstreams": 500, "meters": 100, "tiers": 200, "routes": 2000}
+MOST = {"upstreams": 500, "meters": 100, "tiers": 200, "cors": 100, "routes": 2000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Merged:
     upstreams: dict[str, Entry[UpstreamDocument]] = field(default_factory=dict)
     meters: dict[str, Entry[MeterDocument]] = field(default_factory=dict)
     tiers: dict[str, Entry[TierDocument]] = field(default_factory=dict)
+    cors: dict[str, Entry[CorsDocument]] = field(default_factory=dict)
     routes: list[Entry[RouteDocument]] = field(default_factory=list)
     admission: Entry[AdmissionDocument] | None = None
     upgrade_url: Entry[str] | None = None
@@ -71,6 +74,9 @@ class Merged:
 
     def good_tiers(self) -> dict[str, TierDocument]:
         return _good(self.tiers)
+
+    def good_cors(self) -> dict[str, CorsDocument]:
+        return _good(self.cors)
 
 
 def _good(entries: dict[str, Entry[D]]) -> dict[str, D]:
@@ -94,7 +100,7 @@ def merge(trees: Iterable[Tree], folder: str, problems: Problems, *, whole: bool
 def _merge_section(merged: Merged, tree: Tree, section: str, value: object, problems: Problems) -> None:
     if section == "routes" and isinstance(value, list):
         _merge_routes(merged, tree, value, problems)
-    elif section in {"upstreams", "meters", "tiers"} and isinstance(value, dict):
+    elif section in _NAMED and isinstance(value, dict):
         for name, written in value.items():
             read = read_part(tree, {section: {name: written}}, problems)
             document = getattr(read.document, section)[name] if read.document else None

@@ -8,6 +8,7 @@ password.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from gateway.policy.problems import shown
@@ -82,6 +83,12 @@ def check_method(value: object) -> str:
     if text in NEVER_RELAYED:
         raise ValueError(f"{text} is never relayed; remove it")
     return text
+
+
+def with_head(methods: Iterable[str]) -> list[str]:
+    """The methods with HEAD if GET is among them."""
+    named = list(methods)
+    return [*named, "HEAD"] if "GET" in named and "HEAD" not in named else named
 
 
 def check_host(value: object) -> str:

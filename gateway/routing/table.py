@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.errors import FeatureRequired, NoRoute, TierUnknown
 from gateway.model.exchange import Exchange, RequestHead
+from gateway.model.own_answer import OwnAnswer
 from gateway.model.policies import ChargePlan, PolicySet, Route, Tier
 from gateway.routing.matching import PathIndex
 from gateway.routing.plans import Plans, Upgrades
@@ -11,6 +12,8 @@ from gateway.routing.plans import Plans, Upgrades
 MOST_REMEMBERED = 4096
 LONGEST_REMEMBERED = 256
 """Bounds what strangers can make us remember: about two megabytes of paths per snapshot."""
+
+_ALLOW = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
 
 
 class RoutingTable:
@@ -20,17 +23,21 @@ class RoutingTable:
         self.policies = policies
         self._index = PathIndex(policies.routes)
         self._matched: dict[tuple[str, str, str], Route | None] = {}
+        self._has_cors = any(route.cors is not None for route in policies.routes)
         self._upgrades = Upgrades(policies, portal_url)
         self._plans = Plans(policies, self._upgrades)
         self._known: dict[str, dict[str, ChargePlan]] = {name: {} for name in policies.tiers}
 
     def match(self, head: RequestHead) -> Route:
-        """The first route in file order that matches method, host and canonical path. Raises `NoRoute`."""
+        """The first route in file order that matches method, host and canonical path.
+
+        Raises `NoRoute`; `OwnAnswer` for what is no call on any route, a preflight or `OPTIONS *`.
+        """
         key = (head.method, head.host, head.path)
         try:
             route = self._matched[key]
         except KeyError:
-            route = self._find(key)
+            route = self._find(key) if head.method != "OPTIONS" else self._find_for_options(head, key)
         if route is None:
             raise NoRoute
         return route
@@ -43,6 +50,24 @@ class RoutingTable:
                 self._matched.clear()  # rarer and cheaper than keeping track of what was used last
             self._matched[key] = route
         return route
+
+    def _find_for_options(self, head: RequestHead, key: tuple[str, str, str]) -> Route | None:
+        """A preflight is about a call with another method, so that one's route decides.
+
+        Where it has no CORS, OPTIONS is a method like any other.
+        """
+        _, host, path = key
+        if path == "*":
+            raise OwnAnswer(_ALLOW)
+        if not self._has_cors:
+            return self._find(key)
+        origin, method = head.field(b"origin"), head.field(b"access-control-request-method")
+        if origin is not None and method is not None:
+            route = self._index.find(method.decode("latin-1"), host.removesuffix("."), path)
+            if route is not None and route.cors is not None:
+                asked = head.field(b"access-control-request-headers")
+                raise OwnAnswer(route.cors.of_preflight(origin, asked), route)
+        return self._index.find("OPTIONS", host.removesuffix("."), path)
 
     def charges(self, exchange: Exchange) -> ChargePlan:
         """What the call pays, also noted on the exchange. Raises `TierUnknown` and `FeatureRequired`."""

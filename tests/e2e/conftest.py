@@ -39,7 +39,10 @@ tiers:
     features: [export]
 routes:
   - {{name: export, match: {{path: /anything/export}}, upstream: httpbin, requires: [export], charges: {{api_calls: 1, pages: 3}}}}
+  - {{name: pages, match: {{methods: [GET, POST], path: /anything/pages/**}}, upstream: httpbin, cors: pages}}
   - {{name: all, match: {{path: /**}}, upstream: httpbin}}
+cors:
+  pages: {{origins: ["https://*.example.com"]}}
 """  # noqa: E501  one route a line
 
 

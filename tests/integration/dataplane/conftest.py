@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 import itertools
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
 
 from gateway.dataplane.connection import Waits
-from gateway.dataplane.refusal import refuse
+from gateway.dataplane.pipeline import Pipeline
 from gateway.dataplane.server import DataplaneServer, PublicSite
 from gateway.deadlines import Deadlines
-from gateway.errors import GatewayError, Unauthenticated
-from gateway.model.exchange import Exchange
-from gateway.model.policies import Route, Target, Timeouts, Upstream
+from gateway.errors import Unauthenticated
+from gateway.model.exchange import Exchange, RequestHead
+from gateway.model.policies import PolicySet, Route, Target, Timeouts, Upstream
 from gateway.outbox import Outbox
 from gateway.outcomes import Outcome
+from gateway.routing.table import RoutingTable
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
 from gateway.upstream.forwarder import Forwarder
@@ -93,6 +94,46 @@ class ScriptedUpstream:
 
 
 @dataclass
+class Stages:
+    """Every stage of the pipeline but routing and the upstream: everybody may do everything."""
+
+    proxy: Proxy
+    table: RoutingTable
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def current(self) -> Stages:
+        return self
+
+    def match(self, head: RequestHead) -> Route:
+        return self.table.match(head)
+
+    def charges(self, exchange: Exchange) -> None:
+        """Nothing."""
+
+    def identify(self, exchange: Exchange) -> None:
+        exchange.request_id = b"00000000-0000-8000-8000-%012x" % next(self.numbers)
+
+    async def authenticate(self, exchange: Exchange) -> None:
+        if exchange.head.path == "/slow-auth":
+            await self.proxy.tasks.spawn(self.proxy.gate.wait(), name="test.gate")
+        if exchange.head.path == "/deny":
+            raise Unauthenticated
+
+    async def admit(self, principal: None, plan: None) -> None:
+        """Yes."""
+
+    def begin(self, exchange: Exchange) -> None:
+        """Not noted."""
+
+    def end(self, exchange: Exchange) -> None:
+        self.proxy.exchanges.append(exchange)
+        self.proxy.changed.set()
+
+    def settle(self, exchange: Exchange) -> None:
+        """Nothing was taken."""
+
+
+@dataclass
 class Proxy:
     """The data plane under test. `/deny` is refused with 401, `/slow-auth` waits for `gate`."""
 
@@ -100,43 +141,28 @@ class Proxy:
     waits: Waits = field(default_factory=Waits)
     timeouts: Timeouts = field(default_factory=Timeouts)
     max_connections: int = 512
+    route: Mapping[str, Any] = field(default_factory=dict)  # what is special about the only one
     tls: ssl.SSLContext | None = None
     exchanges: list[Exchange] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
     slots: Slots = field(default_factory=Slots.in_memory)
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    tasks: Tasks = field(default_factory=Tasks)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
     _runner: web.ServerRunner | None = None
-    _tasks: Tasks = field(default_factory=Tasks)
     _writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        deadlines, outbox, tasks = Deadlines(), Outbox(loop), self._tasks
-        forwarder = self._forwarder = Forwarder(deadlines, outbox, self.slots, tasks)
+        deadlines, outbox = Deadlines(), Outbox(loop)
+        self._forwarder = Forwarder(deadlines, outbox, self.slots, self.tasks)
         target = Target("127.0.0.1", self.upstream.port)
         spec = Upstream("up", (target,), self.timeouts, max_connections=self.max_connections)
-        route = Route("all", "/**", frozenset(), frozenset(), spec, frozenset(), {})
-        numbers = itertools.count(1)
-
-        async def handle(exchange: Exchange) -> None:
-            exchange.request_id = b"00000000-0000-8000-8000-%012x" % next(numbers)
-            try:
-                if exchange.broken is not None:
-                    raise exchange.broken
-                if exchange.head.path == "/slow-auth":
-                    await tasks.spawn(self.gate.wait(), name="test.gate")
-                if exchange.head.path == "/deny":
-                    raise Unauthenticated
-                exchange.route = route
-                await forwarder.forward(exchange)
-            except GatewayError as error:
-                refuse(exchange, error)
-            finally:
-                self.exchanges.append(exchange)
-                self._changed.set()
-
-        server = DataplaneServer(handle, self.waits, deadlines, outbox, self.slots)
+        route = Route("all", "/**", frozenset(), frozenset(), spec, frozenset(), {}, **self.route)
+        table = RoutingTable(PolicySet("", {"up": spec}, {}, {}, (route,)), portal_url="")
+        stages = cast("Any", Stages(self, table))
+        pipeline = Pipeline(stages, stages, stages, stages, self._forwarder)
+        server = DataplaneServer(pipeline.handle, self.waits, deadlines, outbox, self.slots)
         self._runner = web.ServerRunner(server, shutdown_timeout=5)
         await self._runner.setup()
         site = PublicSite(self._runner, "127.0.0.1", 0, ssl_context=self.tls)
@@ -150,7 +176,7 @@ class Proxy:
             self._runner = None
         await close_all(self._writers)
         self._forwarder.close()
-        await self._tasks.close()
+        await self.tasks.close()
         async with asyncio.timeout(10):
             while self.slots.get("upstream_connections"):
                 await asyncio.sleep(0)
@@ -159,8 +185,8 @@ class Proxy:
         """The exchanges, once there are `count` of them."""
         async with asyncio.timeout(10):
             while len(self.exchanges) < count:
-                self._changed.clear()
-                await self._changed.wait()
+                self.changed.clear()
+                await self.changed.wait()
         return self.exchanges
 
     async def outcome(self) -> Outcome | None:

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.errors import FeatureRequired, NoRoute, TierUnknown
 from gateway.model.exchange import Downstream, Exchange, RequestHead
+from gateway.model.own_answer import OwnAnswer
 from gateway.model.principal import Mode, Principal
 from gateway.policy.load import compile_sources
 from gateway.policy.sources import Sources
@@ -23,6 +24,12 @@ routes:
   - {name: verb, match: {path: "/things:export"}, upstream: u, requires: [export]}
   - {name: hosted, match: {path: /h, hosts: [api.example.com]}, upstream: u}
   - {name: items, match: {path: /items/**}, upstream: u}
+  - {name: read, match: {methods: [GET], path: /pages/**}, upstream: u, cors: pages}
+  - {name: write, match: {methods: [POST, OPTIONS], path: /pages/**}, upstream: u}
+  - {name: asked, match: {methods: [OPTIONS], path: /asked}, upstream: u, cors: pages}
+  - {name: behind, match: {methods: [POST], path: /asked}, upstream: u}
+cors:
+  pages: {origins: [https://a.example]}
 """
 
 
@@ -127,3 +134,67 @@ def test_an_unknown_tier_is_our_fault_and_only_our_log_says_which() -> None:
     assert refusal.value.status == 503
     assert "gone" in refusal.value.internal
     assert "gone" not in refusal.value.detail
+
+
+PREFLIGHT = b"Origin: https://a.example\r\nAccess-Control-Request-Method: "
+
+
+@pytest.mark.parametrize(
+    ("case", "path", "lines", "route"),
+    [
+        ("the method that is asked for", "/pages/1", PREFLIGHT + b"GET\r\n", "read"),
+        ("GET includes HEAD", "/pages/1", PREFLIGHT + b"HEAD\r\n", "read"),
+    ],
+)
+def test_a_preflight_belongs_to_the_route_of_the_call_it_is_about(
+    case: str, path: str, lines: bytes, route: str
+) -> None:
+    table = _table()
+    head = _head("OPTIONS", path)
+    head.lines = [lines]
+    for _ in range(2):
+        with pytest.raises(OwnAnswer) as answer:
+            table.match(head)
+        assert answer.value.route is not None
+        assert answer.value.route.name == route
+        assert b"Access-Control-Allow-Origin: https://a.example\r\n" in answer.value.lines
+        assert b"Access-Control-Allow-Methods: GET, HEAD\r\n" in answer.value.lines
+
+
+@pytest.mark.parametrize(
+    ("case", "path", "lines", "route"),
+    [
+        ("the call's route has no CORS", "/pages/1", PREFLIGHT + b"POST\r\n", "write"),
+        ("no route takes the call", "/pages/1", PREFLIGHT + b"DELETE\r\n", "write"),
+        ("a method in lower case is another", "/pages/1", PREFLIGHT + b"get\r\n", "write"),
+        ("CORS of OPTIONS does not count for POST", "/asked", PREFLIGHT + b"POST\r\n", "asked"),
+        ("no origin", "/pages/1", b"Access-Control-Request-Method: GET\r\n", "write"),
+        ("two origins", "/pages/1", b"Origin: b\r\n" + PREFLIGHT + b"GET\r\n", "write"),
+        ("not asked for a method", "/pages/1", b"Origin: https://a.example\r\n", "write"),
+        ("bytes for a method", "/pages/1", PREFLIGHT + b"\xff\r\n", "write"),
+    ],
+)
+def test_other_options_are_matched_like_any_method(case: str, path: str, lines: bytes, route: str) -> None:
+    head = _head("OPTIONS", path)
+    head.lines = [lines]
+    assert _table().match(head).name == route
+
+
+def test_options_of_the_server_are_on_no_route() -> None:
+    head = _head("OPTIONS", "/")
+    head.path = "*"
+    with pytest.raises(OwnAnswer) as answer:
+        _table().match(head)
+    assert answer.value.route is None
+    assert answer.value.lines.startswith(b"Allow: GET, ")
+
+
+def test_preflights_are_not_remembered() -> None:
+    table = _table()
+    head = _head("OPTIONS", "/pages/1")
+    head.lines = [PREFLIGHT + b"GET\r\n"]
+    with pytest.raises(OwnAnswer):
+        table.match(head)
+    assert table.match(_head("OPTIONS", "/pages/1")).name == "write"
+    with pytest.raises(OwnAnswer):
+        table.match(head)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.dataplane.conftest import Proxy, ScriptedUpstream
-from tests.integration.dataplane.threats.conftest import Reader, Writer, statuses, targets
+from gateway.outcomes import Outcome
+from tests.integration.dataplane.conftest import Proxy, ScriptedUpstream, read_head
+from tests.integration.dataplane.threats.conftest import Reader, Writer, lines_of, statuses, targets
 
 CALL = b"%b %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
@@ -21,7 +22,6 @@ CALL = b"%b %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         (b"GETS", b"/", 400),
         (b"YOINK", b"/", 400),
         (b"GET\x00", b"/", 400),
-        (b"OPTIONS", b"*", 400),
         (b"GET", b"*", 400),
     ],
 )
@@ -30,6 +30,31 @@ async def test_a_method_that_does_not_pass(
 ) -> None:
     assert statuses(await proxy.exchange(CALL % (method, target))) == [status]
     assert targets(upstream) == []
+
+
+@pytest.mark.parametrize(
+    ("case", "target"), [("asterisk form", b"*"), ("absolute form without a path", b"http://any.example")]
+)
+async def test_options_of_the_server_are_answered_by_the_gateway(
+    case: str, target: bytes, proxy: Proxy, upstream: ScriptedUpstream
+) -> None:
+    reader, writer = await proxy.connect()
+    writer.write(b"OPTIONS %b HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nabcd" % target)
+    head = await read_head(reader)
+    assert head.startswith(b"HTTP/1.1 204 No Content\r\n")
+    assert lines_of(head, b"allow") == [b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"]
+    assert lines_of(head, b"content-length") == lines_of(head, b"transfer-encoding") == []
+    writer.write(CALL % (b"GET", b"/next"))
+    assert statuses(await reader.read(-1)) == [200], "the body was dropped, the connection goes on"
+    assert targets(upstream) == [b"/next"]
+    answered = proxy.exchanges[0]
+    assert (answered.outcome, answered.route, answered.status) == (Outcome.ANSWERED, None, 204)
+
+
+async def test_options_of_a_path_pass(proxy: Proxy, upstream: ScriptedUpstream) -> None:
+    for target in (b"/*", b"/", b"http://any.example/", b"http://any.example?a"):
+        assert statuses(await proxy.exchange(CALL % (b"OPTIONS", target))) == [200]
+    assert targets(upstream) == [b"/*", b"/", b"/", b"/?a"]
 
 
 @pytest.mark.parametrize(

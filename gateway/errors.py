@@ -78,6 +78,19 @@ class RequestTimeout(GatewayError):
     default_detail = "The request did not arrive in time."
 
 
+class BodyTooLarge(GatewayError):
+    """The request body is, or says that it will be, larger than the route takes."""
+
+    code, status, title = "body_too_large", 413, "Content Too Large"
+    outcome = Outcome.BAD_REQUEST
+
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__(
+            f"The request body is larger than the {most_bytes} bytes that are taken here.",
+            extensions={"max_body_bytes": most_bytes},
+        )
+
+
 class TargetTooLong(GatewayError):
     """The request target is longer than we accept."""
 

@@ -230,6 +230,11 @@ class Settings:
     max_head_bytes: int = _setting(
         _whole(1024, 1_048_576), "The largest request head that is accepted.", default=65536
     )
+    max_body_bytes: int = _setting(
+        _whole(0, 10**12 - 1),
+        "The largest request body where a route says nothing; 0: no limit.",
+        default=0,
+    )
     max_connections: int = _setting(
         _whole(1, 1_000_000), "Client connections of one worker; those beyond are cut.", default=20_000
     )

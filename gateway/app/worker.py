@@ -22,6 +22,7 @@ from gateway.deadlines import Deadlines
 from gateway.journal.writer import JournalWriter
 from gateway.metering.meter import Meter
 from gateway.metering.request_ids import RequestIds
+from gateway.model.policies import NO_LIMIT
 from gateway.outbox import Outbox
 from gateway.settings import Settings
 from gateway.storage.postgres import lazy_pool
@@ -66,7 +67,9 @@ async def serve_worker(process: Process) -> None:
 
     upstream.adopt(policies.policies().upstreams)
     process.on_reload = reload
-    pipeline = Pipeline(policies, auth, admission, meter, upstream)
+    pipeline = Pipeline(
+        policies, auth, admission, meter, upstream, max_body_bytes=settings.max_body_bytes or NO_LIMIT
+    )
     waits = Waits(
         head_s=settings.head_timeout_s,
         body_s=settings.body_timeout_s,

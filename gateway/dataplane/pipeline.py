@@ -7,12 +7,14 @@ from typing import Protocol
 
 from gateway.admission.admitter import Admitter
 from gateway.auth.authenticator import Authenticator
+from gateway.dataplane.body_limit import limit_body
 from gateway.dataplane.own_answers import answer_itself
 from gateway.dataplane.refusal import refuse
 from gateway.errors import GatewayError
 from gateway.metering.meter import Meter
 from gateway.model.exchange import Exchange
 from gateway.model.own_answer import OwnAnswer
+from gateway.model.policies import NO_LIMIT
 from gateway.routing.table import RoutingTable
 from gateway.upstream.forwarder import Forwarder
 
@@ -36,12 +38,15 @@ class Pipeline:
         admission: Admitter,
         meter: Meter,
         upstream: Forwarder,
+        *,
+        max_body_bytes: int = NO_LIMIT,
     ) -> None:
         self.policies = policies
         self.auth = auth
         self.admission = admission
         self.meter = meter
         self.upstream = upstream
+        self.max_body_bytes = max_body_bytes  # where a route says nothing
 
     async def handle(self, exchange: Exchange) -> None:
         """The life of one request. However it ends, it has exactly one outcome. Never raises."""
@@ -51,6 +56,8 @@ class Pipeline:
             if exchange.broken is not None:
                 raise exchange.broken
             exchange.route = policies.match(exchange.head)
+            if exchange.ingress_bytes or not exchange.body_done:  # there is a body
+                limit_body(exchange, self.max_body_bytes)
             exchange.principal = await self.auth.authenticate(exchange)
             exchange.grant = await self.admission.admit(exchange.principal, policies.charges(exchange))
             self.meter.begin(exchange)

@@ -11,7 +11,7 @@ from gateway.dataplane.answering import AnsweringProtocol
 from gateway.dataplane.head import HeadReader
 from gateway.dataplane.offers import parser_of_body
 from gateway.dataplane.repeat import Repeats
-from gateway.errors import BadRequest, GatewayError, HeadTooLarge
+from gateway.errors import BadRequest, BodyTooLarge, GatewayError, HeadTooLarge
 from gateway.model.exchange import Exchange
 from gateway.outbox import Outbox
 
@@ -81,6 +81,10 @@ class ReadingProtocol(AnsweringProtocol):
         exchange.ingress_bytes += len(data)
         self._framing_bytes = -1
         if exchange.outcome is None:
+            if exchange.ingress_bytes > exchange.max_body_bytes:
+                error = BodyTooLarge(exchange.max_body_bytes)
+                self._refuse_unread(error)
+                raise error
             exchange.body_parts.append(data)
 
     def on_message_complete(self) -> None:

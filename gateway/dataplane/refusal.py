@@ -10,6 +10,7 @@ from email.utils import formatdate
 from gateway.dataplane.answering import drainable
 from gateway.errors import ClientGone, GatewayError
 from gateway.model.exchange import Exchange
+from gateway.outcomes import Outcome
 
 log = logging.getLogger("tollway.dataplane")
 
@@ -31,11 +32,14 @@ def problem_document(error: GatewayError, request_id: str) -> dict[str, object]:
 def refuse(exchange: Exchange, error: GatewayError) -> None:
     """Note the outcome and send the answer; where one has begun already, cut the connection instead."""
     downstream = exchange.downstream
-    exchange.outcome = exchange.outcome or error.outcome
     _log(exchange, error)
     if exchange.status:
+        # Whoever breaks off an answer, by nonsense or by hanging up, has had what came of it: it is not free.
+        at_fault = error.outcome is Outcome.BAD_REQUEST
+        exchange.outcome = exchange.outcome or (Outcome.CLIENT_ABORTED if at_fault else error.outcome)
         downstream.abort()
         return
+    exchange.outcome = exchange.outcome or error.outcome
     if isinstance(error, ClientGone):
         return
     body = json.dumps(problem_document(error, exchange.request_id.decode())).encode()

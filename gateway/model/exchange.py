@@ -6,7 +6,7 @@ from typing import Protocol
 
 from gateway.errors import GatewayError
 from gateway.inline import Wait
-from gateway.model.policies import ChargePlan, Route
+from gateway.model.policies import NO_LIMIT, ChargePlan, Route
 from gateway.model.principal import Principal
 from gateway.outcomes import Outcome
 
@@ -162,6 +162,7 @@ class Exchange:
         "grant",
         "head",
         "ingress_bytes",
+        "max_body_bytes",
         "outcome",
         "principal",
         "request_id",
@@ -188,6 +189,7 @@ class Exchange:
         self.egress_bytes = 0  # of the answer's body
         self.body_parts: list[bytes] = []  # of the request, not yet uploaded
         self.body_done = False
+        self.max_body_bytes = NO_LIMIT  # of the request, once its route is known
         self.broken: GatewayError | None = None  # why it can not go on: the caller left or sent nonsense
         self.outcome: Outcome | None = None  # dataplane, upstream
         # stages

@@ -8,6 +8,9 @@ from enum import Enum
 
 from gateway.model.cors import Cors
 
+NO_LIMIT = 1 << 62
+"""More bytes than any body has."""
+
 
 class Period(Enum):
     """How often a quota starts again. Calendar periods in UTC."""
@@ -201,6 +204,7 @@ class Route:
     charges: Mapping[str, int]  # meter -> fixed cost of one call
     forward_credentials: bool = False
     timeouts: Timeouts | None = None  # None: those of the upstream
+    max_body_bytes: int | None = None  # of a request; None: what the settings say
     cors: Cors | None = None  # None: browsers are told nothing but what the upstream says
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from gateway.model.policies import (
+    NO_LIMIT,
     AdmissionMode,
     Limit,
     Meter,
@@ -24,7 +25,7 @@ from gateway.policy.documents import AdmissionDocument, RouteDocument, TierDocum
 from gateway.policy.extends import FullTier, full_tiers
 from gateway.policy.merge import Merged
 from gateway.policy.meters import BUILT_IN_METERS
-from gateway.policy.texts import rate_parts, with_head
+from gateway.policy.texts import rate_parts, size_bytes, with_head
 
 
 def compile_policies(merged: Merged, digest: str) -> PolicySet:
@@ -75,5 +76,13 @@ def _route(
         charges=MappingProxyType(dict(document.charges)),
         forward_credentials=document.forward_credentials,
         timeouts=route_timeouts(document.timeouts, upstreams[document.upstream].timeouts),
+        max_body_bytes=_most_bytes(document.max_body),
         cors=compile_cors(profiles[document.cors], document.match.methods) if document.cors else None,
     )
+
+
+def _most_bytes(size: str | None) -> int | None:
+    if size is None:
+        return None
+    most = size_bytes(size)
+    return NO_LIMIT if most is None else most

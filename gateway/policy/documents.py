@@ -24,6 +24,7 @@ from gateway.policy.values import (
     Path,
     Positive,
     Rate,
+    Size,
     Title,
 )
 
@@ -169,6 +170,14 @@ class RouteDocument(Document):
         default=None,
         description="Where these calls wait longer or shorter than the upstream's others.",
         examples=[{"response": "5m", "total": "10m"}],
+    )
+    max_body: Size | None = Field(
+        default=None,
+        description=(
+            "The largest request body, then 413: a whole number with B, kB, MB, GB, KiB, MiB or GiB, or none "
+            "for no limit; TOLLWAY_MAX_BODY_BYTES if left out."
+        ),
+        examples=["10MB", "1GiB", "0B"],
     )
     cors: Name | None = Field(
         default=None,

@@ -18,12 +18,14 @@ DURATION = r"^[1-9][0-9]{0,8}(ms|s|m|h)$"
 RATE = r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$"
 HOST = r"^[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*$"
 METHOD = r"^[A-Z][A-Z-]{0,31}$"
+SIZE = r"^(0|[1-9][0-9]{0,8})(B|kB|MB|GB|KiB|MiB|GiB)$|^none$"
 CURRENCY = r"^[A-Z]{3}$"
 LINK = r"^https?://[!-~]{1,2000}$"
 _SEGMENT_CHARACTERS = r"([A-Za-z0-9._~!$&'()+,=:@-]|%[0-9A-F]{2})+"
 PATH = rf"^/(((\*|{_SEGMENT_CHARACTERS})/)*(\*\*?|{_SEGMENT_CHARACTERS}))?$"
 
 UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+UNIT_BYTES = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "B": 1}
 PERIOD_MS = {"second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
 LONGEST_MS = 24 * 3_600_000
 LONGEST_PATH = 1024
@@ -59,6 +61,19 @@ def duration_ms(text: str) -> int:
     """The length of a checked duration."""
     digits = text.rstrip("msh")
     return int(digits) * UNIT_MS[text[len(digits) :]]
+
+
+def check_size(value: object) -> str:
+    """A whole number with its unit, or `none`."""
+    return _matching(SIZE, value, "a size such as 0B, 500kB, 10MB or 1GiB, or none")
+
+
+def size_bytes(text: str) -> int | None:
+    """How much a checked size is; None for `none`."""
+    if text == "none":
+        return None
+    digits = text.rstrip("kKMGiB")
+    return int(digits) * UNIT_BYTES[text[len(digits) :]]
 
 
 def check_rate(value: object) -> str:

@@ -15,6 +15,7 @@ Name = Annotated[str, BeforeValidator(texts.check_name), Field(json_schema_extra
 Duration = Annotated[
     str, BeforeValidator(texts.check_duration), Field(json_schema_extra={"pattern": texts.DURATION})
 ]
+Size = Annotated[str, BeforeValidator(texts.check_size), Field(json_schema_extra={"pattern": texts.SIZE})]
 Rate = Annotated[str, BeforeValidator(texts.check_rate), Field(json_schema_extra={"pattern": texts.RATE})]
 Host = Annotated[str, BeforeValidator(texts.check_host), Field(json_schema_extra={"pattern": texts.HOST})]
 Method = Annotated[

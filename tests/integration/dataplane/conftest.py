@@ -19,7 +19,7 @@ from gateway.dataplane.server import DataplaneServer, PublicSite
 from gateway.deadlines import Deadlines
 from gateway.errors import Unauthenticated
 from gateway.model.exchange import Exchange, RequestHead
-from gateway.model.policies import PolicySet, Route, Target, Timeouts, Upstream
+from gateway.model.policies import NO_LIMIT, PolicySet, Route, Target, Timeouts, Upstream
 from gateway.outbox import Outbox
 from gateway.outcomes import Outcome
 from gateway.routing.table import RoutingTable
@@ -141,6 +141,7 @@ class Proxy:
     waits: Waits = field(default_factory=Waits)
     timeouts: Timeouts = field(default_factory=Timeouts)
     max_connections: int = 512
+    max_body_bytes: int = NO_LIMIT
     route: Mapping[str, Any] = field(default_factory=dict)  # what is special about the only one
     tls: ssl.SSLContext | None = None
     exchanges: list[Exchange] = field(default_factory=list)
@@ -161,7 +162,9 @@ class Proxy:
         route = Route("all", "/**", frozenset(), frozenset(), spec, frozenset(), {}, **self.route)
         table = RoutingTable(PolicySet("", {"up": spec}, {}, {}, (route,)), portal_url="")
         stages = cast("Any", Stages(self, table))
-        pipeline = Pipeline(stages, stages, stages, stages, self._forwarder)
+        pipeline = Pipeline(
+            stages, stages, stages, stages, self._forwarder, max_body_bytes=self.max_body_bytes
+        )
         server = DataplaneServer(pipeline.handle, self.waits, deadlines, outbox, self.slots)
         self._runner = web.ServerRunner(server, shutdown_timeout=5)
         await self._runner.setup()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.model.policies import (
+    NO_LIMIT,
     AdmissionMode,
     Balance,
     Ejection,
@@ -91,6 +92,8 @@ def test_routes_in_order_with_their_upstream(policies: PolicySet) -> None:
     assert root.methods == {"GET", "HEAD"}, "GET includes HEAD"
     assert root.charges == {"api_calls": 1}
     assert not root.forward_credentials
+    assert [route.max_body_bytes for route in policies.routes] == [10_000_000, NO_LIMIT, None]
+    assert [route.cors is not None for route in policies.routes] == [True, False, False]
 
 
 def test_the_rest(policies: PolicySet) -> None:

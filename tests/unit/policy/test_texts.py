@@ -25,6 +25,13 @@ CHECKS: list[tuple[str, Callable[[object], str], str, list[str], list[object]]] 
         ["0s", "2", "1.5s", "-1s", "1d", "s", "2S", " 2s", "2s\n", 2, 2.0, None],
     ),
     (
+        "sizes",
+        texts.check_size,
+        texts.SIZE,
+        ["0B", "1B", "500kB", "10MB", "2GB", "1KiB", "1MiB", "999999999GiB", "none"],
+        ["", "10", "10mb", "10M", "-1B", "1.5MB", "01MB", "10 MB", "1B\n", "None", 10, None],
+    ),
+    (
         "rates",
         texts.check_rate,
         texts.RATE,
@@ -134,6 +141,22 @@ def test_no_refusal_repeats_a_url(check: Callable[[object], str], secret: str) -
 )
 def test_durations_have_a_length(text: str, ms: int) -> None:
     assert texts.duration_ms(text) == ms
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("0B", 0),
+        ("7B", 7),
+        ("1kB", 1000),
+        ("1KiB", 1024),
+        ("20MB", 20_000_000),
+        ("1GiB", 2**30),
+        ("none", None),
+    ],
+)
+def test_size_in_bytes(text: str, count: int | None) -> None:
+    assert texts.size_bytes(text) == count
 
 
 def test_rates_have_tokens_and_a_period() -> None:

@@ -18,9 +18,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from gateway.accounts.errors import Conflict, Invalid, NotFound
 from gateway.accounts.store import Account, Accounts, ApiKey
-from gateway.errors import StartupError
+from gateway.errors import Conflict, Invalid, NotFound, StartupError
 from gateway.model.principal import Mode
 
 PROJECTS_MAX = 1000

@@ -33,6 +33,23 @@ class StoreUnavailable(TollwayError):
         super().__init__(message)
 
 
+class NotFound(TollwayError):
+    """There is no such record."""
+
+
+class Conflict(TollwayError):
+    """What is there does not go together with what was asked for."""
+
+
+class Invalid(TollwayError):
+    """A value can not be taken. `field` is the name of the argument; the message never repeats the value."""
+
+    def __init__(self, field: str, message: str) -> None:
+        self.field = field
+        self.message = message
+        super().__init__(f"{field}: {message}")
+
+
 class GatewayError(TollwayError):
     """A call that ends without (or before) an answer of the upstream's.
 

@@ -10,6 +10,13 @@ SELECT id, public_id, name, tier, status, created_at, external_id
 FROM accounts
 WHERE public_id = $1;
 
+-- lock_account
+-- $1 public id.
+SELECT id, public_id, name, tier, status, created_at, external_id
+FROM accounts
+WHERE public_id = $1
+FOR UPDATE;
+
 -- get_account_by_external_id
 -- $1 external id.
 SELECT id, public_id, name, tier, status, created_at, external_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from gateway.accounts.errors import Invalid
+from gateway.errors import Invalid
 
 NAME_MAX = 200
 PAGE_MAX = 1000

@@ -9,10 +9,10 @@ from typing import Literal
 import asyncpg
 
 from gateway.accounts import checks
-from gateway.accounts.errors import Conflict, Invalid, NotFound
 from gateway.accounts.keys import MintedKey, describe, mint, random_text
+from gateway.errors import Conflict, Invalid, NotFound
 from gateway.model.principal import Mode, Principal
-from gateway.storage.postgres import Connection, Pool
+from gateway.storage.postgres import Connection, Pool, transaction
 from gateway.storage.queries import load_queries
 
 ACCOUNTS = load_queries(__file__, "accounts")
@@ -67,9 +67,13 @@ class Accounts:
     triggers, in the transaction that makes it.
     """
 
-    def __init__(self, pool: Pool, key_prefix: str) -> None:
-        self._pool = pool
+    def __init__(self, database: Pool | Connection, key_prefix: str) -> None:
+        self._database = database
         self._key_prefix = key_prefix
+
+    def on(self, connection: Connection) -> Accounts:
+        """The same, within the transaction of a connection."""
+        return Accounts(connection, self._key_prefix)
 
     @property
     def key_prefix(self) -> str:
@@ -83,7 +87,9 @@ class Accounts:
         if external_id is not None:
             checks.check_name("external_id", external_id)
         try:
-            row = await self._pool.fetchrow(ACCOUNTS.create_account, _new_id("acct"), name, tier, external_id)
+            row = await self._database.fetchrow(
+                ACCOUNTS.create_account, _new_id("acct"), name, tier, external_id
+            )
         except asyncpg.UniqueViolationError:
             raise Conflict("Another account has this external id.") from None
         return _account(row)
@@ -91,35 +97,40 @@ class Accounts:
     async def get_account(self, public_id: str) -> Account:
         """The account as it is now."""
         _expect_id(public_id, "acct")
-        return _account(await self._pool.fetchrow(ACCOUNTS.get_account, public_id))
+        return _account(await self._database.fetchrow(ACCOUNTS.get_account, public_id))
+
+    async def lock_account(self, public_id: str) -> Account:
+        """The account as it is now; within a transaction nobody else changes it until that ends."""
+        _expect_id(public_id, "acct")
+        return _account(await self._database.fetchrow(ACCOUNTS.lock_account, public_id))
 
     async def find_account(self, external_id: str) -> Account:
         """The account that its operator calls so elsewhere."""
         checks.check_name("external_id", external_id)
-        return _account(await self._pool.fetchrow(ACCOUNTS.get_account_by_external_id, external_id))
+        return _account(await self._database.fetchrow(ACCOUNTS.get_account_by_external_id, external_id))
 
     async def list_accounts(self, *, after: str | None = None, limit: int = 100) -> list[Account]:
         """A page in the order of creation; `after` is the public id that ended the page before."""
         checks.check_limit(limit)
         start = 0 if after is None else await self._account_cursor(after)
-        return [_account(row) for row in await self._pool.fetch(ACCOUNTS.list_accounts, start, limit)]
+        return [_account(row) for row in await self._database.fetch(ACCOUNTS.list_accounts, start, limit)]
 
     async def set_name(self, public_id: str, name: str) -> Account:
         """Call the account something else."""
         _expect_id(public_id, "acct")
         return _account(
-            await self._pool.fetchrow(ACCOUNTS.set_name, public_id, checks.check_name("name", name))
+            await self._database.fetchrow(ACCOUNTS.set_name, public_id, checks.check_name("name", name))
         )
 
     async def set_tier(self, public_id: str, tier: str) -> Account:
         """Change what the account pays for. Whether the policies have the tier is for the caller to check."""
         _expect_id(public_id, "acct")
-        return _account(await self._pool.fetchrow(ACCOUNTS.set_tier, public_id, checks.check_tier(tier)))
+        return _account(await self._database.fetchrow(ACCOUNTS.set_tier, public_id, checks.check_tier(tier)))
 
     async def set_status(self, public_id: str, status: str) -> Account:
         """Suspend an account, or make it active again."""
         _expect_id(public_id, "acct")
-        row = await self._pool.fetchrow(ACCOUNTS.set_status, public_id, checks.check_status(status))
+        row = await self._database.fetchrow(ACCOUNTS.set_status, public_id, checks.check_status(status))
         return _account(row)
 
     async def create_key(self, account: str, name: str = "", mode: Mode = Mode.LIVE) -> tuple[ApiKey, str]:
@@ -127,7 +138,7 @@ class Accounts:
         checks.check_name("name", name, may_be_empty=True)
         owner = await self.get_account(account)
         minted = mint(self._key_prefix, mode)
-        async with self._pool.acquire() as connection:
+        async with transaction(self._database) as connection:
             key = await _insert_key(connection, owner.id, name, minted)
         return key, minted.secret
 
@@ -142,7 +153,7 @@ class Accounts:
         except ValueError:
             raise Invalid("secret", "must be a key in our format, with its checksum") from None
         owner = await self.get_account(account)
-        async with self._pool.acquire() as connection:
+        async with transaction(self._database) as connection:
             key = await _insert_key(connection, owner.id, name, minted)
         if key.account != account:
             raise Conflict("Another account has this key.")
@@ -155,22 +166,22 @@ class Accounts:
         checks.check_limit(limit)
         owner = await self.get_account(account)
         start = 0 if after is None else await self._key_cursor(after)
-        return [_api_key(row) for row in await self._pool.fetch(KEYS.list_keys, owner.id, start, limit)]
+        return [_api_key(row) for row in await self._database.fetch(KEYS.list_keys, owner.id, start, limit)]
 
     async def get_key(self, public_id: str) -> ApiKey:
         """The key as it is now."""
         _expect_id(public_id, "key")
-        key_id = await self._pool.fetchval(KEYS.find_key_id, public_id)
-        return _api_key(await self._pool.fetchrow(KEYS.get_key, key_id))
+        key_id = await self._database.fetchval(KEYS.find_key_id, public_id)
+        return _api_key(await self._database.fetchrow(KEYS.get_key, key_id))
 
     async def find_key(self, digest: bytes) -> FoundKey | None:
         """Who a key belongs to, like `find_principal`."""
-        return await find_principal(self._pool, digest)
+        return await find_principal(self._database, digest)
 
     async def revoke_key(self, public_id: str) -> ApiKey:
         """End a key for good. Again changes nothing: the time of the first revocation stays."""
         _expect_id(public_id, "key")
-        await self._pool.execute(KEYS.revoke_key, public_id)
+        await self._database.execute(KEYS.revoke_key, public_id)
         return await self.get_key(public_id)
 
     async def rotate_key(self, public_id: str, overlap_s: int = DAY_S) -> tuple[ApiKey, str]:
@@ -180,7 +191,7 @@ class Accounts:
         """
         checks.check_overlap(overlap_s)
         _expect_id(public_id, "key")
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with transaction(self._database) as connection:
             old = await connection.fetchrow(KEYS.lock_for_rotation, public_id)
             if old is None:
                 raise NotFound("There is no such key.")

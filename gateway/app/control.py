@@ -18,6 +18,7 @@ from gateway.controlplane.portal import build_portal_app
 from gateway.controlplane.serving import ControlRunner
 from gateway.controlplane.tokens import BootstrapToken
 from gateway.ledger.usage import Usage
+from gateway.operators.idempotency import forget_forever
 from gateway.settings import Address
 from gateway.storage.postgres import lazy_pool
 
@@ -30,6 +31,7 @@ async def serve_control(process: Process) -> None:
     pool = await lazy_pool(wiring.database_url, max_size=8)
     store = redis.asyncio.Redis.from_url(wiring.redis_url)
     collaborators = Collaborators(
+        pool=pool,
         accounts=Accounts(pool, settings.key_prefix),
         usage=Usage(pool),
         policies=policies.policies,
@@ -46,7 +48,7 @@ async def serve_control(process: Process) -> None:
     operators = build_operator_app(
         collaborators,
         health=health,
-        tokens=BootstrapToken(wiring.admin_token),
+        bootstrap=BootstrapToken(wiring.admin_token),
         slots_folder=wiring.metrics_dir,
         version=__version__,
     )
@@ -54,6 +56,7 @@ async def serve_control(process: Process) -> None:
         await _serve(operators, settings.control),
         await _serve(build_portal_app(collaborators), settings.portal),
     ]
+    process.tasks.spawn(forget_forever(pool), name="control.idempotency")
     process.state(State.READY)
     await process.stop.wait()
     process.state(State.DRAINING)

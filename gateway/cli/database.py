@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import pwd
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TypeVar
 import asyncpg
 
 from gateway.errors import StartupError
+from gateway.operators.acting import ACTOR_SETTING
 from gateway.settings import Settings, read_settings
 from gateway.storage.embedded import EmbeddedPostgres, OwnedElsewhere
 from gateway.storage.migrate import migrate
@@ -74,8 +76,16 @@ def _one_command_at_a_time(data_dir: Path) -> Iterator[None]:
         yield
 
 
+def _user() -> str:
+    """Who types, for the audit log."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # as in many containers
+        return str(os.getuid())
+
+
 async def _on_pool(work: Callable[[Pool, Settings], Awaitable[T]], url: str, settings: Settings) -> T:
-    pool = await connect_pool(url, max_size=1)
+    pool = await connect_pool(url, max_size=1, session={ACTOR_SETTING: f"cli:{_user()}"})
     try:
         return await work(pool, settings)
     except asyncpg.UndefinedTableError as error:

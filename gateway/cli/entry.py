@@ -35,6 +35,8 @@ ENTRIES = (
     Entry("Customers", "account", "accounts", "Create, list, suspend accounts; set their tier."),
     Entry("Customers", "key", "keys", "Create, list, rotate, revoke API keys."),
     Entry("Customers", "usage", "usage", "What an account used."),
+    Entry("Operators", "token", "operators", "Create, list, revoke tokens of the admin API."),
+    Entry("Operators", "audit", "operators", "What was changed, by whom, newest first."),
 )
 
 EXAMPLES = """\b

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import TypeVar
@@ -24,13 +25,18 @@ class Sent(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-async def read_body(request: web.Request, model: type[M]) -> M:
-    """The JSON body as `model`; no body counts as `{}`. Raises Problem or pydantic's ValidationError."""
+async def arrived(request: web.Request) -> bytes:
+    """The whole body. Raises Problem when it takes too long."""
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            raw = await request.read()
+            return await request.read()
     except TimeoutError:
         raise Problem(408, "request_timeout", "The body did not arrive in time.") from None
+
+
+async def read_body(request: web.Request, model: type[M]) -> M:
+    """The JSON body as `model`; no body counts as `{}`. Raises Problem or pydantic's ValidationError."""
+    raw = await arrived(request)
     if raw and request.content_type != "application/json":
         raise Problem(
             415, "unsupported_media_type", "Send JSON, with the header `Content-Type: application/json`."
@@ -56,6 +62,24 @@ def answer(
     """A JSON answer."""
     body = json.dumps(document, ensure_ascii=False).encode()
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+
+
+def tagged(
+    document: Mapping[str, object], *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """A JSON answer with an `ETag` (RFC 9110, section 8.8.3) that changes with the document."""
+    return answer(document, status=status, headers={**(headers or {}), "ETag": _etag(document)})
+
+
+def check_match(request: web.Request, document: Mapping[str, object]) -> None:
+    """Raises Problem if `If-Match` names another state than the document's (RFC 9110, section 13.1.1)."""
+    wanted = ",".join(request.headers.getall("If-Match", []))
+    if wanted and wanted.strip() != "*" and _etag(document) not in map(str.strip, wanted.split(",")):
+        raise Problem(412, "precondition_failed", "It has changed since: read it again, then decide anew.")
+
+
+def _etag(document: Mapping[str, object]) -> str:
+    return f'"{hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:24]}"'
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

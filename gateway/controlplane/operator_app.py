@@ -7,26 +7,40 @@ from pathlib import Path
 from aiohttp import web
 
 from gateway.controlplane.accounts_api import AccountsApi
-from gateway.controlplane.bodies import MAX_BODY_BYTES
+from gateway.controlplane.attempts import Attempts
+from gateway.controlplane.bodies import MAX_BODY_BYTES, answer
 from gateway.controlplane.collaborators import Collaborators
+from gateway.controlplane.endpoints import Endpoint, bind
 from gateway.controlplane.health import Health
+from gateway.controlplane.openapi import describe
+from gateway.controlplane.operators_api import OperatorsApi
 from gateway.controlplane.problems import add_headers, answer_problems
+from gateway.controlplane.reference_page import CONTENT_SECURITY_POLICY, render_reference
 from gateway.controlplane.snapshot_api import SnapshotApi
-from gateway.controlplane.tokens import Tokens, require_token
+from gateway.controlplane.tokens import StoredTokens, Tokens, require_token
 from gateway.controlplane.usage_api import UsageApi
+from gateway.operators.audit import AuditLog
+from gateway.operators.tokens import AdminTokens
 from gateway.telemetry import exposition
 
 ADMIN = "/admin/v1"
 
 
 def build_operator_app(
-    with_: Collaborators, *, health: Health, tokens: Tokens, slots_folder: Path, version: str
+    with_: Collaborators, *, health: Health, bootstrap: Tokens, slots_folder: Path, version: str
 ) -> web.Application:
     """The application, for `serving.ControlRunner`. Nothing below `/admin/v1` answers without a token."""
-    admin = web.Application(middlewares=[require_token(tokens)], client_max_size=MAX_BODY_BYTES)
-    admin.add_routes(AccountsApi(with_.accounts, with_.policies).routes())
-    admin.add_routes(UsageApi(with_.usage, with_.accounts, with_.clock).routes())
-    admin.add_routes(SnapshotApi(with_.policies, slots_folder, with_.clock).routes())
+    stored = AdminTokens(with_.pool)
+    endpoints: list[Endpoint] = [
+        *AccountsApi(with_.accounts, with_.policies).endpoints(),
+        *UsageApi(with_.usage, with_.accounts, with_.clock).endpoints(),
+        *SnapshotApi(with_.policies, slots_folder, with_.clock).endpoints(),
+        *OperatorsApi(stored, AuditLog(with_.pool)).endpoints(),
+    ]
+    guard = require_token(bootstrap, StoredTokens(stored), Attempts(with_.clock))
+    admin = web.Application(middlewares=[guard], client_max_size=MAX_BODY_BYTES)
+    admin.add_routes(bind(endpoints, with_.pool))
+    reference = Reference(describe(endpoints, ADMIN, version))
 
     async def metrics(_: web.Request) -> web.Response:
         body = exposition.render(slots_folder, version)
@@ -39,7 +53,26 @@ def build_operator_app(
             web.get("/healthz", health.healthz),
             web.get("/readyz", health.readyz),
             web.get("/metrics", metrics),
+            web.get("/openapi.json", reference.document),
+            web.get("/reference", reference.page),
         ]
     )
     app.add_subapp(ADMIN, admin)
     return app
+
+
+class Reference:
+    """What the admin API can do, for programs and for people. It holds no secret, so it asks for no token."""
+
+    def __init__(self, described: dict[str, object]) -> None:
+        self._described = described
+        self._page = render_reference(described)
+
+    async def document(self, _: web.Request) -> web.Response:
+        """The OpenAPI document."""
+        return answer(self._described)
+
+    async def page(self, _: web.Request) -> web.Response:
+        """The same as a page."""
+        headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
+        return web.Response(text=self._page, content_type="text/html", charset="utf-8", headers=headers)

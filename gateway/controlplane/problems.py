@@ -12,8 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from pydantic import ValidationError
 
-from gateway.accounts.errors import Conflict, Invalid, NotFound
-from gateway.errors import TollwayError
+from gateway.errors import Conflict, Invalid, NotFound, TollwayError
 from gateway.storage.postgres import LOST
 
 log = logging.getLogger("tollway.control")

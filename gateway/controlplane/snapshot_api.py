@@ -6,12 +6,61 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
+from typing_extensions import TypedDict
 
 from gateway.clock import Clock
 from gateway.controlplane import wording
 from gateway.controlplane.bodies import answer
+from gateway.controlplane.endpoints import Endpoint
 from gateway.controlplane.processes import Process, read_all
 from gateway.model.policies import PolicySet, Route
+
+
+class RouteDocument(TypedDict):
+    """A route."""
+
+    name: str
+    path: str
+    methods: list[str]
+    hosts: list[str]
+    upstream: str
+    requires: list[str]
+    charges: dict[str, int]
+    forward_credentials: bool
+
+
+class MeterDocument(TypedDict):
+    """What is counted."""
+
+    name: str
+    unit: str
+
+
+class PoliciesDocument(TypedDict):
+    """The snapshot in use."""
+
+    digest: str
+    admission_mode: str
+    on_store_loss: str
+    meters: list[MeterDocument]
+    tiers: list[dict[str, object]]
+    routes: list[RouteDocument]
+
+
+class ProcessDocument(TypedDict):
+    """One process of this gateway."""
+
+    name: str
+    state: str
+    heartbeat_at: str | None
+    policy_generation: int
+    lacks: str | None
+
+
+class ProcessList(TypedDict):
+    """Every process."""
+
+    data: list[ProcessDocument]
 
 
 class SnapshotApi:
@@ -20,9 +69,12 @@ class SnapshotApi:
     def __init__(self, policies: Callable[[], PolicySet], folder: Path, clock: Clock) -> None:
         self._policies, self._folder, self._clock = policies, folder, clock
 
-    def routes(self) -> list[web.RouteDef]:
+    def endpoints(self) -> list[Endpoint]:
         """The addresses below `/admin/v1`."""
-        return [web.get("/policies", self.get_policies), web.get("/workers", self.list_workers)]
+        return [
+            Endpoint("GET", "/policies", self.get_policies, "policies:read", PoliciesDocument),
+            Endpoint("GET", "/workers", self.list_workers, "gateway:read", ProcessList),
+        ]
 
     async def get_policies(self, _: web.Request) -> web.Response:
         """Digest, tiers and routes of the snapshot in use."""
@@ -44,7 +96,7 @@ class SnapshotApi:
         return answer({"data": [_process(one, now_us) for one in read_all(self._folder).values()]})
 
 
-def _route(one: Route) -> wording.Document:
+def _route(one: Route) -> RouteDocument:
     return {
         "name": one.name,
         "path": one.path,
@@ -57,7 +109,7 @@ def _route(one: Route) -> wording.Document:
     }
 
 
-def _process(one: Process, now_us: int) -> wording.Document:
+def _process(one: Process, now_us: int) -> ProcessDocument:
     return {
         "name": one.name,
         "state": one.state,

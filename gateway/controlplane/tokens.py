@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from gateway.controlplane.attempts import Attempts
 from gateway.controlplane.problems import Problem
+from gateway.operators.scopes import EVERYTHING
+from gateway.operators.tokens import AdminTokens
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Who acts through the admin API."""
+    """Who acts through the admin API, as the audit log calls him, and what he may do."""
 
     name: str
+    scopes: tuple[str, ...] = (EVERYTHING,)
+    credential: bytes = field(default=b"", repr=False, compare=False)
 
 
 OPERATOR = web.RequestKey("operator", Operator)
@@ -41,24 +46,64 @@ class BootstrapToken:
         """The operator `bootstrap`, for the right token."""
         given = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         if self._digest is not None and hmac.compare_digest(given, self._digest):
-            return Operator("bootstrap")
+            return Operator("bootstrap", credential=given)
         return None
 
 
-def require_token(tokens: Tokens) -> Middleware:
-    """A middleware that lets nobody pass without a token, and tells handlers who acts."""
+class StoredTokens:
+    """The tokens of the database."""
+
+    def __init__(self, tokens: AdminTokens) -> None:
+        self._tokens = tokens
+
+    async def recognise(self, token: str) -> Operator | None:
+        """The operator `token:<id>`, with the token's scopes."""
+        found = await self._tokens.find(token)
+        if found is None:
+            return None
+        return Operator(f"token:{found.public_id}", found.scopes, hashlib.sha256(token.encode()).digest())
+
+
+def require_token(bootstrap: Tokens, stored: Tokens, attempts: Attempts) -> Middleware:
+    """A middleware that lets nobody pass without a token, and tells handlers who acts.
+
+    The bootstrap token always works. For others, an address that guesses too often gets 429 instead of
+    look-ups.
+    """
+
+    async def recognise(request: web.Request, token: str) -> Operator | None:
+        operator = await bootstrap.recognise(token)
+        if operator is not None:
+            return operator
+        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        address = request.remote or ""
+        wait_s = attempts.wait_s(address, digest)
+        if wait_s:
+            raise Problem(
+                429,
+                "too_many_attempts",
+                "Too many wrong tokens came from this address. Tokens that worked lately still do.",
+                headers={"Retry-After": str(wait_s)},
+            )
+        operator = await stored.recognise(token)
+        if operator is None:
+            attempts.failed(address)
+            attempts.forget(digest)
+        else:
+            attempts.worked(digest)
+        return operator
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        operator = await tokens.recognise(token.strip(" ")) if scheme.lower() == "bearer" else None
+        operator = await recognise(request, token.strip(" ")) if scheme.lower() == "bearer" else None
         if operator is None:
             raise Problem(
                 401,
                 "unauthenticated",
-                "Send the admin token as `Authorization: Bearer <token>`. It is what TOLLWAY_ADMIN_TOKEN "
-                "was set to when the gateway started, else it is in the file `admin-token` of the data "
-                "directory.",
+                "Send an admin token as `Authorization: Bearer <token>`: one of `tollway token create`, or "
+                "the first one, which is what TOLLWAY_ADMIN_TOKEN was set to when the gateway started, "
+                "else it is in the file `admin-token` of the data directory.",
                 headers={"WWW-Authenticate": 'Bearer realm="tollway-admin"'},
             )
         request[OPERATOR] = operator

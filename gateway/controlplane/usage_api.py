@@ -7,11 +7,13 @@ from typing import Annotated, Literal
 
 from aiohttp import web
 from pydantic import BeforeValidator, Field
+from typing_extensions import TypedDict
 
 from gateway.accounts.store import Accounts
 from gateway.clock import Clock
 from gateway.controlplane import wording
 from gateway.controlplane.bodies import Sent, answer, read_query
+from gateway.controlplane.endpoints import Endpoint
 from gateway.controlplane.problems import invalid
 from gateway.ledger.errors import InvalidCursor
 from gateway.ledger.usage import MAX_EVENTS, MAX_SUMS, EventRow, Sums, Usage, UsageRow
@@ -78,15 +80,82 @@ class EventsQuestion(Sent):
     limit: Annotated[int, Field(ge=1, le=MAX_EVENTS)] = 100
 
 
+class SumDocument(TypedDict):
+    """Units of one meter within one bucket."""
+
+    bucket_start: str | None
+    account: str | None
+    key: str | None
+    route: str
+    mode: str
+    outcome: str
+    meter: str
+    quantity: int
+    events: int
+
+
+class EventDocument(TypedDict):
+    """One call as it was booked."""
+
+    request_id: str
+    started_at: str | None
+    account: str | None
+    key: str | None
+    mode: str
+    tier: str
+    route: str
+    method: str
+    outcome: str
+    status: int
+    ingress_bytes: int
+    egress_bytes: int
+    duration_us: int
+    first_byte_us: int
+    charges: dict[str, int]
+
+
+UsagePage = TypedDict(
+    "UsagePage",
+    {
+        "from": "str | None",
+        "to": "str | None",
+        "bucket": "str | None",
+        "data": list[SumDocument],
+        "next": "str | None",
+    },
+)
+"""A page of sums with the question they answer."""
+
+
+class EventList(TypedDict):
+    """A page of calls."""
+
+    data: list[EventDocument]
+    next: str | None
+
+
 class UsageApi:
     """What operators ask the ledger."""
 
     def __init__(self, usage: Usage, accounts: Accounts, clock: Clock) -> None:
         self._usage, self._accounts, self._clock = usage, accounts, clock
 
-    def routes(self) -> list[web.RouteDef]:
+    def endpoints(self) -> list[Endpoint]:
         """The addresses below `/admin/v1`."""
-        return [web.get("/usage", self.get_usage), web.get("/usage/events", self.list_events)]
+        return [
+            Endpoint(
+                "GET", "/usage", self.get_usage, "usage:read", UsagePage, query=UsageQuestion, refuses=(404,)
+            ),
+            Endpoint(
+                "GET",
+                "/usage/events",
+                self.list_events,
+                "usage:read",
+                EventList,
+                query=EventsQuestion,
+                refuses=(404,),
+            ),
+        ]
 
     async def get_usage(self, request: web.Request) -> web.Response:
         """Sums of a span of time, of one account or of all."""
@@ -131,7 +200,7 @@ def usage_document(asked: Span, start: datetime, end: datetime, rows: list[Usage
     }
 
 
-def _sum(row: UsageRow) -> wording.Document:
+def _sum(row: UsageRow) -> SumDocument:
     return {
         "bucket_start": wording.instant(row.bucket_start),
         "account": row.account,
@@ -145,7 +214,7 @@ def _sum(row: UsageRow) -> wording.Document:
     }
 
 
-def event_document(row: EventRow) -> wording.Document:
+def event_document(row: EventRow) -> EventDocument:
     """One call as it was booked."""
     return {
         "request_id": str(row.request_id),

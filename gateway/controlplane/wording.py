@@ -4,10 +4,79 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from typing_extensions import TypedDict
+
 from gateway.accounts.store import Account, ApiKey
 from gateway.model.policies import Limit, Price, Quota, Tier
+from gateway.operators.audit import Change
+from gateway.operators.tokens import AdminToken
 
 Document = dict[str, object]
+
+
+class AccountDocument(TypedDict):
+    """An account."""
+
+    id: str
+    external_id: str | None
+    name: str
+    tier: str
+    status: str
+    created_at: str | None
+
+
+class KeyDocument(TypedDict):
+    """A key without its secret."""
+
+    id: str
+    account: str
+    name: str
+    visible: str
+    last_four: str
+    mode: str
+    created_at: str | None
+    expires_at: str | None
+    revoked_at: str | None
+    successor: str | None
+
+
+class NewKeyDocument(KeyDocument):
+    """A key, the only time with its secret."""
+
+    secret: str
+
+
+class TokenDocument(TypedDict):
+    """An admin token without its secret."""
+
+    id: str
+    name: str
+    last_four: str
+    scopes: list[str]
+    created_at: str | None
+    expires_at: str | None
+    revoked_at: str | None
+    last_used_at: str | None
+
+
+class NewTokenDocument(TokenDocument):
+    """An admin token, the only time with its secret."""
+
+    secret: str
+
+
+class ChangeDocument(TypedDict):
+    """One change of one record."""
+
+    id: int
+    at: str | None
+    actor: str
+    request_id: str | None
+    action: str
+    target: str
+    before: dict[str, object] | None
+    after: dict[str, object] | None
+
 
 _NO_MINOR_UNIT = frozenset(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG")) | frozenset(
     ("RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF")
@@ -30,7 +99,7 @@ def instant_us(at_us: int) -> str | None:
     return instant(datetime.fromtimestamp(at_us / 1_000_000, UTC)) if at_us else None
 
 
-def account(one: Account) -> Document:
+def account(one: Account) -> AccountDocument:
     """An account."""
     return {
         "id": one.public_id,
@@ -42,7 +111,7 @@ def account(one: Account) -> Document:
     }
 
 
-def key(one: ApiKey) -> Document:
+def key(one: ApiKey) -> KeyDocument:
     """A key without its secret."""
     return {
         "id": one.public_id,
@@ -55,6 +124,34 @@ def key(one: ApiKey) -> Document:
         "expires_at": instant(one.expires_at),
         "revoked_at": instant(one.revoked_at),
         "successor": one.successor,
+    }
+
+
+def token(one: AdminToken) -> TokenDocument:
+    """An admin token without its secret."""
+    return {
+        "id": one.public_id,
+        "name": one.name,
+        "last_four": one.last_four,
+        "scopes": list(one.scopes),
+        "created_at": instant(one.created_at),
+        "expires_at": instant(one.expires_at),
+        "revoked_at": instant(one.revoked_at),
+        "last_used_at": instant(one.last_used_at),
+    }
+
+
+def change(one: Change) -> ChangeDocument:
+    """One line of the audit log."""
+    return {
+        "id": one.id,
+        "at": instant(one.at),
+        "actor": one.actor,
+        "request_id": one.request_id,
+        "action": one.action,
+        "target": one.target,
+        "before": None if one.before is None else dict(one.before),
+        "after": None if one.after is None else dict(one.after),
     }
 
 

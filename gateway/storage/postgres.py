@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
@@ -34,8 +35,24 @@ LOST: tuple[type[Exception], ...] = (
 T = TypeVar("T")
 
 
-async def connect_pool(url: str, *, min_size: int = 1, max_size: int = 4) -> Pool:
-    """A pool of connections that works right now. StartupError in one line, without the password, if not."""
+@asynccontextmanager
+async def transaction(database: Pool | Connection) -> AsyncIterator[Connection]:
+    """A transaction: on a connection of the pool, or within the one that the connection is in already."""
+    if isinstance(database, asyncpg.Pool):
+        async with database.acquire() as connection, connection.transaction():
+            yield connection
+    else:
+        async with database.transaction():
+            yield database
+
+
+async def connect_pool(
+    url: str, *, min_size: int = 1, max_size: int = 4, session: Mapping[str, str] | None = None
+) -> Pool:
+    """A pool of connections that works right now. StartupError in one line, without the password, if not.
+
+    `session`: settings of every connection's session, beside ours.
+    """
     check_url(url)
     pool: Pool = asyncpg.create_pool(
         url,
@@ -43,7 +60,7 @@ async def connect_pool(url: str, *, min_size: int = 1, max_size: int = 4) -> Poo
         max_size=max_size,
         timeout=CONNECT_TIMEOUT_S,
         command_timeout=COMMAND_TIMEOUT_S,
-        server_settings=SESSION,
+        server_settings={**SESSION, **(session or {})},
     )
     try:
         await _explained(_open_pool(pool), url)

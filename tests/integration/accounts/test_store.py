@@ -9,9 +9,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from gateway.accounts.errors import Conflict, Invalid, NotFound
 from gateway.accounts.keys import digest, mint
 from gateway.accounts.store import Account, Accounts, ApiKey, FoundKey, find_principal
+from gateway.errors import Conflict, Invalid, NotFound
 from gateway.model.principal import Mode
 from gateway.storage.postgres import Pool, connect_pool, open_connection
 

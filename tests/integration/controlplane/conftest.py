@@ -87,7 +87,9 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def collaborators(pool: Pool, accounts: Accounts, clock: ManualClock) -> Collaborators:
-    return Collaborators(accounts=accounts, usage=Usage(pool), policies=lambda: POLICIES, clock=clock)
+    return Collaborators(
+        pool=pool, accounts=accounts, usage=Usage(pool), policies=lambda: POLICIES, clock=clock
+    )
 
 
 @pytest.fixture
@@ -103,7 +105,7 @@ async def operator_app(
     yield build_operator_app(
         collaborators,
         health=health,
-        tokens=BootstrapToken(ADMIN_TOKEN),
+        bootstrap=BootstrapToken(ADMIN_TOKEN),
         slots_folder=tmp_path,
         version="1.2.3",
     )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.accounts import checks
-from gateway.accounts.errors import Invalid
+from gateway.errors import Invalid
 
 
 @pytest.mark.parametrize(

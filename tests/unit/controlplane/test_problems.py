@@ -12,9 +12,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import Field
 
-from gateway.accounts.errors import Conflict, Invalid, NotFound
 from gateway.controlplane.bodies import MAX_BODY_BYTES, Sent, answer, read_body, read_query
 from gateway.controlplane.problems import Problem, add_headers, answer_problems
+from gateway.errors import Conflict, Invalid, NotFound
 
 Client = TestClient[web.Request, web.Application]
 

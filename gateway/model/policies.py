@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from gateway.model.changes import HeaderChange, RequestChange
 from gateway.model.cors import Cors
 
 NO_LIMIT = 1 << 62
@@ -193,19 +194,34 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Which calls go where and what they need. `path` ends in `/**` to match everything below it."""
+    """Which calls go where and what they need. `path` ends in `/**` to match everything below it.
+
+    `*`, or a name in braces, stands for one segment of it. A route with a `split` is one of its sides, until
+    the caller is known and with it the side; what it says besides is the same on all of them.
+    """
 
     name: str
     path: str
     methods: frozenset[str]  # empty: every method; GET includes HEAD
-    hosts: frozenset[str]  # empty: every host; lower case, no port
+    hosts: frozenset[str]  # empty: every host; lower case, no port; `*.` for whatever is below a name
     upstream: Upstream
     requires: frozenset[str]
     charges: Mapping[str, int]  # meter -> fixed cost of one call
     forward_credentials: bool = False
     timeouts: Timeouts | None = None  # None: those of the upstream
     max_body_bytes: int | None = None  # of a request; None: what the settings say
+    request_change: RequestChange | None = None  # None: nothing changes
+    response_headers: HeaderChange | None = None
     cors: Cors | None = None  # None: browsers are told nothing but what the upstream says
+    split: tuple[Side, ...] = ()  # empty: all calls go to `upstream`
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of several upstreams that share the calls of a route, as a route of its own, and its part."""
+
+    weight: int
+    route: Route
 
 
 @dataclass(frozen=True, slots=True)

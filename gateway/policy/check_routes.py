@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from gateway.policy.check_changes import check_beside_cors, check_headers, check_rewrite
 from gateway.policy.check_cors import check_cors_of_route
 from gateway.policy.documents import MatchDocument, RouteDocument
 from gateway.policy.extends import FullTier
 from gateway.policy.merge import Entry, Merged
 from gateway.policy.meters import cost_problem
 from gateway.policy.problems import Problems, meant, quoted
+from gateway.policy.texts import segments_of
 
 GoodRoute = tuple[Entry[RouteDocument], RouteDocument]
 
@@ -23,7 +25,10 @@ def check_routes(merged: Merged, tiers: Mapping[str, FullTier], problems: Proble
     broken_tier = len(tiers) < len(merged.tiers) or any(entry.partial for entry in merged.tiers.values())
     features = frozenset[str]().union(*(tier.features for tier in tiers.values()))
     for entry, route in routes:
-        _check_upstream(entry, route, merged, problems)
+        _check_upstreams(entry, route, merged, problems)
+        check_rewrite(entry, route, problems)
+        check_headers(entry, route, problems)
+        check_beside_cors(entry, route, problems)
         check_cors_of_route(entry, route, merged, problems)
         if merged.whole and not broken_tier:
             _check_features(entry, route, features, problems)
@@ -43,12 +48,33 @@ def _check_names(routes: list[GoodRoute], problems: Problems) -> None:
             problems.add(entry.problem(message, "name"))
 
 
-def _check_upstream(
+def _check_upstreams(
     entry: Entry[RouteDocument], route: RouteDocument, merged: Merged, problems: Problems
 ) -> None:
-    if not merged.may_have("upstreams", route.upstream):
-        message = f"there is no upstream {quoted(route.upstream)}.{meant(route.upstream, merged.upstreams)}"
+    named: list[tuple[str, tuple[str | int, ...]]] = []
+    if route.upstream is not None:
+        named.append((route.upstream, ("upstream",)))
+    for position, side in enumerate(route.split or ()):
+        if side.upstream in [before for before, _ in named]:
+            message = f"{quoted(side.upstream)} has a part of these calls already; remove one"
+            problems.add(entry.problem(message, "split", position, "upstream"))
+        named.append((side.upstream, ("split", position, "upstream")))
+    for name, keys in named:
+        if not merged.may_have("upstreams", name):
+            message = f"there is no upstream {quoted(name)}.{meant(name, merged.upstreams)}"
+            problems.add(entry.problem(message, *keys))
+    if not entry.partial:
+        _check_choice(entry, route, problems)
+
+
+def _check_choice(entry: Entry[RouteDocument], route: RouteDocument, problems: Problems) -> None:
+    if route.upstream is None and route.split is None:
+        message = "is required; add it, for example `upstream: projects`, or `split` for several"
         problems.add(entry.problem(message, "upstream"))
+    elif route.upstream is not None and route.split is not None:
+        problems.add(entry.problem("stands beside `upstream`; remove one of the two", "split"))
+    elif route.split is not None and not any(side.weight for side in route.split):
+        problems.add(entry.problem("gives no side any calls; give one a weight above 0", "split"))
 
 
 def _check_features(
@@ -94,7 +120,13 @@ def _check_reach(routes: list[GoodRoute], problems: Problems) -> None:
 
 
 def _takes_all(first: MatchDocument, later: MatchDocument) -> bool:
-    return _holds(_methods(first), _methods(later)) and _holds(set(first.hosts or ()), set(later.hosts or ()))
+    return _holds(_methods(first), _methods(later)) and _takes_hosts(first.hosts or (), later.hosts or ())
+
+
+def _takes_hosts(mine: Sequence[str], theirs: Sequence[str]) -> bool:
+    """Like `_holds`; `*.example.com` also holds what ends like it."""
+    ends = tuple(host.removeprefix("*") for host in mine if host.startswith("*."))
+    return not mine or (bool(theirs) and all(host in mine or host.endswith(ends) for host in theirs))
 
 
 def _methods(match: MatchDocument) -> set[str]:
@@ -144,7 +176,7 @@ class _Patterns:
 
 
 def _segments(match: MatchDocument) -> tuple[list[str], bool]:
-    """The segments of a pattern, and whether it goes on with `**`."""
-    segments = [segment for segment in match.path.split("/") if segment]
+    """The segments of a pattern, a name in braces as `*`, and whether it goes on with `**`."""
+    segments = ["*" if segment.startswith("{") else segment for segment in segments_of(match.path)]
     below = segments[-1:] == ["**"]
     return (segments[:-1] if below else segments), below

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gateway.policy.check_changes import check_headers
 from gateway.policy.merge import Entry, Merged
 from gateway.policy.problems import Problems
 from gateway.policy.target_texts import target_parts
@@ -23,6 +24,7 @@ def check_upstreams(merged: Merged, problems: Problems, objection: Objection = n
     for entry in merged.upstreams.values():
         if entry.document is not None:
             _check_targets(entry, entry.document, problems, objection)
+            check_headers(entry, entry.document, problems)
             if not entry.partial:
                 _check_tls(entry, entry.document, problems)
                 _check_ejection(entry, entry.document, problems)

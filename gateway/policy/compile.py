@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from gateway.model.policies import (
-    NO_LIMIT,
     AdmissionMode,
     Limit,
     Meter,
@@ -14,28 +13,30 @@ from gateway.model.policies import (
     PolicySet,
     Price,
     Quota,
-    Route,
     Tier,
-    Upstream,
 )
-from gateway.policy.compile_cors import compile_cors
-from gateway.policy.compile_upstreams import compile_upstream, route_timeouts
-from gateway.policy.cors_documents import CorsDocument
-from gateway.policy.documents import AdmissionDocument, RouteDocument, TierDocument
+from gateway.policy.compile_routes import compile_route
+from gateway.policy.compile_upstreams import compile_upstream
+from gateway.policy.documents import AdmissionDocument, TierDocument
 from gateway.policy.extends import FullTier, full_tiers
 from gateway.policy.merge import Merged
 from gateway.policy.meters import BUILT_IN_METERS
-from gateway.policy.texts import rate_parts, size_bytes, with_head
+from gateway.policy.texts import rate_parts
 
 
 def compile_policies(merged: Merged, digest: str) -> PolicySet:
     """The snapshot of a folder in which `check` found nothing."""
-    upstreams = {name: compile_upstream(name, document) for name, document in merged.good_upstreams().items()}
+    written = merged.good_upstreams()
+    upstreams = {name: compile_upstream(name, document) for name, document in written.items()}
     meters = dict(BUILT_IN_METERS) | {name: meter.unit for name, meter in merged.good_meters().items()}
     profiles = merged.good_cors()
     documents = merged.good_tiers()
     tiers = {name: _tier(name, documents[name], full) for name, full in full_tiers(documents).items()}
-    routes = [_route(entry.document, upstreams, profiles) for entry in merged.routes if entry.document]
+    routes = [
+        compile_route(entry.document, upstreams, written, profiles)
+        for entry in merged.routes
+        if entry.document
+    ]
     admission = (merged.admission and merged.admission.document) or AdmissionDocument()
     return PolicySet(
         digest=digest,
@@ -61,28 +62,3 @@ def _tier(name: str, document: TierDocument, full: FullTier) -> Tier:
         ),
         features=full.features,
     )
-
-
-def _route(
-    document: RouteDocument, upstreams: dict[str, Upstream], profiles: dict[str, CorsDocument]
-) -> Route:
-    return Route(
-        name=document.name,
-        path=document.match.path,
-        methods=frozenset(with_head(document.match.methods or ())),
-        hosts=frozenset(document.match.hosts or ()),
-        upstream=upstreams[document.upstream],
-        requires=frozenset(document.requires),
-        charges=MappingProxyType(dict(document.charges)),
-        forward_credentials=document.forward_credentials,
-        timeouts=route_timeouts(document.timeouts, upstreams[document.upstream].timeouts),
-        max_body_bytes=_most_bytes(document.max_body),
-        cors=compile_cors(profiles[document.cors], document.match.methods) if document.cors else None,
-    )
-
-
-def _most_bytes(size: str | None) -> int | None:
-    if size is None:
-        return None
-    most = size_bytes(size)
-    return NO_LIMIT if most is None else most

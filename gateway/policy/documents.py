@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from gateway.policy.change_documents import HeadersDocument, RewriteDocument
 from gateway.policy.cors_documents import CorsDocument
 from gateway.policy.upstream_documents import RouteTimeoutsDocument, UpstreamDocument
 from gateway.policy.values import (
@@ -132,7 +133,8 @@ class MatchDocument(Document):
     )
     path: Path = Field(
         description=(
-            "A canonical path; * stands for exactly one segment, a last /** for nothing or anything below."
+            "A canonical path; * or a {name} stands for exactly one segment, "
+            "a last /** for nothing or anything below."
         ),
         examples=["/api/v1/exports/**", "/api/v1/projects/*/builds", "/**"],
     )
@@ -140,8 +142,23 @@ class MatchDocument(Document):
         default=None,
         min_length=1,
         max_length=200,
-        description="Host names in lower case without port; every host if left out.",
-        examples=[["api.example.com"]],
+        description=(
+            "Host names in lower case without port, *.example.com for all below that name; "
+            "every host if left out."
+        ),
+        examples=[["api.example.com", "*.example.com"]],
+    )
+
+
+class SideDocument(Document):
+    """One of several upstreams that share the calls of a route."""
+
+    upstream: Name = Field(description="The upstream this part of the calls goes to.", examples=["next"])
+    weight: int = Field(
+        ge=0,
+        le=1000,
+        description="Its share of the accounts, relative to the other sides; 0: none.",
+        examples=[5],
     )
 
 
@@ -150,7 +167,18 @@ class RouteDocument(Document):
 
     name: Name = Field(description="Shown in usage rows and metrics.", examples=["everything-else"])
     match: MatchDocument = Field(description="Which calls it is for.", examples=[{"path": "/api/**"}])
-    upstream: Name = Field(description="The upstream these calls go to.", examples=["projects"])
+    upstream: Name | None = Field(
+        default=None,
+        description="The upstream these calls go to; a route has this or split.",
+        examples=["projects"],
+    )
+    split: list[SideDocument] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=16,
+        description="Upstreams that share these calls, each account on one side as long as weights stay.",
+        examples=[[{"upstream": "projects", "weight": 95}, {"upstream": "next", "weight": 5}]],
+    )
     requires: list[Name] = Field(
         default=[],
         max_length=32,
@@ -178,6 +206,21 @@ class RouteDocument(Document):
             "for no limit; TOLLWAY_MAX_BODY_BYTES if left out."
         ),
         examples=["10MB", "1GiB", "0B"],
+    )
+    rewrite: RewriteDocument | None = Field(
+        default=None,
+        description="Another path for the upstream than the caller's.",
+        examples=[{"strip_prefix": "/v1"}],
+    )
+    request_headers: HeadersDocument | None = Field(
+        default=None,
+        description="What changes of the headers of a request, besides what the upstream says.",
+        examples=[{"set": {"X-Api-Version": "2"}}],
+    )
+    response_headers: HeadersDocument | None = Field(
+        default=None,
+        description="What changes of the headers of the upstream's answer, besides what the upstream says.",
+        examples=[{"remove": ["Server"]}],
     )
     cors: Name | None = Field(
         default=None,

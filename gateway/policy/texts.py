@@ -17,12 +17,16 @@ NAME = r"^[a-z][a-z0-9_-]{0,62}$"
 DURATION = r"^[1-9][0-9]{0,8}(ms|s|m|h)$"
 RATE = r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$"
 HOST = r"^[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*$"
+HOST_OR_BELOW = rf"^(\*\.)?{HOST[1:]}"
 METHOD = r"^[A-Z][A-Z-]{0,31}$"
 SIZE = r"^(0|[1-9][0-9]{0,8})(B|kB|MB|GB|KiB|MiB|GiB)$|^none$"
 CURRENCY = r"^[A-Z]{3}$"
 LINK = r"^https?://[!-~]{1,2000}$"
 _SEGMENT_CHARACTERS = r"([A-Za-z0-9._~!$&'()+,=:@-]|%[0-9A-F]{2})+"
-PATH = rf"^/(((\*|{_SEGMENT_CHARACTERS})/)*(\*\*?|{_SEGMENT_CHARACTERS}))?$"
+_CAPTURE = r"\{[a-z][a-z0-9_]{0,31}\}"
+PATH = rf"^/(((\*|{_CAPTURE}|{_SEGMENT_CHARACTERS})/)*(\*\*?|{_CAPTURE}|{_SEGMENT_CHARACTERS}))?$"
+NEW_PATH = rf"^/((({_CAPTURE}|{_SEGMENT_CHARACTERS})/)*(\*\*|{_CAPTURE}|{_SEGMENT_CHARACTERS}))?$"
+PREFIX = rf"^(/{_SEGMENT_CHARACTERS})+$"
 
 UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 UNIT_BYTES = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "B": 1}
@@ -32,6 +36,7 @@ LONGEST_PATH = 1024
 NEVER_RELAYED = frozenset({"TRACE", "CONNECT"})
 
 _SEGMENT = re.compile(_SEGMENT_CHARACTERS)
+_CAPTURE_SEGMENT = re.compile(_CAPTURE)
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()+,=:@")
 _REFUSED_ESCAPES = {"%00": "a NUL", "%2F": "a slash", "%5C": "a backslash"}
@@ -112,6 +117,15 @@ def check_host(value: object) -> str:
     return _matching(HOST, value, wanted)
 
 
+def check_host_or_below(value: object) -> str:
+    """A host name, or `*.` and a name for every host below that."""
+    text = value if isinstance(value, str) else ""
+    if re.fullmatch(HOST_OR_BELOW, text):
+        return text
+    wanted = "a host name in lower case without port, such as api.example.com or *.example.com"
+    raise ValueError(f"must be {wanted}, got {shown(value)}")
+
+
 def check_link(value: object) -> str:
     """An http(s) URL for people; may hold `{tier}` and no other braces."""
     text = value if isinstance(value, str) else ""
@@ -128,7 +142,8 @@ def check_link(value: object) -> str:
 
 
 def check_path(value: object) -> str:
-    """A canonical path pattern: `*` stands for one segment, a last `**` for everything below.
+    """A canonical path pattern: `*` stands for one segment, as does a name in braces; a last `**` for
+    everything below.
 
     Requests are matched in canonical spelling, so a pattern in any other spelling could never match.
     """
@@ -141,9 +156,11 @@ def check_path(value: object) -> str:
         raise ValueError(
             f"must not end in /: write {shown(text.rstrip('/') or '/')}, which also matches with one"
         )
-    segments = [] if text == "/" else text[1:].split("/")
+    segments = segments_of(text)
     for position, segment in enumerate(segments):
         _check_segment(segment, last=position == len(segments) - 1)
+        if segment.startswith("{") and segment in segments[:position]:
+            raise ValueError(f"holds {segment} twice; a name stands for one segment")
     try:
         unquote_to_bytes(text).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -151,8 +168,29 @@ def check_path(value: object) -> str:
     return text
 
 
+def segments_of(path: str) -> list[str]:
+    """The segments of a checked path; none of the root."""
+    return [] if path == "/" else path[1:].split("/")
+
+
+def check_new_path(value: object) -> str:
+    """A canonical path whose segments may be names in braces, and the last one `**`."""
+    text = check_path(value)
+    if "*" in segments_of(text):
+        raise ValueError("may not hold *: give that segment a name in match.path, {id}, and write it here")
+    return text
+
+
+def check_prefix(value: object) -> str:
+    """The beginning of a canonical path: at least one segment, all of them text."""
+    text = check_path(value)
+    if text == "/" or any(segment[0] in "*{" for segment in segments_of(text)):
+        raise ValueError("must be a path such as /v1, without *, ** or names in braces")
+    return text
+
+
 def _check_segment(segment: str, *, last: bool) -> None:
-    if segment == "*" or (segment == "**" and last):
+    if segment == "*" or (segment == "**" and last) or _CAPTURE_SEGMENT.fullmatch(segment):
         return
     if segment == "**":
         raise ValueError("may have ** only as its last segment; use * for one segment in between")
@@ -160,6 +198,11 @@ def _check_segment(segment: str, *, last: bool) -> None:
         raise ValueError("must be canonical: no empty segment (//), no . and no .. segment")
     if "*" in segment:
         raise ValueError(f"may have * only as a whole segment, not within {shown(segment)}")
+    if "{" in segment or "}" in segment:
+        raise ValueError(
+            "may have a name in braces only as a whole segment such as {id}, of at most 32 lower-case "
+            f"letters, digits and _, not {shown(segment)}"
+        )
     if not segment.isascii():
         raise ValueError("must be canonical: write characters outside ASCII percent-encoded, é as %C3%A9")
     for escape in _ESCAPE.finditer(segment):

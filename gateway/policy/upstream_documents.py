@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchema
 from pydantic_core import CoreSchema, core_schema
 
 from gateway.policy import target_texts
+from gateway.policy.change_documents import HeadersDocument
 from gateway.policy.texts import HOST, check_host
 from gateway.policy.values import Document, Duration
 
@@ -246,6 +247,16 @@ class UpstreamDocument(Document):
         default="upstream",
         description="Which Host header it sees: the target's own, or the one the client sent.",
         examples=["upstream"],
+    )
+    request_headers: HeadersDocument | None = Field(
+        default=None,
+        description="What changes of the headers of every request to it.",
+        examples=[{"set": {"X-Gateway": "tollway"}}],
+    )
+    response_headers: HeadersDocument | None = Field(
+        default=None,
+        description="What changes of the headers of every answer of it.",
+        examples=[{"remove": ["X-Powered-By"]}],
     )
     max_connections: int = Field(
         default=512,

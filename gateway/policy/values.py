@@ -17,7 +17,9 @@ Duration = Annotated[
 ]
 Size = Annotated[str, BeforeValidator(texts.check_size), Field(json_schema_extra={"pattern": texts.SIZE})]
 Rate = Annotated[str, BeforeValidator(texts.check_rate), Field(json_schema_extra={"pattern": texts.RATE})]
-Host = Annotated[str, BeforeValidator(texts.check_host), Field(json_schema_extra={"pattern": texts.HOST})]
+Host = Annotated[
+    str, BeforeValidator(texts.check_host_or_below), Field(json_schema_extra={"pattern": texts.HOST_OR_BELOW})
+]
 Method = Annotated[
     str, BeforeValidator(texts.check_method), Field(json_schema_extra={"pattern": texts.METHOD})
 ]

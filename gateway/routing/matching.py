@@ -18,12 +18,17 @@ def folded(path: str) -> str:
     return _ENCODED_ASCII.sub(lambda escape: chr(int(escape.group(1), 16)), path) if "%" in path else path
 
 
+def _host_ends(route: Route) -> tuple[str, ...]:
+    """How hosts end that a wildcard takes: `*.example.com` takes whatever has `.example.com` behind it."""
+    return tuple(host.removeprefix("*") for host in route.hosts if host.startswith("*."))
+
+
 class _Node:
     __slots__ = ("any_segment", "below", "ends", "segments")
 
     def __init__(self) -> None:
         self.segments: dict[str, _Node] = {}
-        self.any_segment: _Node | None = None  # `*`
+        self.any_segment: _Node | None = None  # `*`, or with a name `{name}`
         self.ends: list[int] = []  # routes whose pattern ends here
         self.below: list[int] = []  # routes whose pattern goes on with `**`
 
@@ -33,6 +38,7 @@ class PathIndex:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._routes = tuple(routes)
+        self._host_ends = [_host_ends(route) for route in self._routes]
         self._root = _Node()
         for position, route in enumerate(self._routes):
             self._add(route.path, position)
@@ -42,7 +48,7 @@ class PathIndex:
         segments = [segment for segment in pattern.split("/") if segment]
         below = segments[-1:] == ["**"]
         for segment in segments[:-1] if below else segments:
-            if segment == "*":
+            if segment == "*" or segment.startswith("{"):
                 node.any_segment = node.any_segment or _Node()
                 node = node.any_segment
             else:
@@ -53,9 +59,14 @@ class PathIndex:
         """The route for a canonical path, or None."""
         for position in self._positions(path):
             route = self._routes[position]
-            if (not route.methods or method in route.methods) and (not route.hosts or host in route.hosts):
+            if (not route.methods or method in route.methods) and self._takes_host(position, host):
                 return route
         return None
+
+    def _takes_host(self, position: int, host: str) -> bool:
+        hosts = self._routes[position].hosts
+        below = host.endswith(self._host_ends[position]) and not host.startswith(".")
+        return below or not hosts or host in hosts
 
     def _positions(self, path: str) -> list[int]:
         """Routes whose pattern matches, in order. One trailing slash makes no difference."""

@@ -8,6 +8,7 @@ from gateway.model.own_answer import OwnAnswer
 from gateway.model.policies import ChargePlan, PolicySet, Route, Tier
 from gateway.routing.matching import PathIndex
 from gateway.routing.plans import Plans, Upgrades
+from gateway.routing.splits import Splits
 
 MOST_REMEMBERED = 4096
 LONGEST_REMEMBERED = 256
@@ -26,6 +27,7 @@ class RoutingTable:
         self._has_cors = any(route.cors is not None for route in policies.routes)
         self._upgrades = Upgrades(policies, portal_url)
         self._plans = Plans(policies, self._upgrades)
+        self._splits = Splits()
         self._known: dict[str, dict[str, ChargePlan]] = {name: {} for name in policies.tiers}
 
     def match(self, head: RequestHead) -> Route:
@@ -70,7 +72,10 @@ class RoutingTable:
         return self._index.find("OPTIONS", host.removesuffix("."), path)
 
     def charges(self, exchange: Exchange) -> ChargePlan:
-        """What the call pays, also noted on the exchange. Raises `TierUnknown` and `FeatureRequired`."""
+        """What the call pays; noted on the exchange, as is its side when the route has several.
+
+        Raises `TierUnknown` and `FeatureRequired`.
+        """
         principal, route = exchange.principal, exchange.route
         assert principal is not None, "authenticated before it is charged"
         assert route is not None, "routed before it is charged"
@@ -83,6 +88,8 @@ class RoutingTable:
         if plan is None:
             plan = known[route.name] = self._first_plan(self.policies.tiers[principal.tier], route)
         exchange.charges = plan
+        if route.split:
+            exchange.route = self._splits.side(route, principal.account, exchange.request_id)
         return plan
 
     def _first_plan(self, tier: Tier, route: Route) -> ChargePlan:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
-from math import log
 from typing import Generic, Protocol, TypeVar
 
 from gateway.model.policies import Balance, Target
+from gateway.rendezvous import rank
 
 MOST_REMEMBERED = 4096
 """Accounts whose order of targets is kept; about a kilobyte each with many targets."""
@@ -91,15 +90,13 @@ class HashAccount(Generic[M]):
             if len(self._order) >= MOST_REMEMBERED:
                 self._order.clear()
             order = self._order[account] = tuple(
-                sorted(self._everyone, key=lambda member: _score(account, member.target))
+                sorted(self._everyone, key=lambda member: _rank(account, member.target))
             )
         return next(member for member in order if member in members)
 
 
-def _score(account: str, target: Target) -> float:
-    """The lower the better; exponentially distributed with the weight as its rate."""
-    digest = blake2b(f"{account} {target.place}".encode(), digest_size=8).digest()
-    return -log((int.from_bytes(digest, "big") + 1) / 2**64) / target.weight
+def _rank(account: str, target: Target) -> float:
+    return rank(account, target.place, target.weight)
 
 
 def balancer(kind: Balance, everyone: Sequence[M]) -> Balancer[M]:

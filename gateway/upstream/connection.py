@@ -100,6 +100,8 @@ class UpstreamConnection(ReadingProtocol):
 
     def _relay_whole(self, exchange: Exchange, whole: Whole) -> None:
         status, reason, lines, body = whole
+        if self._header_change is not None:
+            lines = self._header_change.apply(lines)
         self._answered = True
         exchange.downstream.answer(status, reason, lines, len(body))
         if body:
@@ -157,6 +159,7 @@ class UpstreamConnection(ReadingProtocol):
         self._exchange = exchange
         exchange.uplink = self
         self._timeouts = timeouts or self.owner.spec.timeouts
+        self._header_change = exchange.route.response_headers if exchange.route is not None else None
         head = exchange.head
         client_host = self.owner.spec.host_header is HostHeader.CLIENT
         parts = request_head(exchange, self.owner.host_line, client_host=client_host)

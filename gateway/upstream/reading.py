@@ -7,6 +7,7 @@ import asyncio
 from httptools import HttpResponseParser
 
 from gateway.errors import UpstreamInvalid
+from gateway.model.changes import HeaderChange
 from gateway.model.exchange import Exchange
 from gateway.upstream.fields import TRAVELS, travels, without_listed
 
@@ -21,6 +22,7 @@ class ReadingProtocol(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._is_parsing = False  # else the parser has seen nothing of this answer
         self._answered = False  # the final head has gone to the caller
+        self._header_change: HeaderChange | None = None  # of the route of this call
         self._forget()
 
     def _begin(self) -> None:
@@ -93,7 +95,10 @@ class ReadingProtocol(asyncio.Protocol):
             self._switch(exchange)
             return
         if status < 200:
-            exchange.downstream.interim(status, self._reason, self._lines)
+            lines, change = self._lines, self._header_change
+            exchange.downstream.interim(
+                status, self._reason, lines if change is None else change.without_dropped(lines)
+            )
             self._lines, self._reason, self._connection, self._length = [], b"", b"", None
             self._has_transfer_encoding = False
             return
@@ -105,7 +110,10 @@ class ReadingProtocol(asyncio.Protocol):
             self._complete = self._is_bodiless = True
             self._reusable = self._parser.should_keep_alive()
         self._answered = True
-        exchange.downstream.answer(status, self._reason, self._lines, None if status == 204 else self._length)
+        lines, change = self._lines, self._header_change
+        if change is not None:
+            lines = change.apply(lines)
+        exchange.downstream.answer(status, self._reason, lines, None if status == 204 else self._length)
 
     def _switch(self, exchange: Exchange) -> None:
         if exchange.head.upgrade is None:
@@ -113,7 +121,9 @@ class ReadingProtocol(asyncio.Protocol):
         if not self._parser.should_upgrade() or not self._upgrade:
             raise UpstreamInvalid(internal="101 that names no protocol")
         self._answered = self._switched = True
-        exchange.downstream.switch(self._reason, [*self._lines, b"Upgrade: ", self._upgrade, b"\r\n"])
+        change = self._header_change
+        lines = self._lines if change is None else change.apply(self._lines)
+        exchange.downstream.switch(self._reason, [*lines, b"Upgrade: ", self._upgrade, b"\r\n"])
 
     def on_body(self, data: bytes) -> None:
         exchange = self._exchange

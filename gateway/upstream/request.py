@@ -8,13 +8,17 @@ from gateway.model.exchange import Exchange
 def request_head(exchange: Exchange, host_line: bytes, *, client_host: bool) -> list[bytes]:
     """The pieces of the head, without the empty line at its end."""
     head = exchange.head
+    target, lines = head.target, head.lines
+    change = exchange.route.request_change if exchange.route is not None else None
+    if change is not None:
+        target, lines = change.target(head.path, head.query), change.lines(lines)
     parts = [
         head.method_bytes,
         b" ",
-        head.target,
+        target,
         b" HTTP/1.1\r\n",
         b"Host: %b\r\n" % head.authority if client_host and head.authority else host_line,
-        *head.lines,
+        *lines,
         exchange.principal.identity_lines if exchange.principal is not None else b"",
         b"Tollway-Request-Id: ",
         exchange.request_id,

@@ -397,6 +397,7 @@ async def test_the_policies_in_use(admin: Client) -> None:
             "methods": ["GET"],
             "hosts": [],
             "upstream": "projects",
+            "split": [],
             "requires": ["private_projects"],
             "charges": {"api_calls": 1},
             "forward_credentials": False,

@@ -80,7 +80,7 @@ def test_tiers_with_what_they_inherit(policies: PolicySet) -> None:
 
 
 def test_routes_in_order_with_their_upstream(policies: PolicySet) -> None:
-    write, encoded, root = policies.routes
+    write, encoded, root, canary, moved = policies.routes
     assert write.path == "/api/*/items/**"
     assert write.methods == {"POST", "PUT"}
     assert write.hosts == {"api.example.com", "localhost"}
@@ -92,8 +92,11 @@ def test_routes_in_order_with_their_upstream(policies: PolicySet) -> None:
     assert root.methods == {"GET", "HEAD"}, "GET includes HEAD"
     assert root.charges == {"api_calls": 1}
     assert not root.forward_credentials
-    assert [route.max_body_bytes for route in policies.routes] == [10_000_000, NO_LIMIT, None]
-    assert [route.cors is not None for route in policies.routes] == [True, False, False]
+    assert [route.max_body_bytes for route in policies.routes] == [10_000_000, NO_LIMIT, None, None, None]
+    assert [route.cors is not None for route in policies.routes] == [True, False, False, False, False]
+    assert canary.hosts == {"*.example.com", "*.example.org", "example.com"}
+    assert [(side.weight, side.route.upstream.name) for side in canary.split] == [(95, "api"), (5, "next")]
+    assert moved.upstream is policies.upstreams["next"]
 
 
 def test_the_rest(policies: PolicySet) -> None:

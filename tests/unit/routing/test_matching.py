@@ -46,6 +46,11 @@ def _find(pattern: str, path: str) -> bool:
         ("a star: one segment", "/a/*/c", "/a/b/c", True),
         ("a star: not none", "/a/*/c", "/a/c", False),
         ("a star: not two", "/a/*/c", "/a/b/b/c", False),
+        ("a name in braces: one segment", "/a/{b}/c", "/a/x/c", True),
+        ("a name in braces: not none", "/a/{b}", "/a", False),
+        ("a name in braces: not two", "/a/{b}/c", "/a/x/x/c", False),
+        ("a name in braces: the same", "/a/{b}", "/a/%7Bb%7D", True),
+        ("encoded braces are braces", "/a/%7Bb%7D", "/a/x", False),
         ("a star at the end", "/a/*", "/a/b/", True),
         ("a star at the end: not none", "/a/*", "/a/", False),
         ("stars and all below", "/*/b/**", "/a/b/c/d", True),
@@ -85,6 +90,65 @@ def test_the_first_route_in_order_that_matches_everything(
     route = index.find(method, host, path)
     assert route is not None
     assert route.name == name
+
+
+@pytest.mark.parametrize(
+    ("case", "hosts", "host", "matches"),
+    [
+        ("every host", "", "api.example.com", True),
+        ("no host", "", "", True),
+        ("a host", "api.example.com", "api.example.com", True),
+        ("another", "api.example.com", "example.com", False),
+        ("one of several", "a.example b.example", "b.example", True),
+        ("below a name", "*.example.com", "api.example.com", True),
+        ("further below", "*.example.com", "a.b.example.com", True),
+        ("not the name itself", "*.example.com", "example.com", False),
+        ("not what only ends like it", "*.example.com", "badexample.com", False),
+        ("not without a name before it", "*.example.com", ".example.com", False),
+        ("not what begins like it", "*.example.com", "a.example.com.evil.org", False),
+        ("a real star is no wildcard", "example.com", "*.example.com", False),
+        ("an address", "127.0.0.1", "127.0.0.1", True),
+        ("below or the name", "*.example.com example.com", "example.com", True),
+        ("no host is none of these", "*.example.com example.com", "", False),
+    ],
+)
+def test_which_hosts_a_route_takes(case: str, hosts: str, host: str, matches: bool) -> None:
+    assert (PathIndex([_route("r", "/**", hosts=hosts)]).find("GET", host, "/a") is not None) is matches
+
+
+EXACT, BELOW, ANY = "api.example.com", "*.example.com", ""
+
+
+@pytest.mark.parametrize(
+    ("case", "first", "then", "call"),
+    [
+        ("host, exact first", ("/**", "", EXACT), ("/**", "", BELOW), ("GET", "/a")),
+        ("host, wildcard first", ("/**", "", BELOW), ("/**", "", EXACT), ("GET", "/a")),
+        ("host, any first", ("/**", "", ANY), ("/**", "", EXACT), ("GET", "/a")),
+        ("path, exact first", ("/a/b", "", ANY), ("/a/**", "", ANY), ("GET", "/a/b")),
+        ("path, all below first", ("/a/**", "", ANY), ("/a/b", "", ANY), ("GET", "/a/b")),
+        ("path, a star first", ("/a/*", "", ANY), ("/a/b", "", ANY), ("GET", "/a/b")),
+        ("path, a name in braces first", ("/a/{b}", "", ANY), ("/a/b", "", ANY), ("GET", "/a/b")),
+        ("path, longer first", ("/a/b/**", "", ANY), ("/a/**", "", ANY), ("GET", "/a/b/c")),
+        ("path, shorter first", ("/a/**", "", ANY), ("/a/b/**", "", ANY), ("GET", "/a/b/c")),
+        ("method, one first", ("/a", "GET", ANY), ("/a", "", ANY), ("GET", "/a")),
+        ("method, every first", ("/a", "", ANY), ("/a", "GET", ANY), ("GET", "/a")),
+        ("a path before a host", ("/a", "", ANY), ("/**", "", EXACT), ("GET", "/a")),
+        ("a host before a path", ("/**", "", EXACT), ("/a", "", ANY), ("GET", "/a")),
+        ("a method before a host", ("/**", "POST", ANY), ("/**", "", EXACT), ("POST", "/a")),
+        ("a host before a method", ("/**", "", EXACT), ("/**", "POST", ANY), ("POST", "/a")),
+    ],
+)
+def test_nothing_is_more_specific_the_order_decides(
+    case: str, first: tuple[str, str, str], then: tuple[str, str, str], call: tuple[str, str]
+) -> None:
+    """Both routes match the call, whichever is written first."""
+    method, path = call
+    for one, other in ((first, then), (then, first)):
+        index = PathIndex([_route("written-first", *one), _route("written-later", *other)])
+        found = index.find(method, "api.example.com", path)
+        assert found is not None
+        assert found.name == "written-first"
 
 
 def test_nothing_matches() -> None:

@@ -15,7 +15,7 @@ from gateway.routing.path import canonical_path
 from gateway.routing.table import RoutingTable
 
 POLICIES = b"""
-upstreams: {u: {targets: [http://u]}}
+upstreams: {u: {targets: [http://u]}, v: {targets: [http://v]}}
 tiers:
   free: {quotas: [{meter: api_calls, amount: 10, per: month}], features: [read]}
   team: {features: [read, export]}
@@ -24,6 +24,7 @@ routes:
   - {name: verb, match: {path: "/things:export"}, upstream: u, requires: [export]}
   - {name: hosted, match: {path: /h, hosts: [api.example.com]}, upstream: u}
   - {name: items, match: {path: /items/**}, upstream: u}
+  - {name: split, match: {path: /split}, split: [{upstream: u, weight: 1}, {upstream: v, weight: 1}]}
   - {name: read, match: {methods: [GET], path: /pages/**}, upstream: u, cors: pages}
   - {name: write, match: {methods: [POST, OPTIONS], path: /pages/**}, upstream: u}
   - {name: asked, match: {methods: [OPTIONS], path: /asked}, upstream: u, cors: pages}
@@ -105,6 +106,23 @@ def test_what_a_call_pays_is_noted_on_the_exchange() -> None:
     assert [(quota.name, cost) for quota, cost in plan.quotas] == [("api_calls", 1)]
     assert plan.upgrade_url == "http://portal/tiers?upgrade=team"
     assert table.charges(_exchange(table, "/items/2", "free")) is plan
+
+
+def test_a_call_on_a_split_route_takes_the_side_of_its_account() -> None:
+    table = _table()
+    calls = [_exchange(table, "/split", "free") for _ in range(40)]
+    for number, exchange in enumerate(calls):
+        exchange.principal = Principal(number, f"acct_{number}", number, "key_1", "free", Mode.LIVE, b"")
+    plans = {table.charges(exchange) for exchange in calls}
+    sides = [exchange.route.upstream.name for exchange in calls if exchange.route]
+    assert set(sides) == {"u", "v"}
+    assert {exchange.route.name for exchange in calls if exchange.route} == {"split"}
+    assert len(plans) == 1, "what it pays does not depend on the side"
+    again = [_exchange(table, "/split", "free") for _ in range(40)]
+    for before, exchange in zip(calls, again, strict=True):
+        exchange.principal = before.principal
+        table.charges(exchange)
+        assert exchange.route is before.route
 
 
 def test_a_tier_that_has_the_features_passes() -> None:

@@ -1,0 +1,108 @@
+"""From a checked route document to what decides calls, with all that changes on the way worked out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from gateway.model.changes import HeaderChange, PathChange, RequestChange, folded
+from gateway.model.policies import NO_LIMIT, Route, Side, Upstream
+from gateway.policy.change_documents import HeadersDocument, RewriteDocument
+from gateway.policy.compile_cors import compile_cors
+from gateway.policy.compile_upstreams import route_timeouts
+from gateway.policy.cors_documents import CorsDocument
+from gateway.policy.documents import RouteDocument
+from gateway.policy.texts import segments_of, size_bytes, with_head
+from gateway.policy.upstream_documents import UpstreamDocument
+
+
+def compile_route(
+    document: RouteDocument,
+    upstreams: Mapping[str, Upstream],
+    documents: Mapping[str, UpstreamDocument],
+    profiles: Mapping[str, CorsDocument],
+) -> Route:
+    """The route; with several upstreams, one for each and all of them in its `split`."""
+
+    cors = compile_cors(profiles[document.cors], document.match.methods) if document.cors else None
+
+    def towards(name: str) -> Route:
+        return replace(_route(document, upstreams[name], documents[name]), cors=cors)
+
+    if document.upstream is not None:
+        return towards(document.upstream)
+    sides = tuple(Side(side.weight, towards(side.upstream)) for side in document.split or () if side.weight)
+    return replace(sides[0].route, split=sides if len(sides) > 1 else ())
+
+
+def _route(document: RouteDocument, upstream: Upstream, its: UpstreamDocument) -> Route:
+    return Route(
+        name=document.name,
+        path=document.match.path,
+        methods=frozenset(with_head(document.match.methods or ())),
+        hosts=frozenset(document.match.hosts or ()),
+        upstream=upstream,
+        requires=frozenset(document.requires),
+        charges=MappingProxyType(dict(document.charges)),
+        forward_credentials=document.forward_credentials,
+        timeouts=route_timeouts(document.timeouts, upstream.timeouts),
+        request_change=_request_change(document, its),
+        max_body_bytes=_most_bytes(document.max_body),
+        response_headers=_both(its.response_headers, document.response_headers),
+    )
+
+
+def _most_bytes(size: str | None) -> int | None:
+    if size is None:
+        return None
+    most = size_bytes(size)
+    return NO_LIMIT if most is None else most
+
+
+def _request_change(document: RouteDocument, its: UpstreamDocument) -> RequestChange | None:
+    headers = _both(its.request_headers, document.request_headers)
+    rewrite = document.rewrite
+    if rewrite is None:
+        return RequestChange(None, headers) if headers is not None else None
+    if rewrite.forwarded_prefix:
+        line = f"X-Forwarded-Prefix: {rewrite.strip_prefix}\r\n".encode()
+        headers = headers or HeaderChange(frozenset(), b"")
+        headers = replace(headers, added=headers.added + line)
+    return RequestChange(path_change(document.match.path, rewrite), headers)
+
+
+def path_change(pattern: str, rewrite: RewriteDocument) -> PathChange:
+    """What becomes of paths that a pattern matches."""
+    given = segments_of(pattern)
+    if rewrite.path is None:
+        stripped = len(segments_of(rewrite.strip_prefix or "/"))
+        return PathChange(tuple(segments_of(rewrite.add_prefix or "/")), stripped + 1)
+    below = given[-1:] == ["**"]
+    wanted = segments_of(rewrite.path)
+    if wanted[-1:] == ["**"]:
+        wanted, rest = wanted[:-1], len(given)
+    else:
+        # Behind a path that is matched whole there is at most the slash at its end; that of the root is none.
+        rest = 0 if below or not given else len(given) + 1
+    start = tuple(given.index(segment) + 1 if segment.startswith("{") else segment for segment in wanted)
+    return PathChange(start, rest or None)
+
+
+def _both(upstream: HeadersDocument | None, route: HeadersDocument | None) -> HeaderChange | None:
+    """The upstream's rules and then the route's, so where the two disagree the route's decide."""
+    first, then = _header_change(upstream), _header_change(route)
+    if first is None or then is None:
+        return first or then
+    added = b"".join(then.apply([first.added]))
+    return HeaderChange(first.dropped | then.dropped, added)
+
+
+def _header_change(document: HeadersDocument | None) -> HeaderChange | None:
+    if document is None:
+        return None
+    lines = [
+        f"{name}: {value}\r\n" for rules in (document.set, document.add) for name, value in rules.items()
+    ]
+    dropped = frozenset(folded(name.encode()) for name in (*document.set, *document.remove))
+    return HeaderChange(dropped, "".join(lines).encode())

@@ -16,14 +16,22 @@ from gateway.controlplane.processes import Process, read_all
 from gateway.model.policies import PolicySet, Route
 
 
+class SideDocument(TypedDict):
+    """One of several upstreams that share the calls of a route."""
+
+    upstream: str
+    weight: int
+
+
 class RouteDocument(TypedDict):
-    """A route."""
+    """A route, with an upstream or with several that share its calls."""
 
     name: str
     path: str
     methods: list[str]
     hosts: list[str]
-    upstream: str
+    upstream: str | None
+    split: list[SideDocument]
     requires: list[str]
     charges: dict[str, int]
     forward_credentials: bool

@@ -23,6 +23,7 @@ class Outcome(IntEnum):
     BAD_REQUEST = 16
     OVERLOADED = 17  # a pool, queue or disk of the gateway is full
     ADMISSION_UNAVAILABLE = 18  # Redis or Postgres is needed and gone
+    ACCESS_ENDED = 19  # the caller lost its right while it was answered: key, account or feature gone
     INTERRUPTED = 30  # begun, never ended: the worker died
     UNEXPECTED = 31  # a defect of ours: raises an alarm
 

@@ -241,6 +241,9 @@ class Settings:
     max_connections_per_address: int = _setting(
         _whole(1, 1_000_000), "Client connections of one worker from one address.", default=4096
     )
+    progress_interval_s: int = _setting(
+        _whole(1, 3600), "Seconds between two notes of how far a long call is.", default=10
+    )
     tls_cert: Path | None = _setting(
         _path,
         "PEM file of the public port's certificate and its chain; calls then arrive by TLS.",

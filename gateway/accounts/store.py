@@ -236,6 +236,7 @@ async def find_principal(connection_or_pool: Connection | Pool, digest: bytes) -
         mode=Mode(row["mode"]),
         identity_lines=lines.encode("ascii"),  # the table's CHECKs allow nothing that could end a line
         expires_at_us=row["expires_at_us"],
+        digest=digest,
     )
     return FoundKey(principal, row["active"])
 

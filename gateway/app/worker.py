@@ -15,12 +15,14 @@ from gateway.app.process import Process, State
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.listener import KeyListener
 from gateway.dataplane.connection import Waits
+from gateway.dataplane.long_calls import LongCalls
 from gateway.dataplane.pipeline import Pipeline
 from gateway.dataplane.server import DataplaneServer, PublicSite
 from gateway.dataplane.tls import Certificate
 from gateway.deadlines import Deadlines
 from gateway.journal.writer import JournalWriter
 from gateway.metering.meter import Meter
+from gateway.metering.progress import LongCallNotes
 from gateway.metering.request_ids import RequestIds
 from gateway.model.policies import NO_LIMIT
 from gateway.outbox import Outbox
@@ -79,6 +81,7 @@ async def serve_worker(process: Process) -> None:
         max_connections_per_address=settings.max_connections_per_address,
     )
     server = DataplaneServer(pipeline.handle, waits, deadlines, outbox, slots)
+    _look_after_long_calls(process, server, meter, auth, policies)
     runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout_s)
     await runner.setup()
     await _open_port(process, runner)
@@ -92,6 +95,15 @@ async def serve_worker(process: Process) -> None:
     await redis.close()
     meter.close()
     pool.terminate()
+
+
+def _look_after_long_calls(
+    process: Process, server: DataplaneServer, meter: Meter, auth: Authenticator, policies: PoliciesInUse
+) -> None:
+    notes = LongCallNotes(meter, process.wiring.settings.progress_interval_s)
+    clock, slots, tasks = process.clock, process.slots, process.tasks
+    long_calls = LongCalls(server, notes, auth.rights, policies, clock=clock, slots=slots, tasks=tasks)
+    tasks.spawn(long_calls.run(), name="dataplane.long_calls")
 
 
 def check_certificate(settings: Settings) -> Certificate | None:

@@ -8,6 +8,7 @@ from gateway.accounts.keys import is_well_formed
 from gateway.auth.cache import FRESH_US, Entry, KeyCache
 from gateway.auth.credentials import Credentials
 from gateway.auth.lookups import Answer, KeyLookups, Lookup
+from gateway.auth.rights import Rights
 from gateway.clock import Clock
 from gateway.errors import AccountSuspended, KeyLookupUnavailable, Unauthenticated
 from gateway.model.exchange import Exchange
@@ -32,6 +33,7 @@ class Authenticator:
     def __init__(self, lookup: Lookup, slots: Slots, clock: Clock, tasks: Tasks, key_prefix: str) -> None:
         self.cache = KeyCache(slots)
         self._lookups = KeyLookups(lookup, self.cache, slots, clock, tasks)
+        self.rights = Rights(self.cache, self._lookups, clock)
         self._slots, self._cells = slots, slots.cells
         self._take = Credentials(key_prefix).take
         self._entries = self.cache.entries

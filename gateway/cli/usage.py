@@ -118,11 +118,23 @@ def _show_events(rows: Sequence[EventRow], *, as_json: bool) -> None:
     if as_json:
         print_json({"data": [event_document(row) for row in rows]})
         return
-    heads = ("STARTED (UTC)", "METHOD", "ROUTE", "STATUS", "OUTCOME", "MS", "IN", "OUT", "REQUEST")
+    heads = (
+        "STARTED (UTC)",
+        "METHOD",
+        "ROUTE",
+        "STATUS",
+        "OUTCOME",
+        "MS",
+        "IN",
+        "OUT",
+        "MESSAGES",
+        "REQUEST",
+    )
     print_table(heads, [_event_cells(row) for row in rows])
 
 
 def _event_cells(row: EventRow) -> tuple[object, ...]:
     took_ms = round(row.duration_us / 1000)
     what = (row.started_at, row.method, row.route, str(row.status or "-"), row.outcome)
-    return (*what, took_ms, row.ingress_bytes, row.egress_bytes, row.request_id)
+    messages = row.ingress_messages + row.egress_messages
+    return (*what, took_ms, row.ingress_bytes, row.egress_bytes, messages, row.request_id)

@@ -109,6 +109,8 @@ class EventDocument(TypedDict):
     status: int
     ingress_bytes: int
     egress_bytes: int
+    ingress_messages: int
+    egress_messages: int
     duration_us: int
     first_byte_us: int
     charges: dict[str, int]
@@ -229,6 +231,8 @@ def event_document(row: EventRow) -> EventDocument:
         "status": row.status,
         "ingress_bytes": row.ingress_bytes,
         "egress_bytes": row.egress_bytes,
+        "ingress_messages": row.ingress_messages,
+        "egress_messages": row.egress_messages,
         "duration_us": row.duration_us,
         "first_byte_us": row.first_byte_us,
         "charges": dict(row.charges),

@@ -11,6 +11,7 @@ from gateway.dataplane.answering import drainable
 from gateway.dataplane.reading import ReadingProtocol
 from gateway.deadlines import NEVER, Deadlines
 from gateway.errors import ClientGone, GatewayError, RequestTimeout
+from gateway.frames import POLICY_VIOLATION, close_frame
 from gateway.inline import drive
 from gateway.model.exchange import Exchange, RequestHead
 from gateway.outbox import Outbox
@@ -167,6 +168,27 @@ class Connection(ReadingProtocol):
             exchange.uplink = None
             exchange.finished.fail(error)
 
+    def withdraw(self, error: GatewayError) -> None:
+        """The call at hand may not go on: refuse it, or end what it is being answered.
+
+        A WebSocket is told so in a close frame (1008, our code as its reason) if that fits in between two
+        frames of the upstream's; any other answer that has begun is cut.
+        """
+        exchange = self.exchange
+        if exchange is None or exchange.uplink is None or exchange.outcome is not None:
+            return  # it has just ended, or is between two tries: then it is ended the next time
+        exchange.head.keep_alive = False
+        if exchange.status:
+            exchange.outcome = Outcome.ACCESS_ENDED
+        conversation = exchange.conversation
+        if conversation is not None and conversation.egress.is_between:
+            self.outbox.write(self.transport, close_frame(POLICY_VIOLATION, error.code))
+            exchange.broken = error
+            exchange.uplink.cancel()
+            exchange.finished.set(None)  # not failed: the connection ends in order
+        else:
+            self._break(exchange, error)
+
     # -- handling ---------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
@@ -289,6 +311,8 @@ class Connection(ReadingProtocol):
         """Bytes after a request for another protocol: into the tunnel, or kept until there is one."""
         if exchange.status == 101 and exchange.uplink is not None:
             exchange.ingress_bytes += len(data)
+            if exchange.conversation is not None:
+                exchange.conversation.ingress.feed(data)
             exchange.uplink.upload(data)
         else:
             self._unfed += data

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway.dataplane.connection import Connection, Handle, Waits
 from gateway.deadlines import Deadlines
+from gateway.model.exchange import Exchange
 from gateway.outbox import Outbox
 from gateway.telemetry.catalogue import slot
 from gateway.telemetry.slots import Slots
@@ -56,6 +57,16 @@ class DataplaneServer(web.Server):
             self._open_from[connection.address] = left
         self._one_closed.set()
         self._slots.cells[self._open_slot] = len(self._open)
+
+    def admitted_before(self, instant_us: int) -> list[tuple[Connection, Exchange]]:
+        """Admitted calls under way that began before a monotonic instant. A millisecond for 10 000."""
+        return [
+            (connection, exchange)
+            for connection in self._open
+            if (exchange := connection.exchange) is not None
+            and exchange.started_monotonic_us < instant_us
+            and exchange.grant is not None
+        ]
 
     def pre_shutdown(self) -> None:
         """Idle connections are closed, busy ones after their answer."""

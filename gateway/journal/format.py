@@ -12,7 +12,9 @@ from zlib import crc32
 
 from gateway.errors import TollwayError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""1: no progress and no messages. Newer releases read what older ones wrote, not the other way round."""
+
 PREFIX_BYTES = 10
 """A journal is named by the first ten bytes that all its request ids share."""
 

@@ -1,4 +1,4 @@
-"""The payloads of frames: a call begins, a call ends, a refused call in one, the segment is closed.
+"""The payloads of frames: a call begins, goes on, ends, a refused call in one, the segment is closed.
 
 What never changes between two calls of one key on one route (`Call`) is encoded once by the writer's side and
 decoded once by the reader's; both keep it by its bytes.
@@ -15,10 +15,13 @@ from gateway.model.principal import Mode
 from gateway.outcomes import Outcome
 
 BEGIN, END, WHOLE, CLOSED = 1, 2, 3, 4
+PROGRESS, END_OF_MESSAGES = 5, 6  # since format 2
 
 _BEGIN = struct.Struct("<HBBQQ")
 _END = struct.Struct("<HBBQBBHqqqq")
 _WHOLE = struct.Struct("<HBBQQBBHqqqq")
+_PROGRESS = struct.Struct("<HBBQQHqqqqqq")
+_MESSAGES = struct.Struct("<qq")
 _CLOSED = struct.Struct("<HBBq")
 _CALL = struct.Struct("<qqBB")
 _UNITS = struct.Struct("<q")
@@ -27,6 +30,7 @@ _BODY = FRAME_BYTES - 4  # of a frame's head, what precedes the payload in a bod
 _BEGIN_FIXED = _BEGIN.size - _BODY
 _END_FIXED = _END.size - _BODY
 _WHOLE_FIXED = _WHOLE.size - _BODY
+_PROGRESS_FIXED = _PROGRESS.size - _BODY
 CLOSED_BYTES = FRAME_BYTES + _CLOSED.size - _BODY
 
 BILLED = 1
@@ -70,6 +74,21 @@ class End(NamedTuple):
     duration_us: int
     first_byte_us: int
     measured: Mapping[str, int]
+    ingress_messages: int = 0
+    egress_messages: int = 0
+
+
+class CallProgress(NamedTuple):
+    """A long call goes on. Repeats its begin, so that nothing older is needed to book it."""
+
+    begin: Begin
+    status: int
+    ingress_bytes: int
+    egress_bytes: int
+    duration_us: int
+    first_byte_us: int
+    ingress_messages: int
+    egress_messages: int
 
 
 class Whole(NamedTuple):
@@ -85,9 +104,11 @@ class Closed(NamedTuple):
     closed_at_us: int
 
 
-Record = Begin | End | Whole | Closed
+Record = Begin | CallProgress | End | Whole | Closed
 Figures = tuple[int, int, int, int, int, int, int]
 """Of an end: outcome, flags (`BILLED` or 0), status, ingress bytes, egress bytes, duration, first byte."""
+Reached = tuple[int, int, int, int, int, int, int]
+"""Of a progress: status, ingress bytes, egress bytes, duration, first byte, ingress and egress messages."""
 
 
 def encode_call(call: Call) -> bytes:
@@ -116,6 +137,21 @@ def encode_begin(sequence: int, started_at_us: int, call: bytes) -> bytes:
 def encode_end(sequence: int, figures: Figures, measured: bytes = NO_CHARGES) -> bytes:
     """The body of an end; `measured` from `encode_charges`."""
     return _END.pack(_END_FIXED + len(measured), END, MARK, sequence, *figures) + measured
+
+
+def encode_end_of_messages(
+    sequence: int, figures: Figures, messages: tuple[int, int], measured: bytes = NO_CHARGES
+) -> bytes:
+    """The body of an end of a call that carried messages: so many in, so many out."""
+    size = _END_FIXED + _MESSAGES.size + len(measured)
+    fixed = _END.pack(size, END_OF_MESSAGES, MARK, sequence, *figures)
+    return fixed + _MESSAGES.pack(*messages) + measured
+
+
+def encode_progress(sequence: int, started_at_us: int, call: bytes, reached: Reached) -> bytes:
+    """The body of a progress; `call` as in its begin."""
+    size = _PROGRESS_FIXED + len(call)
+    return _PROGRESS.pack(size, PROGRESS, MARK, sequence, started_at_us, *reached) + call
 
 
 def encode_whole(sequence: int, started_at_us: int, call: bytes, figures: Figures) -> bytes:
@@ -150,6 +186,15 @@ class Decoder:
                 _, _, _, sequence, started_at_us, *figures = _WHOLE.unpack_from(data, body)
                 begin = self._begin(sequence, started_at_us, data[body + _WHOLE.size : end])
                 return Whole(begin, _end(sequence, figures, {}))
+            if kind == PROGRESS:
+                _, _, _, sequence, started_at_us, *reached = _PROGRESS.unpack_from(data, body)
+                begin = self._begin(sequence, started_at_us, data[body + _PROGRESS.size : end])
+                return CallProgress(begin, *reached)
+            if kind == END_OF_MESSAGES:
+                _, _, _, sequence, *figures = _END.unpack_from(data, body)
+                messages = _MESSAGES.unpack_from(data, body + _END.size)
+                measured = _charges(data[body + _END.size + _MESSAGES.size : end], 0)
+                return _end(sequence, figures, measured, messages)
             if kind == CLOSED:
                 return Closed(_CLOSED.unpack_from(data, body)[3])
         except (struct.error, IndexError, KeyError) as error:
@@ -167,7 +212,9 @@ class Decoder:
         return Begin(sequence, started_at_us, call)
 
 
-def _end(sequence: int, figures: list[int], measured: Mapping[str, int]) -> End:
+def _end(
+    sequence: int, figures: list[int], measured: Mapping[str, int], messages: tuple[int, ...] = (0, 0)
+) -> End:
     outcome, flags, status, ingress, egress, duration, first_byte = figures
     return End(
         sequence,
@@ -179,6 +226,7 @@ def _end(sequence: int, figures: list[int], measured: Mapping[str, int]) -> End:
         duration,
         first_byte,
         measured,
+        *messages,
     )
 
 
@@ -220,5 +268,5 @@ def _read_text(raw: bytes, at: int) -> tuple[str, int]:
     return raw[at + 1 : end].decode(), end
 
 
-_LONGEST = _WHOLE_FIXED + _CALL.size + 3 * 256 + 1 + MAX_METERS * (256 + _UNITS.size)
+_LONGEST = max(_WHOLE_FIXED, _PROGRESS_FIXED) + _CALL.size + 3 * 256 + 1 + MAX_METERS * (256 + _UNITS.size)
 assert _LONGEST <= MAX_PAYLOAD_BYTES, "every record fits its length field"

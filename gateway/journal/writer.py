@@ -110,6 +110,15 @@ class JournalWriter:
         self._free -= size
         return True
 
+    def progress(self, body: bytes) -> bool:
+        """Write how far a begun call is. False if there is no room: then what was noted before stands."""
+        return self.whole(body)
+
+    @property
+    def segment(self) -> int:
+        """The number of the segment being written; 0 while there is none."""
+        return 0 if self._segment is None else self._segment.number
+
     def close(self) -> None:
         """End the journal. Calls still open will be booked as interrupted."""
         self._closed = True

@@ -10,6 +10,7 @@ from gateway.model.usage import UsageEvent
 
 API_CALLS = "api_calls"
 INGRESS_BYTES, EGRESS_BYTES, DURATION_MS = "ingress_bytes", "egress_bytes", "duration_ms"
+MESSAGES = "messages"
 _HOUR_US = 3_600_000_000
 
 _Group = tuple[int, int, int, str, str, str]  # bucket, account, key, route, mode, outcome
@@ -42,6 +43,7 @@ def hourly_totals(events: Iterable[UsageEvent]) -> list[TotalRow]:
         _add(sums, INGRESS_BYTES, event.ingress_bytes)
         _add(sums, EGRESS_BYTES, event.egress_bytes)
         _add(sums, DURATION_MS, event.duration_us // 1000)
+        _add(sums, MESSAGES, event.ingress_messages + event.egress_messages)
     return _rows(groups)
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from asyncpg.pgproto.pgproto import UUID
 
-from gateway.journal.records import Begin, End
+from gateway.journal.records import Begin, CallProgress, End
 from gateway.model.principal import Mode
 from gateway.model.usage import UsageEvent
 from gateway.outcomes import Outcome
@@ -24,6 +24,8 @@ EVENT_COLUMNS = (
     "key_id",
     "ingress_bytes",
     "egress_bytes",
+    "ingress_messages",
+    "egress_messages",
     "duration_us",
     "first_byte_us",
     "status",
@@ -35,7 +37,7 @@ EVENT_COLUMNS = (
     "charges",
 )
 EventRow = tuple[
-    datetime, UUID, int | None, int | None, int, int, int, int, int, str, str, str, str, str, str
+    datetime, UUID, int | None, int | None, int, int, int, int, int, int, int, str, str, str, str, str, str
 ]
 
 LABELS = [""] * (max(Outcome) + 1)
@@ -48,10 +50,28 @@ def ended_event(prefix: bytes, begin: Begin, end: End) -> UsageEvent:
     return _event(prefix, begin, end, _due(begin, end))
 
 
-def interrupted_event(prefix: bytes, begin: Begin) -> UsageEvent:
-    """The event of a call whose worker died. Nobody knows how it went, so it costs nothing."""
-    unknown = End(begin.sequence, Outcome.INTERRUPTED, False, 0, 0, 0, 0, 0, _NOTHING)
-    return _event(prefix, begin, unknown, _NOTHING)
+def interrupted_event(prefix: bytes, last: Begin | CallProgress) -> UsageEvent:
+    """The event of a call whose worker died, with what had flowed when it was `last` noted.
+
+    Nobody knows how it went on, so it costs nothing.
+    """
+    if isinstance(last, Begin):
+        last = CallProgress(last, 0, 0, 0, 0, 0, 0, 0)
+    begin = last.begin
+    figures = End(
+        begin.sequence,
+        Outcome.INTERRUPTED,
+        False,
+        last.status,
+        last.ingress_bytes,
+        last.egress_bytes,
+        last.duration_us,
+        last.first_byte_us,
+        _NOTHING,
+        last.ingress_messages,
+        last.egress_messages,
+    )
+    return _event(prefix, begin, figures, _NOTHING)
 
 
 def _due(begin: Begin, end: End) -> Mapping[str, int]:
@@ -83,6 +103,8 @@ def _event(prefix: bytes, begin: Begin, end: End, charges: Mapping[str, int]) ->
         end.duration_us,
         end.first_byte_us,
         charges,
+        end.ingress_messages,
+        end.egress_messages,
     )
 
 
@@ -95,6 +117,8 @@ def event_row(event: UsageEvent) -> EventRow:
         event.key_id,
         event.ingress_bytes,
         event.egress_bytes,
+        event.ingress_messages,
+        event.egress_messages,
         event.duration_us,
         event.first_byte_us,
         event.status,

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.journal.reader import Journal, Position, Scan
-from gateway.journal.records import Begin, End, Record, Whole
+from gateway.journal.records import Begin, CallProgress, End, Record, Whole
 from gateway.ledger.events import ended_event, interrupted_event
 from gateway.model.usage import UsageEvent
+
+Opened = tuple[Begin | CallProgress, int]
+"""The last that is known of an open call, and the segment that says so."""
 
 
 @dataclass(slots=True)
@@ -16,8 +19,8 @@ class Batch:
 
     position: Position  # behind the last record read
     events: list[UsageEvent] = field(default_factory=list)
-    begun: dict[int, tuple[Begin, int]] = field(default_factory=dict)  # still open; with their segment
-    ended: list[int] = field(default_factory=list)  # begun in an earlier batch
+    begun: dict[int, Opened] = field(default_factory=dict)  # still open, by number
+    ended: list[int] = field(default_factory=list)  # known from an earlier batch
     damaged_bytes: int = 0
     full: bool = False  # there may be more
     finished: bool = False  # the writer is gone and nothing is left
@@ -26,15 +29,15 @@ class Batch:
 class Progress:
     """Reads one journal batch by batch.
 
-    `committed` is the position Postgres has, `position` may be ahead of it by begins alone: those change
-    nothing in the ledger, and are read again after a restart.
+    `committed` is the position Postgres has, `position` may be ahead of it by begins and progress alone:
+    those change nothing in the ledger, and are read again after a restart.
     """
 
     def __init__(self, journal: Journal, committed: Position) -> None:
         self.journal = journal
         self.committed = committed
         self.position = committed
-        self.open: dict[int, tuple[Begin, int]] = {}
+        self.open: dict[int, Opened] = {}
         self._remember()
 
     def _remember(self) -> None:
@@ -49,6 +52,8 @@ class Progress:
                     return
                 if type(record) is Begin:
                     self.open[record.sequence] = (record, number)
+                elif type(record) is CallProgress:
+                    self.open[record.begin.sequence] = (record, number)
                 elif type(record) is End:
                     self.open.pop(record.sequence, None)
 
@@ -90,6 +95,8 @@ class Progress:
         for record in scan:
             if type(record) is Begin:
                 batch.begun[record.sequence] = (record, number)
+            elif type(record) is CallProgress:
+                batch.begun[record.begin.sequence] = (record, number)
             elif not self._close(record, batch):
                 batch.damaged_bytes += (
                     scan.offset - before
@@ -106,28 +113,29 @@ class Progress:
             batch.events.append(ended_event(prefix, record.begin, record.end))
             return True
         assert type(record) is End
-        opened = batch.begun.pop(record.sequence, None)
-        if opened is None:
-            opened = self.open.get(record.sequence)
-            if opened is None:
-                return False
+        known = self.open.get(record.sequence)
+        if known is not None:
             batch.ended.append(record.sequence)
-        batch.events.append(ended_event(prefix, opened[0], record))
+        last, _ = batch.begun.pop(record.sequence, known) or (None, 0)
+        if last is None:
+            return False
+        begin = last.begin if isinstance(last, CallProgress) else last
+        batch.events.append(ended_event(prefix, begin, record))
         return True
 
     def _interrupt(self, batch: Batch) -> None:
         """The writer is gone: what is still open will never end."""
-        still_open = self.open.keys() - set(batch.ended)
-        begins = [self.open[sequence][0] for sequence in still_open]
-        begins += [begin for begin, _ in batch.begun.values()]
-        begins.sort()
-        batch.events += [interrupted_event(self.journal.prefix, begin) for begin in begins]
+        still_open = self.open | batch.begun
+        for sequence in batch.ended:
+            still_open.pop(sequence, None)
+        lasts = [still_open[sequence][0] for sequence in sorted(still_open)]
+        batch.events += [interrupted_event(self.journal.prefix, last) for last in lasts]
         batch.ended = list(self.open)
         batch.begun.clear()
         batch.finished = True
 
     def _clean_up(self) -> None:
-        """Delete segments of which everything is booked and in which no open call began."""
+        """Delete segments of which everything is booked and that no open call was noted in last."""
         older = [number for number in self.journal.segments() if number < self.committed.segment]
         if older:
             needed = {number for _, number in self.open.values()}

@@ -77,6 +77,8 @@ class EventRow:
     status: int
     ingress_bytes: int
     egress_bytes: int
+    ingress_messages: int
+    egress_messages: int
     duration_us: int
     first_byte_us: int
     charges: Mapping[str, int]

@@ -6,7 +6,18 @@ from bisect import bisect_left
 
 from gateway.clock import Clock
 from gateway.errors import JournalUnavailable
-from gateway.journal.records import BILLED, Call, encode_begin, encode_call, encode_end, encode_whole
+from gateway.journal.records import (
+    BILLED,
+    Call,
+    Figures,
+    Reached,
+    encode_begin,
+    encode_call,
+    encode_end,
+    encode_end_of_messages,
+    encode_progress,
+    encode_whole,
+)
 from gateway.journal.writer import JournalWriter
 from gateway.metering.charges import planned_charges
 from gateway.metering.request_ids import RequestIds
@@ -42,6 +53,8 @@ class Meter:
         self._duration_sum_slot = self._duration_slot + len(bounds) + 1
         self._ingress_slot = slot("ingress_bytes_total")
         self._egress_slot = slot("egress_bytes_total")
+        self._messages_in_slot = slot("messages_total", "ingress")
+        self._messages_out_slot = slot("messages_total", "egress")
         self._records_slot = slot("journal_records_total")
         self._errors_slot = slot("journal_errors_total")
 
@@ -80,7 +93,7 @@ class Meter:
         if exchange.begun:
             flags = BILLED if outcome is Outcome.SERVED or billable(outcome, status) else 0
             figures = (outcome, flags, status, ingress, egress, duration_us, first_byte_us)
-            written = self._writer.end(encode_end(exchange.sequence, figures))
+            written = self._writer.end(self._end_of(exchange, figures))
         else:
             figures = (outcome, 0, status, ingress, egress, duration_us, first_byte_us)
             body = encode_whole(exchange.sequence, exchange.started_at_us, self._call(exchange), figures)
@@ -94,6 +107,29 @@ class Meter:
             cells[self._ingress_slot] += ingress
         if egress:
             cells[self._egress_slot] += egress
+
+    def _end_of(self, exchange: Exchange, figures: Figures) -> bytes:
+        conversation = exchange.conversation
+        if conversation is None:
+            return encode_end(exchange.sequence, figures)
+        messages = (conversation.ingress.messages, conversation.egress.messages)
+        self._cells[self._messages_in_slot] += messages[0]
+        self._cells[self._messages_out_slot] += messages[1]
+        return encode_end_of_messages(exchange.sequence, figures, messages)
+
+    def progress(self, exchange: Exchange, reached: Reached) -> bool:
+        """Note how far a begun call is. False when the journal can not grow."""
+        call = self._call(exchange)
+        written = self._writer.progress(
+            encode_progress(exchange.sequence, exchange.started_at_us, call, reached)
+        )
+        self._cells[self._records_slot if written else self._errors_slot] += 1
+        return written
+
+    @property
+    def segment(self) -> int:
+        """The number of the journal's segment in use."""
+        return self._writer.segment
 
     def close(self) -> None:
         """End the journal. What has not ended by now is booked as interrupted."""

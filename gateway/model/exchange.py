@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from gateway.errors import GatewayError
+from gateway.frames import Conversation
 from gateway.inline import Wait
 from gateway.model.policies import NO_LIMIT, ChargePlan, Route
 from gateway.model.principal import Principal
@@ -156,6 +157,7 @@ class Exchange:
         "broken",
         "charges",
         "client_lines",
+        "conversation",
         "downstream",
         "egress_bytes",
         "finished",
@@ -199,4 +201,5 @@ class Exchange:
         self.grant: Grant | None = None
         self.begun = False  # metering: the journal has its begin
         self.uplink: Uplink | None = None  # upstream
+        self.conversation: Conversation | None = None  # upstream: set when it switched to WebSocket
         self.finished: Wait[None] = Wait()  # upstream: the answer is whole or broken off

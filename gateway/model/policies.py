@@ -73,7 +73,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """Something that is counted. Built in: api_calls, ingress_bytes, egress_bytes, duration_ms."""
+    """Something that is counted. Built in: those of `policy.meters`."""
 
     name: str
     unit: str

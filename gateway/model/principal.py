@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 
@@ -28,3 +28,4 @@ class Principal:
     mode: Mode
     identity_lines: bytes
     expires_at_us: int | None = None
+    digest: bytes = field(default=b"", repr=False, compare=False)  # of the key; empty: it came without one

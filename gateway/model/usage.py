@@ -33,6 +33,8 @@ class UsageEvent:
     duration_us: int
     first_byte_us: int  # 0: no answer was sent
     charges: Mapping[str, int]
+    ingress_messages: int = 0  # of a WebSocket, from the caller
+    egress_messages: int = 0  # to the caller
 
 
 _NOT_THE_UPSTREAMS = (0, 408)
@@ -41,10 +43,11 @@ _NOT_THE_UPSTREAMS = (0, 408)
 def billable(outcome: Outcome, status: int) -> bool:
     """Whether a call that ended like this costs its charges; if not, it costs nothing at all.
 
-    Served calls do. So do calls whose caller hung up after the upstream had begun to answer below 500: the
-    work was done. Status 0 means no answer, 408 is our own answer to a request that never became whole.
-    Everything refused, and everything that failed on our side or the upstream's, is free.
+    Served calls do. So do calls whose caller hung up, or lost its right, after the upstream had begun to
+    answer below 500: the work was done. Status 0 means no answer, 408 is our own answer to a request that
+    never became whole. Everything refused, and everything that failed on our side or the upstream's, is free.
     """
     if outcome is Outcome.SERVED:
         return True
-    return outcome is Outcome.CLIENT_ABORTED and status not in _NOT_THE_UPSTREAMS and status < 500
+    cut_short = outcome is Outcome.CLIENT_ABORTED or outcome is Outcome.ACCESS_ENDED
+    return cut_short and status not in _NOT_THE_UPSTREAMS and status < 500

@@ -264,8 +264,8 @@ class PolicyFile(Document):
     meters: dict[Name, MeterDocument] = Field(
         default={},
         description=(
-            "What is counted besides the built-in meters api_calls, ingress_bytes, egress_bytes "
-            "and duration_ms."
+            "What is counted besides the built-in meters api_calls, ingress_bytes, egress_bytes, "
+            "duration_ms and messages."
         ),
     )
     tiers: dict[Name, TierDocument] = Field(

@@ -11,6 +11,7 @@ BUILT_IN_METERS: Mapping[str, str] = {
     "ingress_bytes": "byte",
     "egress_bytes": "byte",
     "duration_ms": "millisecond",
+    "messages": "message",
 }
 """Counted for every call without a declaration, with what one unit is called."""
 

@@ -58,9 +58,22 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("ingress_bytes_total", Kind.COUNTER, "Request body bytes received."),
     Metric("egress_bytes_total", Kind.COUNTER, "Answer body bytes sent."),
+    Metric(
+        "messages_total",
+        Kind.COUNTER,
+        "WebSocket messages of calls that ended, by direction.",
+        (("direction", ("ingress", "egress")),),
+    ),
     Metric("connections", Kind.GAUGE, "Open client connections."),
     Metric("connections_total", Kind.COUNTER, "Client connections accepted."),
     Metric("connections_refused_total", Kind.COUNTER, "Client connections cut because there were too many."),
+    Metric("long_calls", Kind.GAUGE, "Calls that have been under way for more than a second."),
+    Metric(
+        "long_calls_ended_total",
+        Kind.COUNTER,
+        "Open calls ended because their caller lost its right, by what was lost.",
+        (("reason", ("key", "account", "feature")),),
+    ),
     Metric("upstream_connections", Kind.GAUGE, "Open upstream connections, idle ones included."),
     Metric("upstream_connections_total", Kind.COUNTER, "Upstream connections made."),
     Metric(

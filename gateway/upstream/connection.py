@@ -250,6 +250,8 @@ class UpstreamConnection(ReadingProtocol):
     def _pass(self, exchange: Exchange, data: bytes) -> None:
         if data:
             exchange.egress_bytes += len(data)
+            if exchange.conversation is not None:
+                exchange.conversation.egress.feed(data)
             exchange.downstream.body(data)
         self.deadline = self._loop.time() + self._timeouts.idle_s
         exchange.downstream.flush()

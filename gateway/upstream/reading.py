@@ -7,6 +7,7 @@ import asyncio
 from httptools import HttpResponseParser
 
 from gateway.errors import UpstreamInvalid
+from gateway.frames import Conversation
 from gateway.model.changes import HeaderChange
 from gateway.model.exchange import Exchange
 from gateway.upstream.fields import TRAVELS, travels, without_listed
@@ -121,6 +122,8 @@ class ReadingProtocol(asyncio.Protocol):
         if not self._parser.should_upgrade() or not self._upgrade:
             raise UpstreamInvalid(internal="101 that names no protocol")
         self._answered = self._switched = True
+        if self._upgrade.strip().lower() == b"websocket":
+            exchange.conversation = Conversation()
         change = self._header_change
         lines = self._lines if change is None else change.apply(self._lines)
         exchange.downstream.switch(self._reason, [*lines, b"Upgrade: ", self._upgrade, b"\r\n"])

@@ -371,6 +371,8 @@ async def test_single_calls_are_listed_page_by_page(admin: Client, accounts: Acc
         "status": 200,
         "ingress_bytes": 0,
         "egress_bytes": 0,
+        "ingress_messages": 0,
+        "egress_messages": 0,
         "duration_us": 3,
         "first_byte_us": 4,
         "charges": {"api_calls": 1},

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 
-from gateway.dataplane.connection import Waits
+from gateway.dataplane.connection import Connection, Waits
 from gateway.dataplane.pipeline import Pipeline
 from gateway.dataplane.server import DataplaneServer, PublicSite
 from gateway.deadlines import Deadlines
@@ -165,7 +165,7 @@ class Proxy:
         pipeline = Pipeline(
             stages, stages, stages, stages, self._forwarder, max_body_bytes=self.max_body_bytes
         )
-        server = DataplaneServer(pipeline.handle, self.waits, deadlines, outbox, self.slots)
+        server = self.server = DataplaneServer(pipeline.handle, self.waits, deadlines, outbox, self.slots)
         self._runner = web.ServerRunner(server, shutdown_timeout=5)
         await self._runner.setup()
         site = PublicSite(self._runner, "127.0.0.1", 0, ssl_context=self.tls)
@@ -183,6 +183,12 @@ class Proxy:
         async with asyncio.timeout(10):
             while self.slots.get("upstream_connections"):
                 await asyncio.sleep(0)
+
+    @property
+    def connection(self) -> Connection:
+        """The client connection that is open."""
+        (only,) = self.server._open
+        return only
 
     async def ended(self, count: int) -> list[Exchange]:
         """The exchanges, once there are `count` of them."""

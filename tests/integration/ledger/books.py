@@ -77,6 +77,8 @@ WITH cells AS (
         UNION ALL SELECT 'ingress_bytes', e.ingress_bytes WHERE e.ingress_bytes > 0
         UNION ALL SELECT 'egress_bytes', e.egress_bytes WHERE e.egress_bytes > 0
         UNION ALL SELECT 'duration_ms', e.duration_us / 1000 WHERE e.duration_us >= 1000
+        UNION ALL SELECT 'messages', e.ingress_messages + e.egress_messages
+            WHERE e.ingress_messages + e.egress_messages > 0
         UNION ALL SELECT key, value::bigint FROM jsonb_each_text(e.charges) WHERE key <> 'api_calls'
     ) cell
 ),

@@ -24,7 +24,7 @@ from gateway.ledger.recorder import Recorder
 from gateway.model.principal import Mode
 from gateway.outcomes import Outcome
 from tests.integration.ledger.books import Books
-from tests.unit.journal.journals import begin, end, refuse
+from tests.unit.journal.journals import begin, end, note, refuse
 
 DAY_US = 86_400_000_000
 
@@ -62,6 +62,8 @@ async def test_every_field_of_a_row(books: Books) -> None:
         "key_id": 9,
         "ingress_bytes": 10,
         "egress_bytes": 84,
+        "ingress_messages": 0,
+        "egress_messages": 0,
         "duration_us": 1500,
         "first_byte_us": 900,
         "status": 200,
@@ -107,6 +109,66 @@ async def test_a_worker_killed_within_a_call_leaves_one_interrupted_row(books: B
     assert await books.book_all() == 0
     assert await books.outcomes() == {"served": 1, "interrupted": 1}
     assert await books.disagreements() == []
+    assert books.left == []
+
+
+KILLED_IN_A_TUNNEL = """
+import sys
+from pathlib import Path
+from tests.unit.journal.journals import begin, make_writer, note
+writer = make_writer(Path(sys.argv[1]))
+for number in range(40):
+    begin(writer, number) if number < 3 else None
+    for sequence in range(3):
+        note(writer, sequence, 1000 * number + sequence, number)
+print("written", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("recorders", [1, 4])
+async def test_a_worker_killed_within_a_tunnel_leaves_what_had_flowed_once(
+    books: Books, recorders: int
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED_IN_A_TUNNEL, books.journals_dir],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[3],
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"written\n"
+        for _ in range(recorders):
+            assert await books.book_all() == 0
+        process.kill()
+        process.wait()
+    assert await books.book_all() == 3
+    assert await books.book_all() == 0
+    rows = await books.pool.fetch("SELECT * FROM usage_events ORDER BY request_id")
+    assert [
+        (row["outcome"], row["status"], row["egress_bytes"], row["ingress_messages"], row["egress_messages"])
+        for row in rows
+    ] == [("interrupted", 101, 39_000 + number, 39, 39) for number in range(3)]
+    messages = await books.pool.fetchrow("SELECT events, quantity FROM usage_hourly WHERE meter = 'messages'")
+    assert messages is not None
+    assert tuple(messages) == (3, 3 * 78)
+    assert await books.disagreements() == []
+    assert books.left == []
+
+
+async def test_a_journal_of_the_first_format_is_booked(books: Books) -> None:
+    writer = books.writer()
+    begin(writer, 1)
+    end(writer, 1)
+    begin(writer, 2)
+    writer.close()
+    path = writer.folder / "00000001.seg"
+    raw = bytearray(path.read_bytes())
+    raw[8] = 1
+    raw[64:68] = crc32(raw[:64]).to_bytes(4, "little")
+    path.write_bytes(raw)
+    assert await books.book_all() == 2
+    assert await books.outcomes() == {"served": 1, "interrupted": 1}
     assert books.left == []
 
 
@@ -157,8 +219,10 @@ async def test_a_recorder_killed_anywhere_books_nothing_twice_and_loses_nothing(
         writer = books.writer(number)
         for sequence in range(100):
             begin(writer, sequence)
+            note(writer, sequence, 50)
             end(writer, sequence)
         begin(writer, 100)
+        note(writer, 100, 777)
         writer.close()
         expected += 101
     deaths = 0
@@ -175,6 +239,8 @@ async def test_a_recorder_killed_anywhere_books_nothing_twice_and_loses_nothing(
     await books.book_all()
     assert deaths > 0
     assert await books.outcomes() == {"served": expected - 2, "interrupted": 2}
+    egress = "SELECT sum(egress_bytes) FROM usage_events WHERE outcome = 'interrupted'"
+    assert await books.pool.fetchval(egress) == 2 * 777
     assert await books.disagreements() == []
     assert books.left == []
 

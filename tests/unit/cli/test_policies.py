@@ -30,7 +30,7 @@ def test_a_good_folder_is_summed_up(tollway: Commands, tmp_path: Path) -> None:
     (tmp_path / "all.yaml").write_text(GOOD.replace("path: /**", "path: /all/**"))
     ended = tollway.run("check", str(tmp_path))
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out == f"{tmp_path}: ok, 1 upstream, 4 meters, 1 tier, 2 routes\n"
+    assert ended.out == f"{tmp_path}: ok, 1 upstream, 5 meters, 1 tier, 2 routes\n"
     told = tollway.run("check", str(tmp_path), "--json").json
     assert (told["ok"], told["problems"], told["routes"]) == (True, [], 2)
 

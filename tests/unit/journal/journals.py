@@ -9,12 +9,14 @@ from gateway.journal.reader import Journal, Position
 from gateway.journal.records import (
     Begin,
     Call,
+    CallProgress,
     End,
     Record,
     Whole,
     encode_begin,
     encode_call,
     encode_end,
+    encode_progress,
     encode_whole,
 )
 from gateway.journal.writer import JournalWriter
@@ -51,6 +53,12 @@ def end(writer: JournalWriter, sequence: int, outcome: Outcome = Outcome.SERVED)
     assert writer.end(encode_end(sequence, (outcome, outcome is Outcome.SERVED, 200, 10, 84, 1_500, 900)))
 
 
+def note(writer: JournalWriter, sequence: int, egress_bytes: int, messages: int = 0) -> bool:
+    """Call number `sequence` goes on; so much has flowed to its caller."""
+    reached = (101, 10, egress_bytes, 1_000, 900, messages, messages)
+    return writer.progress(encode_progress(sequence, STARTED_AT_US + sequence, encode_call(CALL), reached))
+
+
 def refuse(writer: JournalWriter, sequence: int) -> bool:
     """A call without a key, in one record."""
     figures = (Outcome.UNAUTHENTICATED, 0, 401, 0, 200, 300, 250)
@@ -70,6 +78,8 @@ def sequences(records: list[Record]) -> list[tuple[str, int]]:
     for record in records:
         if isinstance(record, Begin):
             short.append(("begin", record.sequence))
+        elif isinstance(record, CallProgress):
+            short.append(("progress", record.begin.sequence))
         elif isinstance(record, End):
             short.append(("end", record.sequence))
         elif isinstance(record, Whole):

@@ -31,8 +31,15 @@ def test_a_newer_format_is_refused_in_words_that_help() -> None:
     raw = bytearray(encode_header(HEADER))
     raw[8] = FORMAT_VERSION + 1
     raw[-4:] = crc32(raw[:-4]).to_bytes(4, "little")
-    with pytest.raises(SegmentRefused, match=r"a/1\.seg is in journal format 2, .* left untouched"):
+    with pytest.raises(SegmentRefused, match=r"a/1\.seg is in journal format 3, .* left untouched"):
         decode_header(bytes(raw), "a/1.seg")
+
+
+def test_what_the_first_format_wrote_is_read() -> None:
+    raw = bytearray(encode_header(HEADER))
+    raw[8] = 1
+    raw[-4:] = crc32(raw[:-4]).to_bytes(4, "little")
+    assert decode_header(bytes(raw), "x.seg") == HEADER
 
 
 @pytest.mark.parametrize("at", range(HEADER_BYTES))

@@ -14,7 +14,7 @@ from gateway.clock import ManualClock
 from gateway.journal.format import FIRST_OFFSET, SegmentRefused
 from gateway.journal.reader import Journal, Position, Scan, find_journals, sweep_unborn
 from gateway.journal.segment import segment_name
-from tests.unit.journal.journals import PREFIX, begin, end, make_writer, read_all, refuse, sequences
+from tests.unit.journal.journals import PREFIX, begin, end, make_writer, note, read_all, refuse, sequences
 
 ONE = Position(1, 0)
 
@@ -25,12 +25,13 @@ def written(folder: Path, *, close: bool = True) -> tuple[Journal, Path, list[tu
     begin(writer, 1)
     refuse(writer, 2)
     begin(writer, 3)
+    note(writer, 1, 500)
     end(writer, 3)
     end(writer, 1)
     journal = Journal(folder / PREFIX.hex())
     if close:
         writer.close()
-    expected = [("begin", 1), ("whole", 2), ("begin", 3), ("end", 3), ("end", 1)]
+    expected = [("begin", 1), ("whole", 2), ("begin", 3), ("progress", 1), ("end", 3), ("end", 1)]
     return journal, journal.folder / segment_name(1), expected
 
 

@@ -8,6 +8,7 @@ from gateway.journal.format import frame_at, seal
 from gateway.journal.records import (
     Begin,
     Call,
+    CallProgress,
     Closed,
     Decoder,
     End,
@@ -18,6 +19,8 @@ from gateway.journal.records import (
     encode_charges,
     encode_closed,
     encode_end,
+    encode_end_of_messages,
+    encode_progress,
     encode_whole,
 )
 from gateway.model.principal import Mode
@@ -65,6 +68,32 @@ def test_an_end_comes_back_as_written(
 ) -> None:
     body = encode_end(sequence, (outcome, billed, status, *figures), encode_charges(measured))
     assert decoded(body) == End(sequence, outcome, billed, status, *figures, measured)
+
+
+@given(sequence_numbers, st.tuples(units, units, units, units), st.tuples(units, units), charges)
+def test_an_end_with_messages_comes_back_as_written(
+    sequence: int,
+    figures: tuple[int, int, int, int],
+    messages: tuple[int, int],
+    measured: dict[str, int],
+) -> None:
+    body = encode_end_of_messages(
+        sequence, (Outcome.SERVED, 1, 101, *figures), messages, encode_charges(measured)
+    )
+    assert decoded(body) == End(sequence, Outcome.SERVED, True, 101, *figures, measured, *messages)
+
+
+@given(
+    sequence_numbers,
+    instants,
+    calls,
+    st.tuples(statuses, units, units, units, units, units, units),
+)
+def test_a_progress_comes_back_as_written(
+    sequence: int, at_us: int, call: Call, reached: tuple[int, int, int, int, int, int, int]
+) -> None:
+    body = encode_progress(sequence, at_us, encode_call(call), reached)
+    assert decoded(body) == CallProgress(Begin(sequence, at_us, call), *reached)
 
 
 @given(
@@ -120,6 +149,8 @@ def test_any_flipped_bit_is_noticed(call: Call, data: st.DataObject) -> None:
             encode_begin(1, 2**60, encode_call(Call(1, 1, Mode.LIVE, "", "", "", {}))),
         ),
         ("a name that is longer than its record", encode_begin(1, 1, bytes(18) + b"\xff")),
+        ("a progress that is too short", b"\x02\x00\x05\xa5ab"),
+        ("an end without its messages", b"\x31\x00\x06\xa5" + bytes(8) + b"\x01" + bytes(40)),
         ("a mode nobody knows", encode_begin(1, 1, bytes(16) + b"\x07\0\0\0\0\0")),
     ],
 )

@@ -30,6 +30,8 @@ def test_an_event_is_its_begin_and_its_end() -> None:
         "key_id": 9,
         "ingress_bytes": 10,
         "egress_bytes": 84,
+        "ingress_messages": 0,
+        "egress_messages": 0,
         "duration_us": 1500,
         "first_byte_us": 900,
         "status": 201,

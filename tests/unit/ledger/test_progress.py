@@ -11,7 +11,7 @@ import pytest
 from gateway.journal.reader import START, Journal
 from gateway.ledger.progress import Batch, Progress
 from gateway.outcomes import Outcome
-from tests.unit.journal.journals import PREFIX, begin, end, make_writer, refuse
+from tests.unit.journal.journals import PREFIX, begin, end, make_writer, note, refuse
 
 
 def outcomes(batch: Batch) -> list[tuple[int, str]]:
@@ -183,3 +183,78 @@ def test_a_journal_somebody_else_removed_is_noticed(tmp_path: Path) -> None:
     progress.journal.remove()
     with pytest.raises(FileNotFoundError):
         progress.read(10)
+
+
+def flowed(batch: Batch) -> list[tuple[str, int, int]]:
+    return [(event.outcome.label, event.egress_bytes, event.egress_messages) for event in batch.events]
+
+
+def test_a_dead_writers_long_call_has_what_flowed_until_the_last_note(tmp_path: Path) -> None:
+    writer = make_writer(tmp_path)
+    begin(writer, 1)
+    note(writer, 1, 500, 5)
+    note(writer, 1, 900, 9)
+    writer.close()
+    batch = progress_in(tmp_path).read(10)
+    assert flowed(batch) == [("interrupted", 900, 9)]
+    (event,) = batch.events
+    assert (event.status, event.ingress_bytes, event.duration_us, event.first_byte_us) == (101, 10, 1000, 900)
+    assert event.charges == {}
+
+
+@pytest.mark.parametrize("read_between", [False, True])
+def test_an_end_wins_over_every_note(tmp_path: Path, read_between: bool) -> None:
+    writer = make_writer(tmp_path)
+    progress = progress_in(tmp_path)
+    begin(writer, 1)
+    if read_between:
+        progress.accept(progress.read(10), committed=False)
+    note(writer, 1, 500)
+    end(writer, 1)
+    writer.close()
+    batch = progress.read(10)
+    assert flowed(batch) == [("served", 84, 0)]
+    progress.accept(batch, committed=True)
+    assert progress.open == {}
+
+
+def test_notes_alone_are_nothing_for_the_ledger(tmp_path: Path) -> None:
+    writer = make_writer(tmp_path)
+    progress = progress_in(tmp_path)
+    begin(writer, 1)
+    note(writer, 1, 500)
+    batch = progress.read(10)
+    assert not progress.must_commit(batch)
+    progress.accept(batch, committed=False)
+    note(writer, 1, 600)
+    writer.close()
+    assert flowed(progress.read(10)) == [("interrupted", 600, 0)]
+
+
+def test_a_note_is_enough_where_the_begin_was_damaged(tmp_path: Path) -> None:
+    writer = make_writer(tmp_path)
+    begin(writer, 1)
+    note(writer, 1, 500)
+    end(writer, 1)
+    writer.close()
+    path = writer.folder / "00000001.seg"
+    raw = bytearray(path.read_bytes())
+    raw[68 + 20] ^= 1
+    path.write_bytes(raw)
+    assert outcomes(progress_in(tmp_path).read(10)) == [(1, "served")]
+
+
+def test_a_noted_call_lets_go_of_the_segment_it_began_in(tmp_path: Path) -> None:
+    writer = make_writer(tmp_path)
+    progress = progress_in(tmp_path)
+    begin(writer, 1)
+    for number in range(10, 150):
+        begin(writer, number)
+        end(writer, number)
+    note(writer, 1, 700, 7)
+    progress.accept(progress.read(1000), committed=True)
+    segments = progress.journal.segments()
+    assert 1 not in segments
+    successor = Progress(progress.journal, progress.committed)
+    writer.close()
+    assert flowed(successor.read(10)) == [("interrupted", 700, 7)]

@@ -59,7 +59,14 @@ def test_upstreams(policies: PolicySet) -> None:
 
 
 def test_meters_hold_the_built_in_ones(policies: PolicySet) -> None:
-    assert list(policies.meters) == ["api_calls", "ingress_bytes", "egress_bytes", "duration_ms", "tokens"]
+    assert list(policies.meters) == [
+        "api_calls",
+        "ingress_bytes",
+        "egress_bytes",
+        "duration_ms",
+        "messages",
+        "tokens",
+    ]
     assert policies.meters["tokens"] == Meter("tokens", "token")
 
 

@@ -205,7 +205,9 @@ class BareGateway:
         self.meter.identify(exchange)
         exchange.route = self.table.match(exchange.head)
         exchange.principal = await self.auth.authenticate(exchange)
-        exchange.grant = await self.admission.admit(exchange.principal, self.table.charges(exchange))
+        exchange.grant = await self.admission.admit(
+            exchange.principal, self.table.charges(exchange), exchange
+        )
 
     def connect(self) -> Connection:
         """A caller's connection."""

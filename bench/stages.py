@@ -96,7 +96,7 @@ def _admit(gateway: BareGateway, exchange: Exchange) -> Step:
     principal, plan = exchange.principal, exchange.charges
     assert principal is not None, "warmed"
     assert plan is not None, "warmed"
-    return lambda: _step(gateway.admission.admit(principal, plan))
+    return lambda: _step(gateway.admission.admit(principal, plan, exchange))
 
 
 def _meter(gateway: BareGateway, exchange: Exchange) -> Step:

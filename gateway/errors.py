@@ -108,6 +108,14 @@ class BodyTooLarge(GatewayError):
         )
 
 
+class LengthRequired(GatewayError):
+    """The call's cost depends on the size of its body, and the caller does not say it."""
+
+    code, status, title = "length_required", 411, "Length Required"
+    outcome = Outcome.BAD_REQUEST
+    default_detail = "This route is charged by size. Send a Content-Length."
+
+
 class TargetTooLong(GatewayError):
     """The request target is longer than we accept."""
 

@@ -13,6 +13,7 @@ from gateway.admission.leases import Bought, Lease, Leases
 from gateway.admission.refunds import Refunds
 from gateway.admission.refusal import refusal
 from gateway.admission.store import EXACT, Status, Store, account_tag
+from gateway.admission.subjects import bucket_keys
 from gateway.clock import Clock
 from gateway.errors import AdmissionUnavailable, StoreUnavailable
 from gateway.inline import Wait
@@ -52,7 +53,7 @@ class Admitter:
         self._store_lost = False
         self._closed = False
 
-    async def admit(self, principal: Principal, plan: ChargePlan) -> Grant:
+    async def admit(self, principal: Principal, plan: ChargePlan, exchange: Exchange) -> Grant:
         """Charge the call. Raises RateLimited or QuotaExceeded; AdmissionUnavailable when nobody can say."""
         leases = self._live if principal.mode is Mode.LIVE else self._test
         lease = leases.get((principal.account_id, plan.id))
@@ -60,7 +61,8 @@ class Admitter:
             return self._take(lease, principal, plan)
         if not plan.limits and not plan.quotas:
             return Grant(principal, plan, b"")
-        return await self._admit_by_store(principal, plan)
+        buckets = bucket_keys(plan, exchange) if plan.scoped else None
+        return await self._admit_by_store(principal, plan, buckets)
 
     def _take(self, lease: Lease, principal: Principal, plan: ChargePlan) -> Grant:
         lease.calls = calls = lease.calls - 1
@@ -69,12 +71,16 @@ class Admitter:
         self._cells[self._leased_slot] += 1
         return Grant(principal, plan, lease.header(), periods=lease.periods)
 
-    async def _admit_by_store(self, principal: Principal, plan: ChargePlan) -> Grant:
+    async def _admit_by_store(
+        self, principal: Principal, plan: ChargePlan, buckets: tuple[str, ...] | None
+    ) -> Grant:
         try:
             if plan.mode is AdmissionMode.EXACT or self._closed:
-                bought = await self._decider.decide(_tag(principal), plan, EXACT)
+                bought = await self._decider.decide(_tag(principal), plan, EXACT, buckets)
             else:
-                lease = self._leases.open(principal, plan)
+                lease = self._leases.open(principal, plan, buckets)
+                if lease.calls and self._monotonic_us() < lease.expires_us:
+                    return self._take(lease, principal, plan)
                 if await self._restocked(lease):
                     return self._take(lease, principal, plan)
                 bought = await self._buy(lease)
@@ -98,7 +104,7 @@ class Admitter:
 
     async def _buy(self, lease: Lease) -> Bought:
         if lease.buying:  # calls of one loop tick share one write, so asking side by side is cheap
-            return await self._decider.decide(lease.tag, lease.plan, EXACT)
+            return await self._decider.decide(lease.tag, lease.plan, EXACT, lease.buckets)
         return await self._leases.buy(lease, 1)
 
     def _undecided(self, principal: Principal, plan: ChargePlan, lost: StoreUnavailable) -> Grant:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from gateway.admission.period import Span, period_at
+from gateway.admission.subjects import bucket_key
 from gateway.admission.token_bucket import Flow
 from gateway.model.policies import ChargePlan, Limit, Quota
 
 NEVER_MS = 1 << 62
-LIMIT_COST = 1
-"""Every call takes one token of each limit."""
 PLANS_MAX = 4096
 """Plans remembered. There are as many as tiers times kinds of routes; reloads add and this ends it."""
 
@@ -33,8 +32,9 @@ def quota_key(quota: Quota, start_s: int) -> str:
 class Charges:
     """All charges of a call under `plan` in the present periods: buckets first, then quotas.
 
-    `keys` and `numbers` are the keys below the account's and the arguments of the scripts; `periods` are the
-    starts of the quotas' periods in epoch seconds; `line` is the RateLimit line with places for `r` and `t`.
+    `keys` and `numbers` are the keys (see `store.counter_name`) and the arguments of the scripts; `periods`
+    are the starts of the quotas' periods in epoch seconds; `line` is the RateLimit line with places for `r`
+    and `t`.
     """
 
     __slots__ = (
@@ -60,8 +60,15 @@ class Charges:
             *(limit.name for limit in self.limits),
             *(charge.quota.name for charge in self.quotas),
         )
-        self.costs = (*(LIMIT_COST for _ in self.limits), *(charge.cost for charge in self.quotas))
-        self.keys = (*(f"b:{limit.name}" for limit in self.limits), *(charge.key for charge in self.quotas))
+        # A call that is dearer than a bucket is large takes all of it: it may wait, but not for ever.
+        self.costs = (
+            *(min(plan.cost, limit.burst) for limit in self.limits),
+            *(charge.cost for charge in self.quotas),
+        )
+        self.keys = (
+            *(bucket_key(limit) for limit in self.limits),
+            *(charge.key for charge in self.quotas),
+        )
         self.numbers = self._numbers()
         self.policy_line = plan.policy_header
         self.line = b"RateLimit: %s\r\n" % b",".join(b'"%s";r=%%d;t=%%d' % n.encode() for n in self.names)
@@ -71,8 +78,8 @@ class Charges:
 
     def _numbers(self) -> tuple[int, ...]:
         numbers: list[int] = []
-        for flow in self.flows:
-            numbers += (flow.tokens, flow.period_ms, flow.burst, LIMIT_COST)
+        for flow, cost in zip(self.flows, self.costs, strict=False):
+            numbers += (flow.tokens, flow.period_ms, flow.burst, cost)
         for charge in self.quotas:
             numbers += (
                 charge.quota.amount,
@@ -81,6 +88,14 @@ class Charges:
                 charge.span.end_s * 1000,
             )
         return tuple(numbers)
+
+    def paid_into(self, buckets: tuple[str, ...]) -> Charges:
+        """The same charges of a call whose buckets have these keys."""
+        other = object.__new__(Charges)
+        for name in Charges.__slots__:
+            setattr(other, name, getattr(self, name))
+        other.keys = buckets + self.keys[len(buckets) :]
+        return other
 
 
 class ChargesByPlan:

@@ -18,11 +18,18 @@ class Decider:
         self._store = store
         self._charges = ChargesByPlan()
 
-    async def decide(self, tag: str, plan: ChargePlan, ask: Ask) -> tuple[Charges, Decision]:
-        """The decision, and the charges it is about. StoreUnavailable when there is none."""
+    async def decide(
+        self, tag: str, plan: ChargePlan, ask: Ask, buckets: tuple[str, ...] | None = None
+    ) -> tuple[Charges, Decision]:
+        """The decision, and the charges it is about. `buckets`: keys of a scoped plan's.
+
+        StoreUnavailable when there is none.
+        """
         now_ms = self._store.now_ms()
         for _ in range(TRIES):
             charges = self._charges.at(plan, now_ms)
+            if buckets is not None:
+                charges = charges.paid_into(buckets)
             decision = await self._store.decide(tag, charges, ask)
             if decision.status is not Status.OTHER_PERIOD:
                 return charges, decision

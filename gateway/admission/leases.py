@@ -33,12 +33,15 @@ BUYING = -1
 """As `low`: a purchase is under way, another one is not begun."""
 
 Bought = tuple[Charges, Decision]
+LeaseKey = tuple[int, str] | tuple[int, str, tuple[str, ...]]
+"""Account and plan; under a scoped plan the buckets too."""
 
 
 class Lease:
     """What one worker holds of one account under one plan. It lives a little longer than its calls."""
 
     __slots__ = (
+        "buckets",
         "calls",
         "charges",
         "cost",
@@ -63,8 +66,11 @@ class Lease:
         "wanted",
     )
 
-    def __init__(self, principal: Principal, plan: ChargePlan, holder: str) -> None:
-        self.key = (principal.account_id, plan.id)
+    def __init__(
+        self, principal: Principal, plan: ChargePlan, holder: str, buckets: tuple[str, ...] | None = None
+    ) -> None:
+        self.key = lease_key(principal, plan, buckets)
+        self.buckets = buckets
         self.mode = principal.mode
         self.tag = account_tag(principal.account_id, principal.mode)
         self.plan = plan
@@ -120,6 +126,13 @@ class Lease:
         return self.size
 
 
+def lease_key(principal: Principal, plan: ChargePlan, buckets: tuple[str, ...] | None) -> LeaseKey:
+    """What a lease is found by."""
+    if buckets is None:
+        return principal.account_id, plan.id
+    return principal.account_id, plan.id, buckets
+
+
 class Leases:
     """Every lease of one worker. `holder` names the worker and is never used again by another one."""
 
@@ -139,19 +152,19 @@ class Leases:
         self._holder = holder
         self._on_work = on_work
         self._numbers = count(1)
-        self.live: dict[tuple[int, str], Lease] = {}
-        self.test: dict[tuple[int, str], Lease] = {}
+        self.live: dict[LeaseKey, Lease] = {}
+        self.test: dict[LeaseKey, Lease] = {}
         self._ends: deque[tuple[int, Lease]] = deque()
 
     def __len__(self) -> int:
         return len(self._ends)
 
-    def open(self, principal: Principal, plan: ChargePlan) -> Lease:
+    def open(self, principal: Principal, plan: ChargePlan, buckets: tuple[str, ...] | None = None) -> Lease:
         """The lease of this account under this plan, made if need be."""
         leases = self.live if principal.mode is Mode.LIVE else self.test
-        lease = leases.get((principal.account_id, plan.id))
+        lease = leases.get(lease_key(principal, plan, buckets))
         if lease is None:
-            lease = Lease(principal, plan, f"{self._holder}.{next(self._numbers)}")
+            lease = Lease(principal, plan, f"{self._holder}.{next(self._numbers)}", buckets)
             leases[lease.key] = lease
         return lease
 
@@ -178,7 +191,7 @@ class Leases:
 
     async def _buy(self, lease: Lease, ask: Ask, asked_us: int, bought: Wait[Bought]) -> None:
         try:
-            charges, decision = await self._decider.decide(lease.tag, lease.plan, ask)
+            charges, decision = await self._decider.decide(lease.tag, lease.plan, ask, lease.buckets)
         except StoreUnavailable as lost:
             self._end_purchase(lease, asked_us)
             bought.fail(lost)
@@ -191,7 +204,7 @@ class Leases:
                 one.set(None)
 
     def _stock_up(self, lease: Lease, charges: Charges, decision: Decision, asked_us: int) -> None:
-        if lease.calls and lease.charges is not charges:
+        if lease.calls and lease.periods != charges.periods:
             self._give_back(lease)  # they belong to a period that is over
         lease.size = min(lease.wanted, decision.extra)
         if decision.status is Status.ADMITTED:

@@ -8,7 +8,7 @@ from math import ceil
 from gateway.admission import token_bucket
 from gateway.admission.charges import Charges
 from gateway.admission.slices import bucket_slice, quota_slice
-from gateway.admission.store import Ask, Decision, Status
+from gateway.admission.store import Ask, Decision, Status, counter_name
 from gateway.admission.token_bucket import HOLD_MS, Bucket, Flow, Hold
 from gateway.clock import Clock
 
@@ -58,7 +58,7 @@ class MemoryStore:
     def _refilled(self, tag: str, charges: Charges, now_ms: int) -> list[Bucket]:
         buckets = []
         for key, flow in zip(charges.keys, charges.flows, strict=False):
-            known = self._buckets.get(f"{tag}:{key}")
+            known = self._buckets.get(counter_name(tag, key))
             bucket = known[0] if known is not None else token_bucket.full(flow, now_ms)
             buckets.append(token_bucket.refill(bucket, flow, now_ms))
         return buckets
@@ -82,7 +82,7 @@ class MemoryStore:
                 hold = Hold((ask.held + extra) * cost, now_ms + HOLD_MS)
                 taken = token_bucket.keep_hold(taken, flow, ask.holder, hold)
             after[position] = taken
-            self._buckets[f"{tag}:{charges.keys[position]}"] = (taken, flow)
+            self._buckets[counter_name(tag, charges.keys[position])] = (taken, flow)
         for charge in charges.quotas:
             self._count(tag, charge.key, (ask.calls + extra) * charge.cost, charge.span.end_s * 1000)
         left = (
@@ -109,24 +109,24 @@ class MemoryStore:
         for key, flow, cost, bucket in zip(charges.keys, charges.flows, charges.costs, buckets, strict=False):
             if holder in bucket.holds:
                 returned = token_bucket.put_back(bucket, flow, holder, calls * cost)
-                self._buckets[f"{tag}:{key}"] = (returned, flow)
+                self._buckets[counter_name(tag, key)] = (returned, flow)
         await self.refund(tag, {charge.key: calls * charge.cost for charge in charges.quotas})
 
     async def refund(self, tag: str, units: dict[str, int]) -> None:
         """See `give_back.lua`."""
         for key, amount in units.items():
-            counter = self._counters.get(f"{tag}:{key}")
+            counter = self._counters.get(counter_name(tag, key))
             if counter is not None:
                 counter.used = max(0, counter.used - amount)
 
     def _used(self, tag: str, key: str, now_ms: int) -> int:
-        counter = self._counters.get(f"{tag}:{key}")
+        counter = self._counters.get(counter_name(tag, key))
         return 0 if counter is None or counter.keep_until_ms <= now_ms else counter.used
 
     def _count(self, tag: str, key: str, units: int, ends_ms: int) -> None:
         if units > 0:
             fresh = _Counter(0, ends_ms + AFTER_PERIOD_MS)
-            self._counters.setdefault(f"{tag}:{key}", fresh).used += units
+            self._counters.setdefault(counter_name(tag, key), fresh).used += units
 
     def _forget(self, now_ms: int) -> None:
         """Drop buckets that are full again and counters of ended periods, now and then."""

@@ -108,7 +108,7 @@ class RedisStore:
 
 def _keys(tag: str, names: tuple[str, ...]) -> tuple[str, ...]:
     prefix = f"tw:{{{tag}}}:"
-    return tuple([prefix + name for name in names])
+    return tuple([prefix + name if name[0] != "{" else "tw:" + name for name in names])
 
 
 def _source(name: str) -> str:

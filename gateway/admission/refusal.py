@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from gateway.admission.charges import Charges
 from gateway.admission.fields import refused_lines, whole_seconds
 from gateway.admission.store import Decision
+from gateway.admission.subjects import describe
 from gateway.errors import QuotaExceeded, RateLimited
 from gateway.model.policies import ChargePlan, Limit
 
@@ -58,9 +59,11 @@ def _standing(charges: Charges, decision: Decision, position: int) -> dict[str, 
 def _describe_limit(plan: ChargePlan, charges: Charges, decision: Decision, position: int) -> str:
     limit = charges.limits[position]
     wait_s = whole_seconds(decision.wait_ms[position])
+    cost = charges.costs[position]
+    needs = "" if cost == 1 else f" This call counts as {cost}."
     return (
-        f"The limit `{limit.name}` of the tier `{plan.tier.name}` allows {_rate(limit)}. "
-        f"Try again in {wait_s} s."
+        f"The limit `{limit.name}` of the tier `{plan.tier.name}` allows {_rate(limit)}"
+        f"{describe(limit.scope)}.{needs} Try again in {wait_s} s."
     )
 
 

@@ -64,3 +64,8 @@ class Store(Protocol):
 def account_tag(account_id: int, mode: Mode) -> str:
     """The name all counters of an account share, live and test apart."""
     return f"{account_id}{'l' if mode is Mode.LIVE else 't'}"
+
+
+def counter_name(tag: str, key: str) -> str:
+    """Below the account's hash tag, unless the key brings a tag of its own: several accounts pay into it."""
+    return key if key.startswith("{") else f"{{{tag}}}:{key}"

@@ -33,7 +33,8 @@ class RouteDocument(TypedDict):
     upstream: str | None
     split: list[SideDocument]
     requires: list[str]
-    charges: dict[str, int]
+    charges: dict[str, int | wording.CostDocument]
+    cost: int | wording.CostDocument
     forward_credentials: bool
 
 
@@ -113,7 +114,11 @@ def _route(one: Route) -> RouteDocument:
         "upstream": one.upstream.name if not one.split else None,
         "split": [{"upstream": side.route.upstream.name, "weight": side.weight} for side in one.split],
         "requires": sorted(one.requires),
-        "charges": dict(one.charges),
+        "charges": {
+            **one.charges,
+            **{meter: wording.cost(cost) for meter, cost in one.varying.items()},
+        },
+        "cost": wording.cost(one.cost),
         "forward_credentials": one.forward_credentials,
     }
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing_extensions import TypedDict
 
 from gateway.accounts.store import Account, ApiKey
-from gateway.model.policies import Limit, Price, Quota, Tier
+from gateway.model.policies import Cost, Limit, Price, Quota, Tier
 from gateway.operators.audit import Change
 from gateway.operators.tokens import AdminToken
 
@@ -76,6 +76,14 @@ class ChangeDocument(TypedDict):
     target: str
     before: dict[str, object] | None
     after: dict[str, object] | None
+
+
+class CostDocument(TypedDict):
+    """What a call costs where calls differ: by method, and on top for each begun KiB of the body."""
+
+    units: int
+    methods: dict[str, int]
+    per_kib: int
 
 
 _NO_MINOR_UNIT = frozenset(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG")) | frozenset(
@@ -187,6 +195,13 @@ def price_text(one: Price) -> str:
     return f"{one.currency} {amount} per {one.per}"
 
 
+def cost(one: Cost) -> int | CostDocument:
+    """What a call costs: a number when all calls are alike."""
+    if not one.varies:
+        return one.units
+    return {"units": one.units, "methods": dict(one.methods), "per_kib": one.per_kib}
+
+
 def limit(one: Limit) -> Document:
     """A rate limit."""
     return {
@@ -194,6 +209,8 @@ def limit(one: Limit) -> Document:
         "requests": one.tokens,
         "period_ms": one.period_ms,
         "burst": one.burst,
+        "scope": list(one.scope),
+        "routes": sorted(one.routes),
         "text": limit_text(one),
     }
 
@@ -207,7 +224,14 @@ def limit_text(one: Limit) -> str:
             break
     else:
         period = f"{one.period_ms} ms"
-    return f"{one.tokens:,} requests per {period}, {one.burst:,} at once"
+    text = f"{one.tokens:,} requests per {period}, {one.burst:,} at once"
+    each = [_each(part) for part in one.scope if part != "account"]
+    text += f", for each {' and '.join(each)}" if each else ""
+    return text + (f", on {', '.join(sorted(one.routes))}" if one.routes else "")
+
+
+def _each(part: str) -> str:
+    return "address" if part == "ip" else part.replace("header:", "value of ")
 
 
 def quota(one: Quota) -> Document:

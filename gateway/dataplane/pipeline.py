@@ -59,7 +59,9 @@ class Pipeline:
             if exchange.ingress_bytes or not exchange.body_done:  # there is a body
                 limit_body(exchange, self.max_body_bytes)
             exchange.principal = await self.auth.authenticate(exchange)
-            exchange.grant = await self.admission.admit(exchange.principal, policies.charges(exchange))
+            exchange.grant = await self.admission.admit(
+                exchange.principal, policies.charges(exchange), exchange
+            )
             self.meter.begin(exchange)
             await self.upstream.forward(exchange)
         except OwnAnswer as own:

@@ -42,14 +42,30 @@ class HostHeader(Enum):
     CLIENT = "client"
 
 
+Scope = tuple[str, ...]
+"""Calls alike in all of these share a counter: `account`, `key`, `ip`, `route`, `header:<name>`; sorted.
+
+A key is always one of an account, so `key` comes with `account`.
+"""
+
+OF_ACCOUNT: Scope = ("account",)
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A token bucket: `tokens` per `period_ms` flow in, `burst` fit. One call takes one token."""
+    """A token bucket: `tokens` per `period_ms` flow in, `burst` fit."""
 
     name: str
     tokens: int
     period_ms: int
     burst: int
+    scope: Scope = OF_ACCOUNT
+    routes: frozenset[str] = frozenset()  # empty: every route
+
+    @property
+    def shared(self) -> bool:
+        """Whether several accounts pay into one bucket."""
+        return "account" not in self.scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +209,28 @@ class Upstream:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What one call pays: `units`, or those of its method, and `per_kib` for each begun KiB of its body."""
+
+    units: int
+    methods: Mapping[str, int] = field(default_factory=dict)
+    per_kib: int = 0
+
+    @property
+    def varies(self) -> bool:
+        """Whether calls of one route may differ in it."""
+        return bool(self.methods or self.per_kib)
+
+    def of(self, method: str, body_bytes: int) -> int:
+        """What this very call pays."""
+        return self.methods.get(method, self.units) + self.per_kib * -(-body_bytes // 1024)
+
+
+FREE = Cost(0)
+ONE = Cost(1)
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """Which calls go where and what they need. `path` ends in `/**` to match everything below it.
 
@@ -206,7 +244,7 @@ class Route:
     hosts: frozenset[str]  # empty: every host; lower case, no port; `*.` for whatever is below a name
     upstream: Upstream
     requires: frozenset[str]
-    charges: Mapping[str, int]  # meter -> fixed cost of one call
+    charges: Mapping[str, int]  # meter -> cost of one call, as far as all calls are alike
     forward_credentials: bool = False
     timeouts: Timeouts | None = None  # None: those of the upstream
     max_body_bytes: int | None = None  # of a request; None: what the settings say
@@ -214,6 +252,13 @@ class Route:
     response_headers: HeaderChange | None = None
     cors: Cors | None = None  # None: browsers are told nothing but what the upstream says
     split: tuple[Side, ...] = ()  # empty: all calls go to `upstream`
+    varying: Mapping[str, Cost] = field(default_factory=dict)  # meter -> cost, where calls differ
+    cost: Cost = ONE  # tokens one call takes from each limit
+
+    @property
+    def varies(self) -> bool:
+        """Whether what a call pays can only be said when its head is known."""
+        return bool(self.varying) or self.cost.varies
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +287,7 @@ class PolicySet:
 class ChargePlan:
     """All that one call on a route pays into under a tier. Made once per snapshot, compared by identity.
 
-    `limits` cost one token each; `quotas` carry their cost in units. `policy_header` is the complete
+    `limits` cost `cost` tokens each; `quotas` carry their cost in units. `policy_header` is the complete
     `RateLimit-Policy` line, empty when nothing is charged.
     """
 
@@ -254,3 +299,9 @@ class ChargePlan:
     on_store_loss: OnStoreLoss
     upgrade_url: str | None
     policy_header: bytes = field(default=b"")
+    cost: int = 1  # at least 1 where there are limits
+    units: Mapping[str, int] = field(default_factory=dict)  # of meters whose cost differs from call to call
+    scoped: bool = field(init=False)  # whether some counter depends on more than the account
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scoped", any(limit.scope != OF_ACCOUNT for limit in self.limits))

@@ -32,6 +32,7 @@ def check(merged: Merged, problems: Problems, objection: Objection = no_objectio
             _check_counters(entry, entry.document, full, problems)
             _check_size(entry, full.get(name), problems)
             _check_quota_meters(entry, entry.document, merged, problems)
+            _check_limit_routes(entry, entry.document, merged, problems)
     check_routes(merged, full, problems)
 
 
@@ -135,6 +136,18 @@ def _check_quota_meters(
         message = cost_problem(quota.meter, merged.meters, whole=merged.whole)
         if message:
             problems.add(entry.problem(message, "quotas", position, "meter"))
+
+
+def _check_limit_routes(
+    entry: Entry[TierDocument], tier: TierDocument, merged: Merged, problems: Problems
+) -> None:
+    known = {route.document.name for route in merged.routes if route.document is not None}
+    whole = merged.whole and all(route.document is not None for route in merged.routes)
+    for position, limit in enumerate(tier.limits):
+        for at, name in enumerate(limit.routes or ()):
+            if whole and name not in known:
+                message = f"there is no route {quoted(name)}.{meant(name, known)}"
+                problems.add(entry.problem(message, "limits", position, "routes", at))
 
 
 def _repeated(values: Iterable[str]) -> Iterator[int]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from gateway.policy.check_changes import check_beside_cors, check_headers, check_rewrite
 from gateway.policy.check_cors import check_cors_of_route
+from gateway.policy.cost_documents import CostDocument
 from gateway.policy.documents import MatchDocument, RouteDocument
 from gateway.policy.extends import FullTier
 from gateway.policy.merge import Entry, Merged
@@ -37,6 +38,9 @@ def check_routes(merged: Merged, tiers: Mapping[str, FullTier], problems: Proble
             message = message or _too_dear(route, meter, cost, tiers)
             if message:
                 problems.add(entry.problem(message, "charges", meter))
+        message = _never_fits(route, tiers)
+        if message:
+            problems.add(entry.problem(message, "cost"))
 
 
 def _check_names(routes: list[GoodRoute], problems: Problems) -> None:
@@ -89,19 +93,47 @@ def _check_features(
             problems.add(entry.problem(message, "requires", position))
 
 
-def _too_dear(route: RouteDocument, meter: str, cost: int, tiers: Mapping[str, FullTier]) -> str | None:
+def _too_dear(
+    route: RouteDocument, meter: str, cost: CostDocument, tiers: Mapping[str, FullTier]
+) -> str | None:
     """Tiers that may use the route, yet could never pay for a single call."""
     for name, tier in tiers.items():
         if not tier.features.issuperset(route.requires):
             continue
         for quota in tier.quotas.values():
-            if quota.meter == meter and cost > quota.amount:
-                return (
-                    f"one call costs {cost}, more than the {quota.amount} per {quota.per} of tier "
-                    f"{quoted(name)}, so no call of that tier could pass; lower the cost, raise the amount "
-                    "or require a feature that the tier lacks"
-                )
+            for call, units in _prices(cost):
+                if quota.meter == meter and units > quota.amount:
+                    return (
+                        f"one {call} costs {units}, more than the {quota.amount} per {quota.per} of tier "
+                        f"{quoted(name)}, so no {call} of that tier could pass; lower the cost, raise the "
+                        "amount or require a feature that the tier lacks"
+                    )
     return None
+
+
+def _never_fits(route: RouteDocument, tiers: Mapping[str, FullTier]) -> str | None:
+    """Limits of tiers that may use the route whose bucket could never hold enough for a single call."""
+    for name, tier in tiers.items():
+        if not tier.features.issuperset(route.requires):
+            continue
+        for limit in tier.limits.values():
+            if limit.routes is not None and route.name not in limit.routes:
+                continue
+            for call, tokens in _prices(route.cost):
+                if tokens > limit.burst:
+                    return (
+                        f"one {call} takes {tokens} tokens, more than the burst of {limit.burst} of "
+                        f"{quoted(limit.name)} in tier {quoted(name)}, so no {call} of that tier could pass; "
+                        "lower the cost, raise the burst or require a feature that the tier lacks"
+                    )
+    return None
+
+
+def _prices(cost: CostDocument) -> Iterator[tuple[str, int]]:
+    """What calls without a body cost."""
+    yield "call", cost.units
+    for method, units in cost.methods.items():
+        yield f"{method} call", units
 
 
 def _check_reach(routes: list[GoodRoute], problems: Problems) -> None:

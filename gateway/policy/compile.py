@@ -6,7 +6,6 @@ from types import MappingProxyType
 
 from gateway.model.policies import (
     AdmissionMode,
-    Limit,
     Meter,
     OnStoreLoss,
     Period,
@@ -15,13 +14,13 @@ from gateway.model.policies import (
     Quota,
     Tier,
 )
+from gateway.policy.compile_limits import compile_limit
 from gateway.policy.compile_routes import compile_route
 from gateway.policy.compile_upstreams import compile_upstream
 from gateway.policy.documents import AdmissionDocument, TierDocument
 from gateway.policy.extends import FullTier, full_tiers
 from gateway.policy.merge import Merged
 from gateway.policy.meters import BUILT_IN_METERS
-from gateway.policy.texts import rate_parts
 
 
 def compile_policies(merged: Merged, digest: str) -> PolicySet:
@@ -56,7 +55,7 @@ def _tier(name: str, document: TierDocument, full: FullTier) -> Tier:
         name=name,
         title=document.title or name,
         price=Price(price.amount, price.currency, price.per) if price else None,
-        limits=tuple(Limit(key, *rate_parts(limit.rate), limit.burst) for key, limit in full.limits.items()),
+        limits=tuple(compile_limit(key, limit) for key, limit in full.limits.items()),
         quotas=tuple(
             Quota(key, quota.meter, quota.amount, Period(quota.per)) for key, quota in full.quotas.items()
         ),

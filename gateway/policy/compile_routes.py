@@ -10,6 +10,7 @@ from gateway.model.changes import HeaderChange, PathChange, RequestChange, folde
 from gateway.model.policies import NO_LIMIT, Route, Side, Upstream
 from gateway.policy.change_documents import HeadersDocument, RewriteDocument
 from gateway.policy.compile_cors import compile_cors
+from gateway.policy.compile_limits import compile_cost
 from gateway.policy.compile_upstreams import route_timeouts
 from gateway.policy.cors_documents import CorsDocument
 from gateway.policy.documents import RouteDocument
@@ -37,6 +38,7 @@ def compile_route(
 
 
 def _route(document: RouteDocument, upstream: Upstream, its: UpstreamDocument) -> Route:
+    costs = {meter: compile_cost(cost) for meter, cost in document.charges.items()}
     return Route(
         name=document.name,
         path=document.match.path,
@@ -44,7 +46,9 @@ def _route(document: RouteDocument, upstream: Upstream, its: UpstreamDocument) -
         hosts=frozenset(document.match.hosts or ()),
         upstream=upstream,
         requires=frozenset(document.requires),
-        charges=MappingProxyType(dict(document.charges)),
+        charges=MappingProxyType({meter: cost.units for meter, cost in costs.items() if not cost.varies}),
+        varying=MappingProxyType({meter: cost for meter, cost in costs.items() if cost.varies}),
+        cost=compile_cost(document.cost),
         forward_credentials=document.forward_credentials,
         timeouts=route_timeouts(document.timeouts, upstream.timeouts),
         request_change=_request_change(document, its),

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from gateway.policy.change_documents import HeadersDocument, RewriteDocument
 from gateway.policy.cors_documents import CorsDocument
+from gateway.policy.cost_documents import AnyCost, CostDocument
 from gateway.policy.upstream_documents import RouteTimeoutsDocument, UpstreamDocument
 from gateway.policy.values import (
     Cost,
@@ -25,6 +26,7 @@ from gateway.policy.values import (
     Path,
     Positive,
     Rate,
+    Scope,
     Size,
     Title,
 )
@@ -50,7 +52,7 @@ class PriceDocument(Document):
 
 
 class LimitDocument(Document):
-    """How fast an account may call: a token bucket. Every call takes one token."""
+    """How fast calls may come: a token bucket."""
 
     name: Name = Field(
         description="Shown to callers in the RateLimit fields and in refusals.", examples=["burst"]
@@ -64,6 +66,21 @@ class LimitDocument(Document):
         le=10**9,
         description="How many tokens fit: the most calls at once after a pause.",
         examples=[20],
+    )
+    scope: Scope = Field(
+        default="account",
+        description=(
+            "Whose calls share a bucket: account, key, ip, route or header:<name>, "
+            "or a list; then those alike in all of them."
+        ),
+        examples=["key", ["account", "route"], "header:X-Tenant"],
+    )
+    routes: list[Name] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="The routes whose calls it is about; every route if left out.",
+        examples=[["exports"]],
     )
 
 
@@ -185,14 +202,19 @@ class RouteDocument(Document):
         description="Features the caller's tier must have, all of them; otherwise 403.",
         examples=[["export"]],
     )
-    charges: dict[Name, Cost] = Field(
-        default={"api_calls": 1},
+    charges: dict[Name, AnyCost] = Field(
+        default={"api_calls": CostDocument()},
         max_length=32,
         description=(
             "What one call costs: units per meter, for api_calls and declared meters. "
             "What is written replaces the default; a meter that is left out is not charged."
         ),
-        examples=[{"api_calls": 5}],
+        examples=[{"api_calls": 5}, {"api_calls": {"units": 1, "methods": {"POST": 5}}}],
+    )
+    cost: AnyCost = Field(
+        default=CostDocument(),
+        description="How many tokens one call takes from each limit; with 0 limits do not apply.",
+        examples=[5, {"per_kib": 1}],
     )
     timeouts: RouteTimeoutsDocument | None = Field(
         default=None,

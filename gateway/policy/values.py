@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from gateway.policy import texts
+from gateway.policy import scope_texts, texts
 
 LARGEST = 10**15 - 1
 """Amounts fit integers of HTTP fields (RFC 9651: 15 digits) and stay exact in JSON, Lua and JavaScript."""
@@ -29,6 +29,18 @@ Currency = Annotated[
 Link = Annotated[str, BeforeValidator(texts.check_link), Field(json_schema_extra={"pattern": texts.LINK})]
 Path = Annotated[str, BeforeValidator(texts.check_path), Field(json_schema_extra={"pattern": texts.PATH})]
 Title = Annotated[str, Field(min_length=1, max_length=200)]
+Scope = Annotated[
+    str | list[str],
+    BeforeValidator(scope_texts.check_scope),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": scope_texts.PART},
+                {"type": "array", "items": {"type": "string", "pattern": scope_texts.PART}, "minItems": 1},
+            ]
+        }
+    ),
+]
 Positive = Annotated[int, Field(ge=1, le=LARGEST)]
 Cost = Annotated[int, Field(ge=0, le=LARGEST)]
 

@@ -5,9 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 
-from gateway.model.policies import ChargePlan, Period, PolicySet, Quota, Route, Tier
+from gateway.model.policies import (
+    OF_ACCOUNT,
+    AdmissionMode,
+    ChargePlan,
+    Limit,
+    Period,
+    PolicySet,
+    Quota,
+    Route,
+    Scope,
+    Tier,
+)
 
 PERIOD_S: Mapping[Period, int] = {Period.HOUR: 3600, Period.DAY: 86_400}
 """Seconds of the periods that always last the same. Months do not."""
@@ -15,7 +27,24 @@ PERIOD_S: Mapping[Period, int] = {Period.HOUR: 3600, Period.DAY: 86_400}
 _HOURS: Mapping[Period, int] = {Period.HOUR: 1, Period.DAY: 24, Period.MONTH: 730}
 """To compare quotas with each other; a month is a twelfth of a year here."""
 
+BOUGHT_AHEAD = frozenset(("account", "key", "route"))
+"""Scopes of few values. A bucket per address or header value is decided call by call: nobody knows how many
+there are, and what a worker held of each would weigh more than it saves."""
+
+PLANS_MAX = 4096
+"""Plans remembered. Costs by size make many; forgetting one only means to make it again."""
+
 Costs = tuple[tuple[Quota, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """What calls that pay alike have in common. `units`: of the meters whose cost differs between calls."""
+
+    limits: tuple[Limit, ...]
+    quotas: Costs
+    cost: int = 1
+    units: tuple[tuple[str, int], ...] = field(default=())
 
 
 class Upgrades:
@@ -39,10 +68,11 @@ class Upgrades:
 
     def with_more(self, tier: Tier, costs: Costs) -> str | None:
         """The first later tier that allows more of something this call pays into, and of nothing less."""
-        meters = {quota.meter for quota, _ in costs}
-        mine = _allowance(tier, meters)
+        meters = sorted({quota.meter for quota, _ in costs})
+        scopes = sorted({limit.scope for limit in tier.limits})
+        mine = _allowance(tier, scopes, meters)
         for later in self._later(tier):
-            theirs = _allowance(later, meters)
+            theirs = _allowance(later, scopes, meters)
             pairs = list(zip(mine, theirs, strict=True))
             if all(_at_least(more, less) for less, more in pairs) and mine != theirs:
                 return self.url(later)
@@ -52,15 +82,16 @@ class Upgrades:
         return self._tiers[self._names.index(tier.name) + 1 :]
 
 
-def _allowance(tier: Tier, meters: set[str]) -> list[Fraction | None]:
-    """The tightest rate, burst and quota of each meter; None where there is no bound."""
-    bounds: list[list[Fraction]] = [
-        [Fraction(limit.tokens, limit.period_ms) for limit in tier.limits],
-        [Fraction(limit.burst) for limit in tier.limits],
-    ]
+def _allowance(tier: Tier, scopes: list[Scope], meters: list[str]) -> list[Fraction | None]:
+    """The tightest rate and burst of each scope, and quota of each meter; None where there is no bound."""
+    bounds: list[list[Fraction]] = []
+    for scope in scopes:
+        limits = [limit for limit in tier.limits if limit.scope == scope]
+        bounds.append([Fraction(limit.tokens, limit.period_ms) for limit in limits])
+        bounds.append([Fraction(limit.burst) for limit in limits])
     bounds += [
         [Fraction(quota.amount, _HOURS[quota.per]) for quota in tier.quotas if quota.meter == meter]
-        for meter in sorted(meters)
+        for meter in meters
     ]
     return [min(bound, default=None) for bound in bounds]
 
@@ -75,47 +106,71 @@ class Plans:
     def __init__(self, policies: PolicySet, upgrades: Upgrades) -> None:
         self._policies = policies
         self._upgrades = upgrades
-        self._made: dict[tuple[str, Costs], ChargePlan] = {}
+        self._made: dict[tuple[str, Charged], ChargePlan] = {}
 
-    def plan(self, tier: Tier, route: Route) -> ChargePlan:
-        """What a call on this route pays under this tier: every limit, and the quotas of charged meters."""
-        costs = tuple(
-            (quota, cost) for quota in tier.quotas if (cost := route.charges.get(quota.meter, 0)) > 0
+    def plan(self, tier: Tier, route: Route, method: str = "", body_bytes: int = 0) -> ChargePlan:
+        """What a call on this route pays under this tier: limits, and the quotas of charged meters.
+
+        Method and size matter only where the route's costs vary.
+        """
+        units = {meter: cost.of(method, body_bytes) for meter, cost in route.varying.items()}
+        price = {**route.charges, **units}
+        cost = route.cost.of(method, body_bytes)
+        limits = [limit for limit in tier.limits if not limit.routes or route.name in limit.routes]
+        charged = Charged(
+            limits=tuple(limits) if cost else (),
+            quotas=tuple(
+                (quota, price[quota.meter]) for quota in tier.quotas if price.get(quota.meter, 0) > 0
+            ),
+            cost=cost or 1,
+            units=tuple(units.items()),
         )
-        plan = self._made.get((tier.name, costs))
+        plan = self._made.get((tier.name, charged))
         if plan is None:
-            plan = self._made[tier.name, costs] = self._make(tier, costs)
+            if len(self._made) >= PLANS_MAX:
+                self._made.clear()
+            plan = self._made[tier.name, charged] = self._make(tier, charged)
         return plan
 
-    def _make(self, tier: Tier, costs: Costs) -> ChargePlan:
+    def _make(self, tier: Tier, charged: Charged) -> ChargePlan:
+        ahead = all(BOUGHT_AHEAD.issuperset(limit.scope) and not limit.shared for limit in charged.limits)
         return ChargePlan(
-            id=plan_id(tier, costs),
+            id=plan_id(charged),
             tier=tier,
-            limits=tier.limits,
-            quotas=costs,
-            mode=self._policies.admission_mode,
+            limits=charged.limits,
+            quotas=charged.quotas,
+            mode=self._policies.admission_mode if ahead else AdmissionMode.EXACT,
             on_store_loss=self._policies.on_store_loss,
-            upgrade_url=self._upgrades.with_more(tier, costs),
-            policy_header=policy_header(tier, costs, self._policies),
+            upgrade_url=self._upgrades.with_more(tier, charged.quotas),
+            policy_header=policy_header(charged, self._policies),
+            cost=charged.cost,
+            units=dict(charged.units),
         )
 
 
-def plan_id(tier: Tier, costs: Costs) -> str:
+def plan_id(charged: Charged) -> str:
     """The same for the same charges, in every worker and after every reload, whatever the tier is called."""
-    content = [
-        [[limit.name, limit.tokens, limit.period_ms, limit.burst] for limit in tier.limits],
-        [[quota.name, quota.meter, quota.amount, quota.per.value, cost] for quota, cost in costs],
+    content: list[object] = [
+        [_limit_content(limit) for limit in charged.limits],
+        [[quota.name, quota.meter, quota.amount, quota.per.value, cost] for quota, cost in charged.quotas],
     ]
+    if charged.cost != 1 or charged.units:
+        content += [charged.cost, charged.units]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
-def policy_header(tier: Tier, costs: Costs, policies: PolicySet) -> bytes:
+def _limit_content(limit: Limit) -> list[object]:
+    content: list[object] = [limit.name, limit.tokens, limit.period_ms, limit.burst]
+    return content if limit.scope == OF_ACCOUNT else [*content, limit.scope]
+
+
+def policy_header(charged: Charged, policies: PolicySet) -> bytes:
     """The complete line (draft-ietf-httpapi-ratelimit-headers-11); empty when nothing is charged."""
     items = [
         f"{_string(limit.name)};q={limit.tokens};w={limit.period_ms // 1000};tollway-burst={limit.burst}"
-        for limit in tier.limits
+        for limit in charged.limits
     ]
-    items += [_quota_item(quota, policies) for quota, _ in costs]
+    items += [_quota_item(quota, policies) for quota, _ in charged.quotas]
     return f"RateLimit-Policy: {','.join(items)}\r\n".encode("ascii") if items else b""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.errors import FeatureRequired, NoRoute, TierUnknown
+from gateway.errors import FeatureRequired, LengthRequired, NoRoute, TierUnknown
 from gateway.model.exchange import Exchange, RequestHead
 from gateway.model.own_answer import OwnAnswer
 from gateway.model.policies import ChargePlan, PolicySet, Route, Tier
@@ -74,7 +74,7 @@ class RoutingTable:
     def charges(self, exchange: Exchange) -> ChargePlan:
         """What the call pays; noted on the exchange, as is its side when the route has several.
 
-        Raises `TierUnknown` and `FeatureRequired`.
+        Raises `TierUnknown`, `FeatureRequired`, and `LengthRequired` where size matters and is not told.
         """
         principal, route = exchange.principal, exchange.route
         assert principal is not None, "authenticated before it is charged"
@@ -86,16 +86,20 @@ class RoutingTable:
             )
         plan = known.get(route.name)
         if plan is None:
-            plan = known[route.name] = self._first_plan(self.policies.tiers[principal.tier], route)
+            plan = self._plan(self.policies.tiers[principal.tier], route, exchange.head)
+            if not route.varies:
+                known[route.name] = plan
         exchange.charges = plan
         if route.split:
             exchange.route = self._splits.side(route, principal.account, exchange.request_id)
         return plan
 
-    def _first_plan(self, tier: Tier, route: Route) -> ChargePlan:
+    def _plan(self, tier: Tier, route: Route, head: RequestHead) -> ChargePlan:
         if not route.requires <= tier.features:
             raise self._feature_required(tier, route)
-        return self._plans.plan(tier, route)
+        if head.chunked and any(cost.per_kib for cost in (route.cost, *route.varying.values())):
+            raise LengthRequired
+        return self._plans.plan(tier, route, head.method, head.content_length or 0)
 
     def _feature_required(self, tier: Tier, route: Route) -> FeatureRequired:
         missing = ", ".join(f"`{feature}`" for feature in sorted(route.requires - tier.features))

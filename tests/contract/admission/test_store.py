@@ -235,3 +235,34 @@ async def test_exactly_as_many_as_there_are_pass_at_once(caller: Caller) -> None
     answers = await asyncio.gather(*(caller.call(charges) for _ in range(150)))
     assert sum(answer.status is Status.ADMITTED for answer in answers) == 40
     assert await caller.left(charges) == (10, 0)
+
+
+SHARED = limit(60, burst=3, name="shared", scope=("route",))
+OF_ROUTE = ("b:burst", "{route=all,l}:b:shared:1/1000/3")
+
+
+async def test_accounts_share_a_counter_with_a_tag_of_its_own(caller: Caller, clock: ManualClock) -> None:
+    charges = caller.charges(plan(limit(60, burst=9), SHARED)).paid_into(OF_ROUTE)
+    lefts = [(await caller.store.decide(tag, charges, EXACT)).left for tag in ("7l", "8l", "7l")]
+    assert lefts == [(8, 2), (8, 1), (7, 0)]
+    refused = await caller.store.decide("9l", charges, EXACT)
+    assert (refused.status, refused.left, refused.wait_ms) == (Status.REFUSED, (9, 0), (0, 1000))
+    assert (await caller.store.decide("9l", charges, Ask(calls=0))).left == (9, 0), "nothing was charged"
+
+
+async def test_buckets_of_keys_lie_beside_the_account_s(caller: Caller) -> None:
+    pool = plan(limit(60, burst=5), limit(60, burst=2, name="key", scope=("account", "key")))
+    keys = [caller.charges(pool).paid_into(("b:burst", f"b:key:key={number}")) for number in (1, 2)]
+    assert [(await caller.store.decide(TAG, charges, EXACT)).left for charges in keys * 2] == [
+        (4, 1),
+        (3, 1),
+        (2, 0),
+        (1, 0),
+    ]
+    assert (await caller.store.decide(TAG, keys[0], EXACT)).wait_ms == (0, 1000)
+
+
+async def test_dear_calls_take_what_they_cost(caller: Caller) -> None:
+    charges = plan(limit(60, burst=10), cost=4)
+    assert [(await caller.call(charges)).left for _ in range(2)] == [(6,), (2,)]
+    assert (await caller.call(charges)).wait_ms == (2000,)

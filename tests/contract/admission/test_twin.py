@@ -32,6 +32,7 @@ PLANS = [
         limit(100, burst=200, period_ms=1000), limit(60, burst=100, name="slow"), quota(4200, per=Period.HOUR)
     ),
     plan(quota(4100), (quota(30_000, meter="tokens"), 7)),
+    plan(limit(60, burst=200), limit(9, burst=70, period_ms=1000, name="all", scope=("ip",)), cost=3),
 ]
 HOLDERS = ["", "a", "b", "c"]
 
@@ -159,7 +160,8 @@ def test_the_script_and_its_twin_agree(
 ) -> None:
     world = World(redis)
     charges = Charges(which, world.now_ms)  # type: ignore[arg-type]  # hypothesis loses the type
-    runner.run(world.play(charges, events))
+    buckets = [key if key != "b:all" else f"{{ip={world.tag}}}:{key}" for key in charges.keys]
+    runner.run(world.play(charges.paid_into(tuple(buckets)), events))
 
 
 _leased = st.sampled_from(HOLDERS[1:3])

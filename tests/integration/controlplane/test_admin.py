@@ -389,6 +389,8 @@ async def test_the_policies_in_use(admin: Client) -> None:
             "requests": 60,
             "period_ms": 60000,
             "burst": 20,
+            "scope": ["account"],
+            "routes": [],
             "text": "60 requests per minute, 20 at once",
         }
     ]
@@ -402,6 +404,7 @@ async def test_the_policies_in_use(admin: Client) -> None:
             "split": [],
             "requires": ["private_projects"],
             "charges": {"api_calls": 1},
+            "cost": 1,
             "forward_credentials": False,
         }
     ]

@@ -119,7 +119,7 @@ class Stages:
         if exchange.head.path == "/deny":
             raise Unauthenticated
 
-    async def admit(self, principal: None, plan: None) -> None:
+    async def admit(self, principal: None, plan: None, exchange: Exchange) -> None:
         """Yes."""
 
     def begin(self, exchange: Exchange) -> None:

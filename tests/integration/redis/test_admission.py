@@ -18,14 +18,14 @@ from gateway.errors import AdmissionUnavailable, QuotaExceeded, RateLimited
 from gateway.model.policies import AdmissionMode, ChargePlan, OnStoreLoss
 from gateway.storage.redis import check_redis
 from tests.integration.redis.conftest import OwnRedis, Worker
-from tests.unit.admission.plans import limit, plan, principal, quota
+from tests.unit.admission.plans import call, limit, plan, principal, quota
 
 MODES = list(AdmissionMode)
 
 
 async def passes(worker: Worker, charges: ChargePlan) -> bool:
     try:
-        await worker.admitter.admit(principal(), charges)
+        await worker.admitter.admit(principal(), charges, call())
     except (RateLimited, QuotaExceeded):
         return False
     return True
@@ -130,7 +130,7 @@ async def test_without_redis_calls_are_refused_when_the_policy_says_so(
 ) -> None:
     for _ in range(5):
         with pytest.raises(AdmissionUnavailable):
-            await lost_redis.admitter.admit(principal(), plan(limit(), mode=mode))
+            await lost_redis.admitter.admit(principal(), plan(limit(), mode=mode), call())
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -138,7 +138,7 @@ async def test_without_redis_calls_pass_when_the_policy_says_so(
     lost_redis: Worker, mode: AdmissionMode
 ) -> None:
     charges = plan(limit(burst=1), mode=mode, on_store_loss=OnStoreLoss.ALLOW)
-    grants = [await lost_redis.admitter.admit(principal(), charges) for _ in range(5)]
+    grants = [await lost_redis.admitter.admit(principal(), charges, call()) for _ in range(5)]
     assert {grant.charged for grant in grants} == {False}
 
 

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from gateway.model.policies import AdmissionMode, ChargePlan, Limit, OnStoreLoss, Period, Quota, Tier
+from gateway.model.exchange import Exchange, RequestHead
+from gateway.model.policies import (
+    OF_ACCOUNT,
+    AdmissionMode,
+    ChargePlan,
+    Limit,
+    OnStoreLoss,
+    Period,
+    Quota,
+    Scope,
+    Tier,
+)
 from gateway.model.principal import Mode, Principal
 
 MINUTE_MS = 60_000
@@ -10,8 +21,15 @@ UPGRADE_URL = "https://portal.example/upgrade"
 POLICY_LINE = b"RateLimit-Policy: (as in the policies)\r\n"
 
 
-def limit(tokens: int = 60, *, burst: int = 20, period_ms: int = MINUTE_MS, name: str = "burst") -> Limit:
-    return Limit(name, tokens, period_ms, burst)
+def limit(
+    tokens: int = 60,
+    *,
+    burst: int = 20,
+    period_ms: int = MINUTE_MS,
+    name: str = "burst",
+    scope: Scope = OF_ACCOUNT,
+) -> Limit:
+    return Limit(name, tokens, period_ms, burst, scope)
 
 
 def quota(amount: int = 1000, *, per: Period = Period.MONTH, meter: str = "api_calls") -> Quota:
@@ -23,6 +41,7 @@ def plan(
     mode: AdmissionMode = AdmissionMode.EXACT,
     on_store_loss: OnStoreLoss = OnStoreLoss.REFUSE,
     upgrade_url: str | None = UPGRADE_URL,
+    cost: int = 1,
 ) -> ChargePlan:
     """A plan that pays into `charges`; a quota alone costs 1."""
     limits = tuple(charge for charge in charges if isinstance(charge, Limit))
@@ -32,9 +51,16 @@ def plan(
         if not isinstance(charge, Limit)
     )
     tier = Tier("community", "Community", None, limits, tuple(one for one, _ in priced), frozenset())
-    identity = f"{limits} {priced} {mode}"
-    return ChargePlan(identity, tier, limits, priced, mode, on_store_loss, upgrade_url, POLICY_LINE)
+    identity = f"{limits} {priced} {mode} {cost}"
+    return ChargePlan(identity, tier, limits, priced, mode, on_store_loss, upgrade_url, POLICY_LINE, cost)
 
 
-def principal(account_id: int = 7, mode: Mode = Mode.LIVE) -> Principal:
-    return Principal(account_id, f"acct_{account_id}", 1, "key_1", "community", mode, b"")
+def principal(account_id: int = 7, mode: Mode = Mode.LIVE, key_id: int = 1) -> Principal:
+    return Principal(account_id, f"acct_{account_id}", key_id, f"key_{key_id}", "community", mode, b"")
+
+
+def call(account_id: int = 7, mode: Mode = Mode.LIVE, key_id: int = 1) -> Exchange:
+    """A call that nobody answers."""
+    exchange = Exchange(RequestHead(), None, b"")  # type: ignore[arg-type]  # nobody is answered here
+    exchange.principal = principal(account_id, mode, key_id)
+    return exchange

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 
@@ -22,7 +23,7 @@ from gateway.outcomes import Outcome
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
 from tests.unit.admission.fakes import FakeStore
-from tests.unit.admission.plans import limit, plan, principal, quota
+from tests.unit.admission.plans import call, limit, plan, principal, quota
 
 AUTO = AdmissionMode.AUTO
 PLENTY = plan(limit(60_000, burst=1_000_000), quota(10_000_000), mode=AUTO)
@@ -40,7 +41,7 @@ class Room:
         self.admitter = Admitter(self.store, self.slots, self.clock, self.tasks, "w1")
 
     async def calls(self, charges: ChargePlan, times: int) -> list[Grant]:
-        return [await self.admitter.admit(principal(), charges) for _ in range(times)]
+        return [await self.admitter.admit(principal(), charges, call()) for _ in range(times)]
 
     async def left(self, charges: ChargePlan) -> tuple[int, ...]:
         """What the store has, asked by somebody else."""
@@ -73,7 +74,7 @@ def ended(grant: Grant | None, outcome: Outcome, status: int = 0) -> Exchange:
 
 async def test_a_plan_without_charges_asks_nobody(room: Room) -> None:
     room.store.down = True
-    grant = await room.admitter.admit(principal(), plan())
+    grant = await room.admitter.admit(principal(), plan(), call())
     assert (grant.header, grant.charged) == (b"", True)
 
 
@@ -166,7 +167,7 @@ async def test_scarce_limits_are_decided_one_by_one(room: Room) -> None:
 async def test_live_and_test_calls_have_leases_of_their_own(room: Room) -> None:
     await room.calls(PLENTY, 1000)
     asked = len(room.store.asks)
-    await room.admitter.admit(principal(mode=Mode.TEST), PLENTY)
+    await room.admitter.admit(principal(mode=Mode.TEST), PLENTY, call())
     assert len(room.store.asks) == asked + 1
 
 
@@ -189,7 +190,7 @@ async def test_calls_wait_for_a_purchase_that_will_serve_them(room: Room) -> Non
     granted: list[Grant] = []
 
     async def one() -> None:
-        granted.append(await room.admitter.admit(principal(), PLENTY))
+        granted.append(await room.admitter.admit(principal(), PLENTY, call()))
 
     asked = len(room.store.asks)
     for _ in range(50):
@@ -206,7 +207,7 @@ async def test_calls_beyond_a_purchase_ask_for_themselves(room: Room) -> None:
     outcomes: list[BaseException | None] = []
 
     async def one() -> None:
-        await room.admitter.admit(principal(), PLENTY)
+        await room.admitter.admit(principal(), PLENTY, call())
 
     for _ in range(20):
         drive(one(), outcomes.append)
@@ -222,7 +223,7 @@ async def test_a_caller_who_leaves_takes_no_calls_with_him(room: Room) -> None:
     room.clock.advance(LEASE_S)
     gate: Wait[None] = Wait()
     room.store.gate = gate
-    leaver = asyncio.ensure_future(room.admitter.admit(principal(), PLENTY))
+    leaver = asyncio.ensure_future(room.admitter.admit(principal(), PLENTY, call()))
     await asyncio.sleep(0)
     leaver.cancel()
     await asyncio.gather(leaver, return_exceptions=True)
@@ -355,3 +356,54 @@ async def test_upkeep_runs_by_itself(room: Room) -> None:
     async with asyncio.timeout(10):
         while not room.store.returned:
             await asyncio.sleep(0.01)
+
+
+async def passed(room: Room, charges: ChargePlan, times: int, key_id: int = 1, account_id: int = 7) -> int:
+    """How many of so many calls with a key pass."""
+    count = 0
+    for _ in range(times):
+        one = call(account_id, key_id=key_id)
+        assert one.principal is not None
+        with suppress(RateLimited):
+            await room.admitter.admit(one.principal, charges, one)
+            count += 1
+    return count
+
+
+PER_KEY = ("account", "key")
+MODES = list(AdmissionMode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_keys_have_caps_within_the_account_s_pool(room: Room, mode: AdmissionMode) -> None:
+    charges = plan(limit(60, burst=100), limit(60, burst=40, name="per-key", scope=PER_KEY), mode=mode)
+    assert [await passed(room, charges, 200, key_id) for key_id in (1, 2, 3, 4)] == [40, 40, 20, 0]
+
+
+async def test_keys_buy_ahead_each_for_itself(room: Room) -> None:
+    charges = plan(
+        limit(60_000, burst=1_000_000),
+        limit(60_000, burst=100_000, name="per-key", scope=PER_KEY),
+        mode=AUTO,
+    )
+    assert [await passed(room, charges, 2000, key_id) for key_id in (1, 2)] == [2000, 2000]
+    assert room.leased > 3800
+    room.clock.advance(LEASE_S)
+    room.admitter.upkeep()
+    room.clock.advance(60)
+    one = call()
+    assert one.principal is not None
+    grant = await room.admitter.admit(one.principal, charges, one)
+    assert grant.header.endswith(b'RateLimit: "burst";r=999999;t=1000,"per-key";r=99999;t=100\r\n')
+
+
+async def test_what_accounts_share_they_use_up_together(room: Room) -> None:
+    charges = plan(limit(60, burst=50), limit(60, burst=60, name="per-address", scope=("ip",)))
+    assert [await passed(room, charges, 80, account_id=number) for number in (1, 2)] == [50, 10]
+    other_rate = plan(limit(90, burst=60, name="per-address", scope=("ip",)))
+    assert await passed(room, other_rate, 80, account_id=3) == 60, "another rate is another bucket"
+
+
+async def test_a_dear_call_takes_more_and_never_more_than_a_burst(room: Room) -> None:
+    assert await passed(room, plan(limit(60, burst=10), cost=3), 9) == 3
+    assert await passed(room, plan(limit(60, burst=10), cost=10**9), 9, account_id=8) == 1

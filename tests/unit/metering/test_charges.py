@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.metering.charges import planned_charges
@@ -54,3 +56,8 @@ def test_a_call_is_charged_by_route_and_plan(
     case: str, plan: ChargePlan | None, route: Route | None, charges: dict[str, int]
 ) -> None:
     assert planned_charges(plan, route) == charges
+
+
+def test_what_differs_from_call_to_call_is_charged_as_this_one_costs() -> None:
+    plan = replace(a_plan(("api_calls", Period.DAY, 3)), units={"api_calls": 3, "tokens": 7})
+    assert planned_charges(plan, a_route({"builds": 1})) == {"api_calls": 3, "builds": 1, "tokens": 7}

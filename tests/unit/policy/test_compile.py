@@ -8,6 +8,7 @@ from gateway.model.policies import (
     NO_LIMIT,
     AdmissionMode,
     Balance,
+    Cost,
     Ejection,
     Health,
     HostHeader,
@@ -75,7 +76,12 @@ def test_tiers_with_what_they_inherit(policies: PolicySet) -> None:
     paid = policies.tiers["paid"]
     assert paid.title == "paid"
     assert paid.price == Price(2500, "EUR", "year")
-    assert paid.limits == (Limit("burst", 5, 1000, 10), Limit("daily", 1000, 86_400_000, 1000))
+    assert paid.limits == (
+        Limit("burst", 5, 1000, 10),
+        Limit("daily", 1000, 86_400_000, 1000),
+        Limit("per-key", 1, 1000, 5, ("account", "key")),
+        Limit("tenants", 9, 1000, 9, ("header:x-tenant", "ip", "route"), frozenset({"root", "write"})),
+    )
     assert paid.quotas == (
         Quota("api_calls", "api_calls", 1000, Period.MONTH),
         Quota("hourly", "api_calls", 100, Period.HOUR),
@@ -94,10 +100,12 @@ def test_routes_in_order_with_their_upstream(policies: PolicySet) -> None:
     assert write.upstream is policies.upstreams["api"]
     assert write.requires == {"read", "write"}
     assert write.charges == {"api_calls": 2, "tokens": 0}
+    assert write.cost == Cost(1, {"POST": 3}, 2)
     assert write.forward_credentials
     assert encoded.charges == {}
     assert root.methods == {"GET", "HEAD"}, "GET includes HEAD"
     assert root.charges == {"api_calls": 1}
+    assert root.varying == {"tokens": Cost(1, {"GET": 4, "HEAD": 4})}
     assert not root.forward_credentials
     assert [route.max_body_bytes for route in policies.routes] == [10_000_000, NO_LIMIT, None, None, None]
     assert [route.cors is not None for route in policies.routes] == [True, False, False, False, False]

@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from gateway.model.exchange import RequestHead
+from gateway.policy.cost_documents import CostDocument
 from gateway.policy.documents import PolicyFile, RouteDocument, TierDocument
 from gateway.policy.load import compile_sources
 from gateway.policy.sources import Sources
@@ -47,7 +48,7 @@ def test_every_example_is_valid() -> None:
 
 def test_what_is_left_out_has_its_default() -> None:
     route = RouteDocument.model_validate({"name": "all", "match": {"path": "/**"}, "upstream": "api"})
-    assert route.charges == {"api_calls": 1}
+    assert route.charges == {"api_calls": CostDocument(units=1)}
     assert route.requires == []
     assert route.forward_credentials is False
     assert PolicyFile().admission.mode == "auto"

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.model.policies import Limit, Period, PolicySet, Quota, Tier
+from gateway.model.policies import AdmissionMode, Limit, Period, PolicySet, Quota, Route
 from gateway.policy.load import compile_sources
 from gateway.policy.sources import Sources
-from gateway.routing.plans import Plans, Upgrades, plan_id, policy_header
+from gateway.routing.plans import Charged, Plans, Upgrades, plan_id, policy_header
 
 TIERS = """
 upstreams: {u: {targets: [http://u]}}
@@ -72,8 +72,8 @@ def test_the_id_follows_the_charges_and_nothing_else() -> None:
 
 
 def test_the_id_is_the_same_in_every_release() -> None:
-    tier = Tier("t", "T", None, (Limit("burst", 60, 60_000, 20),), (), frozenset())
-    assert plan_id(tier, ((Quota("q", "api_calls", 5, Period.DAY), 2),)) == "a45a1286ffaa7a6b"
+    charged = Charged((Limit("burst", 60, 60_000, 20),), ((Quota("q", "api_calls", 5, Period.DAY), 2),))
+    assert plan_id(charged) == "a45a1286ffaa7a6b"
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_the_policy_line(case: str, tier: str, route: str, line: bytes) -> None:
 
 
 def test_odd_names_could_not_break_out_of_the_line() -> None:
-    tier = Tier("t", "T", None, (Limit('a"b\\c', 1, 1000, 1),), (), frozenset())
-    assert policy_header(tier, (), _policies()) == (
+    charged = Charged((Limit('a"b\\c', 1, 1000, 1),), ())
+    assert policy_header(charged, _policies()) == (
         b'RateLimit-Policy: "a\\"b\\\\c";q=1;w=1;tollway-burst=1\r\n'
     )
 
@@ -152,3 +152,68 @@ def test_the_operators_own_page_wins() -> None:
     policies = _policies("upgrade_url: https://example.com/{tier}?from={tier}\n")
     plan = _plans(policies).plan(policies.tiers["free"], ROUTES["calls"])
     assert plan.upgrade_url == "https://example.com/team?from=team"
+
+
+COSTLY = """
+upstreams: {u: {targets: [http://u]}}
+meters: {tokens: {unit: token}}
+tiers:
+  free:
+    limits:
+      - {name: burst, rate: 60/minute, burst: 20}
+      - {name: dear, rate: 60/minute, burst: 20, routes: [b, c]}
+      - {name: per-address, rate: 60/minute, burst: 20, scope: ip, routes: [c]}
+      - {name: per-key, rate: 60/minute, burst: 20, scope: key, routes: [d]}
+    quotas: [{meter: api_calls, amount: 1000, per: month}]
+routes:
+  - {name: a, match: {path: /a}, upstream: u, cost: 0}
+  - {name: b, match: {path: /b}, upstream: u, cost: 3}
+  - {name: c, match: {path: /c}, upstream: u}
+  - {name: d, match: {path: /d}, upstream: u, cost: {methods: {PUT: 2}}}
+  - name: e
+    match: {path: /e}
+    upstream: u
+    charges: {api_calls: {methods: {GET: 0}}, tokens: {units: 0, per_kib: 2}}
+"""
+
+
+def _costly() -> tuple[Plans, PolicySet, dict[str, Route]]:
+    policies = compile_sources(Sources((("a.yaml", COSTLY.encode()),))).policies
+    assert policies is not None
+    return _plans(policies), policies, {route.name: route for route in policies.routes}
+
+
+@pytest.mark.parametrize(
+    ("route", "limits", "cost"),
+    [
+        ("a", [], 1),
+        ("b", ["burst", "dear"], 3),
+        ("c", ["burst", "dear", "per-address"], 1),
+        ("d", ["burst", "per-key"], 1),
+    ],
+)
+def test_limits_of_a_route_and_what_it_takes_of_them(route: str, limits: list[str], cost: int) -> None:
+    plans, policies, routes = _costly()
+    plan = plans.plan(policies.tiers["free"], routes[route])
+    assert ([limit.name for limit in plan.limits], plan.cost) == (limits, cost)
+
+
+def test_who_buys_ahead_and_who_does_not() -> None:
+    plans, policies, routes = _costly()
+    modes = {name: plans.plan(policies.tiers["free"], route).mode for name, route in routes.items()}
+    assert [name for name, mode in modes.items() if mode is AdmissionMode.EXACT] == ["c"]
+    scoped = {name: plans.plan(policies.tiers["free"], route).scoped for name, route in routes.items()}
+    assert [name for name in scoped if scoped[name]] == ["c", "d"]
+
+
+def test_costs_by_method_and_size() -> None:
+    plans, policies, routes = _costly()
+    free = policies.tiers["free"]
+    assert plans.plan(free, routes["d"], "PUT").cost == 2
+    assert plans.plan(free, routes["d"], "GET").cost == 1
+    post = plans.plan(free, routes["e"], "POST", 1025)
+    assert [cost for _, cost in post.quotas] == [1]
+    assert post.units == {"api_calls": 1, "tokens": 4}
+    assert plans.plan(free, routes["e"], "HEAD", 0).quotas == ()
+    assert post.id != plans.plan(free, routes["e"], "POST", 9999).id
+    assert post is plans.plan(free, routes["e"], "POST", 2048)

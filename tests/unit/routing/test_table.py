@@ -4,7 +4,7 @@ from typing import cast
 
 import pytest
 
-from gateway.errors import FeatureRequired, NoRoute, TierUnknown
+from gateway.errors import FeatureRequired, LengthRequired, NoRoute, TierUnknown
 from gateway.model.exchange import Downstream, Exchange, RequestHead
 from gateway.model.own_answer import OwnAnswer
 from gateway.model.principal import Mode, Principal
@@ -25,6 +25,11 @@ routes:
   - {name: hosted, match: {path: /h, hosts: [api.example.com]}, upstream: u}
   - {name: items, match: {path: /items/**}, upstream: u}
   - {name: split, match: {path: /split}, split: [{upstream: u, weight: 1}, {upstream: v, weight: 1}]}
+  - name: sized
+    match: {path: /sized}
+    upstream: u
+    cost: {per_kib: 1}
+    charges: {api_calls: {methods: {PUT: 3}}}
   - {name: read, match: {methods: [GET], path: /pages/**}, upstream: u, cors: pages}
   - {name: write, match: {methods: [POST, OPTIONS], path: /pages/**}, upstream: u}
   - {name: asked, match: {methods: [OPTIONS], path: /asked}, upstream: u, cors: pages}
@@ -123,6 +128,26 @@ def test_a_call_on_a_split_route_takes_the_side_of_its_account() -> None:
         exchange.principal = before.principal
         table.charges(exchange)
         assert exchange.route is before.route
+
+
+def test_what_depends_on_method_and_size_is_worked_out_for_each_call() -> None:
+    table = _table()
+    exchange = _exchange(table, "/sized", "free")
+    assert table.charges(exchange).quotas[0][1] == 1
+    exchange.head.method, exchange.head.content_length = "PUT", 5000
+    plan = table.charges(exchange)
+    assert (plan.quotas[0][1], plan.cost, plan.units) == (3, 6, {"api_calls": 3})
+
+
+def test_where_size_matters_it_must_be_told() -> None:
+    table = _table()
+    exchange = _exchange(table, "/sized", "free")
+    exchange.head.chunked = True
+    with pytest.raises(LengthRequired):
+        table.charges(exchange)
+    items = _exchange(table, "/items/1", "free")
+    items.head.chunked = True
+    table.charges(items)
 
 
 def test_a_tier_that_has_the_features_passes() -> None:

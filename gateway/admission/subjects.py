@@ -1,0 +1,102 @@
+"""Whose counters a call pays into: the names of buckets whose limits tell more apart than accounts."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from hashlib import blake2b
+from ipaddress import IPv6Address, ip_address
+
+from gateway.model.exchange import Exchange
+from gateway.model.policies import OF_ACCOUNT, ChargePlan, Limit, Scope
+from gateway.model.principal import Mode, Principal
+
+HEADER = "header:"
+
+
+def bucket_key(limit: Limit) -> str:
+    """The bucket of a limit that tells accounts apart and nothing else, below the account's tag."""
+    return f"b:{limit.name}"
+
+
+def bucket_keys(plan: ChargePlan, exchange: Exchange) -> tuple[str, ...]:
+    """The bucket of each limit of a scoped plan.
+
+    Below the account's tag like `b:<limit>:key=9`. One that several accounts share has a tag of its own, in
+    braces, and its rate in its name: under another rate it is another bucket.
+    """
+    return tuple([_key(limit, exchange) for limit in plan.limits])
+
+
+def _key(limit: Limit, exchange: Exchange) -> str:
+    name, scope = bucket_key(limit), limit.scope
+    if scope == OF_ACCOUNT:
+        return name
+    principal = exchange.principal
+    assert principal is not None, "authenticated before it is charged"
+    values = [_value(part, exchange, principal) for part in scope if part != "account"]
+    if not limit.shared:
+        return f"{name}:{','.join([value for value in values if value is not None])}"
+    if None in values:
+        # Without the header that tells callers apart an account is told apart by itself: leaving a header
+        # out must neither open a way around the limit nor use up what is others'.
+        values = [value or f"account={principal.account_id}" for value in values]
+    mode = "l" if principal.mode is Mode.LIVE else "t"
+    return f"{{{','.join(map(str, values))},{mode}}}:{name}:{limit.tokens}/{limit.period_ms}/{limit.burst}"
+
+
+def _value(part: str, exchange: Exchange, principal: Principal) -> str | None:
+    """What a part of a scope is for this call; None for a header that it does not have."""
+    if part == "key":
+        return f"key={principal.key_id}"
+    if part == "ip":
+        return f"ip={address_block(client_address(exchange))}"
+    if part == "route":
+        assert exchange.route is not None, "routed before it is charged"
+        return f"route={exchange.route.name}"
+    return _header(part.removeprefix(HEADER), exchange)
+
+
+def client_address(exchange: Exchange) -> str:
+    """The caller's address, as text: told by a proxy that is believed, else that of the connection."""
+    told: str = getattr(exchange, "client_address", "")
+    return told or getattr(exchange.downstream, "address", "")
+
+
+@lru_cache(maxsize=4096)
+def address_block(text: str) -> str:
+    """What one caller can easily have many of counts as one: an IPv6 address stands for its /64."""
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return text if text.isalnum() else "unknown"  # a unix socket
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+
+
+def _header(name: str, exchange: Exchange) -> str | None:
+    """The header's value, all its lines together, as a digest: callers choose what is in it, and how much."""
+    values: list[bytes] = _finder(name).findall(b"\r\n" + b"".join(exchange.head.lines))
+    if not values:
+        return None
+    digest = blake2b(b",".join(values), digest_size=12, person=b"tollway.scope")
+    return f"{name}={digest.hexdigest()}"
+
+
+@lru_cache(maxsize=256)
+def _finder(name: str) -> re.Pattern[bytes]:
+    pattern = rb"(?<=\r\n)" + re.escape(name.encode()) + rb":[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)"
+    return re.compile(pattern, re.IGNORECASE)
+
+
+def describe(scope: Scope) -> str:
+    """How a limit's rate is meant, for people: empty when it is the account's."""
+    each = [
+        "address" if part == "ip" else part.replace(HEADER, "value of ")
+        for part in scope
+        if part != "account"
+    ]
+    return f" for each {' and '.join(each)}" if each else ""

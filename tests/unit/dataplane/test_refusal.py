@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from typing import cast
+from unittest.mock import create_autospec
+
+import pytest
+
+from gateway.dataplane.refusal import refuse
+from gateway.errors import GatewayError, TierUnknown, UpstreamUnreachable
+from gateway.model.exchange import Downstream, Exchange, RequestHead
+from gateway.model.policies import Route, Upstream
+
+ROUTE = Route("api", "/**", frozenset(), frozenset(), Upstream("next", ()), frozenset(), {})
+
+
+@pytest.mark.parametrize(
+    ("case", "error", "begun", "upstream"),
+    [
+        ("the call was for an upstream", UpstreamUnreachable(internal="connect"), True, "next"),
+        ("nobody knew yet for which", TierUnknown(internal="tier"), False, None),
+    ],
+)
+def test_the_log_says_which_upstream_a_call_was_for(
+    case: str, error: GatewayError, begun: bool, upstream: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    exchange = Exchange(RequestHead(), cast("Downstream", create_autospec(Downstream)), b"")
+    exchange.body_done = True
+    exchange.route, exchange.begun = ROUTE, begun
+    refuse(exchange, error)
+    assert [getattr(record, "upstream", None) for record in caplog.records] == [upstream]
+    assert [getattr(record, "route", None) for record in caplog.records] == ["api"]

@@ -19,6 +19,8 @@ from typing import Any
 from gateway.errors import StartupError
 
 PREFIX = "TOLLWAY_"
+MB_PER_WORKER = 32
+"""Two segments of a journal: one that is written, one that is booked."""
 _KEY_PREFIX = re.compile(r"[a-z][a-z0-9]{1,15}")
 
 
@@ -241,6 +243,21 @@ class Settings:
     max_connections_per_address: int = _setting(
         _whole(1, 1_000_000), "Client connections of one worker from one address.", default=4096
     )
+    journal_sync: str = _setting(
+        _choice("interval", "always", "off"),
+        "When the disk is asked to keep journals: each second, for each call, or never.",
+        default="interval",
+    )
+    journal_max_mb: int = _setting(
+        _whole(1, 100_000_000),
+        "Megabytes of journals that may wait to be booked; at least 32 for each worker.",
+        default=10_240,
+    )
+    on_journal_full: str = _setting(
+        _choice("refuse", "pass"),
+        "Calls that can not be recorded: `refuse` with 503, or `pass` and count them.",
+        default="refuse",
+    )
     progress_interval_s: int = _setting(
         _whole(1, 3600), "Seconds between two notes of how far a long call is.", default=10
     )
@@ -331,6 +348,11 @@ def _conflicts(settings: Settings, given: Mapping[str, str]) -> list[str]:
         )
     if (settings.tls_cert is None) is not (settings.tls_key is None):
         problems.append(f"{PREFIX}TLS_CERT and {PREFIX}TLS_KEY go together: set both or neither")
+    if settings.journal_max_mb < MB_PER_WORKER * settings.workers:
+        problems.append(
+            f"{_source('journal_max_mb', given)} must be at least {MB_PER_WORKER} for each of "
+            f"{settings.workers} workers, got {settings.journal_max_mb}"
+        )
     taken: dict[Address, str] = {}
     for name in ("listen", "control", "portal"):
         address: Address = getattr(settings, name)

@@ -20,7 +20,7 @@ from gateway.dataplane.pipeline import Pipeline
 from gateway.dataplane.server import DataplaneServer, PublicSite
 from gateway.dataplane.tls import Certificate
 from gateway.deadlines import Deadlines
-from gateway.journal.writer import JournalWriter
+from gateway.journal.writer import SYNC_INTERVAL_S, JournalWriter
 from gateway.metering.meter import Meter
 from gateway.metering.progress import LongCallNotes
 from gateway.metering.request_ids import RequestIds
@@ -56,8 +56,7 @@ async def serve_worker(process: Process) -> None:
     await redis.wait_until_up()
 
     request_ids = RequestIds.make(clock.now_us())
-    journal = JournalWriter(wiring.journals_dir, prefix=request_ids.prefix, clock=clock, name=process.name)
-    meter = Meter(journal, slots, clock, request_ids)
+    meter = _open_journal(process, request_ids)
 
     loop = asyncio.get_running_loop()
     deadlines, outbox = Deadlines(), Outbox(loop)
@@ -95,6 +94,21 @@ async def serve_worker(process: Process) -> None:
     await redis.close()
     meter.close()
     pool.terminate()
+
+
+def _open_journal(process: Process, request_ids: RequestIds) -> Meter:
+    settings = process.wiring.settings
+    journal = JournalWriter(
+        process.wiring.journals_dir,
+        prefix=request_ids.prefix,
+        clock=process.clock,
+        name=process.name,
+        sync_interval_s=None if settings.journal_sync == "off" else SYNC_INTERVAL_S,
+        durable=settings.journal_sync == "always",
+        max_bytes=settings.journal_max_mb * 1024 * 1024,
+    )
+    pass_unrecorded = settings.on_journal_full == "pass"
+    return Meter(journal, process.slots, process.clock, request_ids, pass_unrecorded=pass_unrecorded)
 
 
 def _look_after_long_calls(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from gateway.journal.format import HEADER_BYTES, SegmentHeader, encode_header
@@ -15,6 +16,15 @@ UNBORN_SUFFIX = ".new"
 def segment_name(number: int) -> str:
     """The file name; sorts like the numbers."""
     return f"{number:08d}{SUFFIX}"
+
+
+def segments_bytes(journals_dir: Path) -> int:
+    """What all segments of all journals take, those that vanish meanwhile left out."""
+    total = 0
+    for path in journals_dir.glob("*/*" + SUFFIX):
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
 
 
 class Segment:

@@ -1,4 +1,4 @@
-"""Asks the disk, in a thread, to keep what the journal wrote: the guard against power loss.
+"""Asks the disk to keep what the journal wrote: the guard against power loss. Mostly in a thread.
 
 A dead process loses nothing without it; the kernel has every byte the moment it is written.
 """
@@ -33,7 +33,7 @@ class BackgroundSync:
         """From now on sync this file, which has just been made in `folder`. The caller may close its own."""
         with self._lock:
             self._files.append(os.dup(descriptor))
-            self._folders.add(folder)
+            self._folders |= {folder, folder.parent}
             self._synced = -1
 
     def stop(self) -> None:
@@ -58,7 +58,7 @@ class BackgroundSync:
             for descriptor in files:
                 os.fdatasync(descriptor)
             for folder in folders:
-                _sync_folder(folder)
+                sync_folder(folder)
         except OSError as error:
             self._failed(error)
         else:
@@ -78,7 +78,8 @@ class BackgroundSync:
             )
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the disk keep the names in a folder. OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

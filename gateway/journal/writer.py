@@ -6,6 +6,7 @@ for its end, so on a full disk calls that are under way still end properly while
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import mmap
@@ -19,8 +20,8 @@ from gateway.clock import Clock
 from gateway.errors import JournalUnavailable
 from gateway.journal.format import FIRST_OFFSET, PREFIX_BYTES, SegmentHeader, seal
 from gateway.journal.records import CLOSED_BYTES, encode_closed
-from gateway.journal.segment import Segment
-from gateway.journal.sync import BackgroundSync
+from gateway.journal.segment import Segment, segments_bytes
+from gateway.journal.sync import BackgroundSync, sync_folder
 
 LOCK_NAME = "lock"
 UNBORN_PREFIX = ".new-"
@@ -41,7 +42,8 @@ class JournalWriter:
 
     Holds an exclusive lock on the journal's `lock` file until `close` or death: whoever can take that lock
     knows that the writer is gone. A disk that refuses a new segment is no error of the constructor; it shows
-    at the first `begin`, and writing starts by itself once there is space again.
+    at the first `begin`, and writing starts by itself once there is space again. Segments of all journals
+    beyond `max_bytes` are as if the disk were full. `durable`: whoever writes a call asks for `secure`, too.
     """
 
     def __init__(
@@ -53,15 +55,19 @@ class JournalWriter:
         name: str = "",
         segment_bytes: int = DEFAULT_SEGMENT_BYTES,
         sync_interval_s: float | None = SYNC_INTERVAL_S,
+        durable: bool = False,
+        max_bytes: int | None = None,
     ) -> None:
         assert len(prefix) == PREFIX_BYTES
         assert segment_bytes > FIRST_OFFSET + CLOSED_BYTES + END_RESERVE_BYTES
         self.folder: Final = journals_dir / prefix.hex()
+        self.durable: Final = durable
         self.open_calls = 0
         self._prefix = prefix
         self._clock = clock
         self._name = name
         self._segment_bytes = segment_bytes
+        self._max_bytes = max_bytes
         self._segment: Segment | None = None
         self._memory: mmap.mmap  # of the segment; there is one whenever there is free room
         self._lock: int | None = None
@@ -114,6 +120,15 @@ class JournalWriter:
         """Write how far a begun call is. False if there is no room: then what was noted before stands."""
         return self.whole(body)
 
+    def secure(self) -> None:
+        """Wait until the disk has all that was written to this segment. JournalUnavailable if it has not."""
+        if self._segment is None:
+            return
+        try:
+            os.fdatasync(self._segment.descriptor)
+        except OSError as error:
+            raise JournalUnavailable(internal=f"the disk did not keep a record: {error}") from error
+
     @property
     def segment(self) -> int:
         """The number of the segment being written; 0 while there is none."""
@@ -159,12 +174,19 @@ class JournalWriter:
         return True
 
     def _new_segment(self, header: SegmentHeader) -> Segment:
-        if self._segment is not None:
-            return Segment.create(self.folder, header, self._segment_bytes)
-        unborn = self._unborn_folder()
-        segment = Segment.create(unborn, header, self._segment_bytes)
+        journals_dir = self.folder.parent
+        most = self._max_bytes
+        if most is not None and segments_bytes(journals_dir) + self._segment_bytes > most:
+            raise OSError(errno.EDQUOT, "the journals are as large as TOLLWAY_JOURNAL_MAX_MB allows")
+        first = self._segment is None
+        folder = self._unborn_folder() if first else self.folder
+        segment = Segment.create(folder, header, self._segment_bytes)
         try:
-            unborn.rename(self.folder)
+            if first:
+                folder.rename(self.folder)
+            if self.durable:
+                sync_folder(self.folder)
+                sync_folder(journals_dir)
         except OSError:
             segment.close()
             raise
@@ -185,8 +207,8 @@ class JournalWriter:
         if not self._failing:
             self._failing = True
             log.error(
-                "the journal can not grow, so calls are refused until it can: "
-                "free space on this disk or make it writable",
+                "the journal can not grow: until it can, calls are treated as TOLLWAY_ON_JOURNAL_FULL says. "
+                "Free space on this disk, make it writable, or see why nothing is booked",
                 extra={"journal": self.folder.name, "file": str(self.folder), "error": str(error)},
             )
 

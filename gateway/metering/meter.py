@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left
 
 from gateway.clock import Clock
@@ -31,14 +32,29 @@ from gateway.telemetry.slots import Slots
 
 MAX_CACHED_CALLS = 10_000
 
+log = logging.getLogger("tollway.metering")
+
 _Cached = tuple[Principal | None, ChargePlan | None, Route | None, bytes]
 
 
 class Meter:
-    """Numbers, begins and ends the requests of one worker."""
+    """Numbers, begins and ends the requests of one worker.
 
-    def __init__(self, writer: JournalWriter, slots: Slots, clock: Clock, request_ids: RequestIds) -> None:
+    `pass_unrecorded`: calls whose begin finds no room are made all the same. There may be room at their end.
+    """
+
+    def __init__(
+        self,
+        writer: JournalWriter,
+        slots: Slots,
+        clock: Clock,
+        request_ids: RequestIds,
+        *,
+        pass_unrecorded: bool = False,
+    ) -> None:
         self._writer = writer
+        self._durable = writer.durable
+        self._pass_unrecorded = pass_unrecorded
         self._clock = clock
         self._cells = slots.cells
         self._id_prefix = request_ids.text_prefix
@@ -57,6 +73,7 @@ class Meter:
         self._messages_out_slot = slot("messages_total", "egress")
         self._records_slot = slot("journal_records_total")
         self._errors_slot = slot("journal_errors_total")
+        self._unrecorded_slot = slot("unrecorded_total")
 
     def identify(self, exchange: Exchange) -> None:
         """Give the request its number, id and start. First thing that happens to it."""
@@ -73,15 +90,19 @@ class Meter:
             self._writer.begin(body)
         except JournalUnavailable:
             self._cells[self._errors_slot] += 1
+            if self._pass_unrecorded:
+                return
             raise
         self._cells[self._records_slot] += 1
         exchange.begun = True
+        if self._durable and not self._secured() and not self._pass_unrecorded:
+            raise JournalUnavailable(internal="the disk did not keep the record")
 
     def end(self, exchange: Exchange) -> None:
         """Note how the request ended, in the journal and in the metrics. Once per request. Never raises.
 
         A request that never began is one record, which is lost (and counted as an error) while the journal
-        can not grow; such a request was refused, so no money is in it.
+        can not grow; such a request was refused, so no money is in it. Unless it was let pass unrecorded.
         """
         duration_us = self._clock.monotonic_us() - exchange.started_monotonic_us
         answered_at_us = exchange.answered_at_us
@@ -90,10 +111,14 @@ class Meter:
         if outcome is None:
             outcome = Outcome.UNEXPECTED
         status, ingress, egress = exchange.status, exchange.ingress_bytes, exchange.egress_bytes
+        if not exchange.begun and self._pass_unrecorded and exchange.grant is not None:
+            self._begin_late(exchange)
         if exchange.begun:
             flags = BILLED if outcome is Outcome.SERVED or billable(outcome, status) else 0
             figures = (outcome, flags, status, ingress, egress, duration_us, first_byte_us)
             written = self._writer.end(self._end_of(exchange, figures))
+            if self._durable:
+                self._secured()
         else:
             figures = (outcome, 0, status, ingress, egress, duration_us, first_byte_us)
             body = encode_whole(exchange.sequence, exchange.started_at_us, self._call(exchange), figures)
@@ -107,6 +132,25 @@ class Meter:
             cells[self._ingress_slot] += ingress
         if egress:
             cells[self._egress_slot] += egress
+
+    def _begin_late(self, exchange: Exchange) -> None:
+        """For a call that passed unrecorded: it may have become possible to write it down."""
+        try:
+            self._writer.begin(encode_begin(exchange.sequence, exchange.started_at_us, self._call(exchange)))
+        except JournalUnavailable:
+            self._cells[self._unrecorded_slot] += 1
+        else:
+            self._cells[self._records_slot] += 1
+            exchange.begun = True
+
+    def _secured(self) -> bool:
+        try:
+            self._writer.secure()
+        except JournalUnavailable as error:
+            self._cells[self._errors_slot] += 1
+            log.error("a record may not survive a power loss", extra={"error": error.internal})  # noqa: TRY400  says it all
+            return False
+        return True
 
     def _end_of(self, exchange: Exchange, figures: Figures) -> bytes:
         conversation = exchange.conversation

@@ -126,6 +126,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("key_listener_lost_total", Kind.COUNTER, "Connections lost on which key changes are heard."),
     Metric("journal_records_total", Kind.COUNTER, "Records written to journals."),
     Metric("journal_errors_total", Kind.COUNTER, "Journal writes that failed."),
+    Metric("unrecorded_total", Kind.COUNTER, "Calls that were served and could not be recorded."),
     Metric("recorder_events_total", Kind.COUNTER, "Usage events booked in Postgres.", roles=_RECORDER),
     Metric(
         "recorder_batches_total", Kind.COUNTER, "Transactions committed by the recorder.", roles=_RECORDER

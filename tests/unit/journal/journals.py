@@ -30,7 +30,13 @@ STARTED_AT_US = ManualClock().now_us()
 
 
 def make_writer(
-    folder: Path, *, prefix: bytes = PREFIX, clock: ManualClock | None = None, segment_bytes: int = 4096
+    folder: Path,
+    *,
+    prefix: bytes = PREFIX,
+    clock: ManualClock | None = None,
+    segment_bytes: int = 4096,
+    durable: bool = False,
+    max_bytes: int | None = None,
 ) -> JournalWriter:
     """A writer without a background thread."""
     return JournalWriter(
@@ -40,6 +46,8 @@ def make_writer(
         name="worker-1",
         segment_bytes=segment_bytes,
         sync_interval_s=None,
+        durable=durable,
+        max_bytes=max_bytes,
     )
 
 

@@ -13,9 +13,9 @@ from gateway.errors import JournalUnavailable
 from gateway.journal.format import SegmentHeader
 from gateway.journal.reader import Journal, find_journals
 from gateway.journal.records import encode_charges, encode_end
-from gateway.journal.segment import Segment
+from gateway.journal.segment import Segment, segments_bytes
 from gateway.journal.writer import DEFAULT_SEGMENT_BYTES, END_RESERVE_BYTES, JournalWriter
-from tests.unit.journal.journals import PREFIX, begin, end, make_writer, read_all, refuse, sequences
+from tests.unit.journal.journals import PREFIX, begin, end, make_writer, note, read_all, refuse, sequences
 
 
 def journal_in(folder: Path) -> Journal:
@@ -218,6 +218,121 @@ def test_a_real_disk_that_runs_full(tmp_path: Path) -> None:
         assert len(read_all(journal_in(mount / "journals"))) == 2 * len(begun) + 2
     finally:
         subprocess.run(["umount", mount], check=True)
+
+
+def test_a_disk_that_is_read_only_refuses_until_it_is_not(tmp_path: Path) -> None:
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m,ro", "tmpfs", mount], check=False, capture_output=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip("mounting a file system needs root")
+    try:
+        clock = ManualClock()
+        writer = make_writer(mount / "journals", clock=clock)
+        with pytest.raises(JournalUnavailable):
+            begin(writer, 1)
+        assert not refuse(writer, 2)
+        subprocess.run(["mount", "-o", "remount,rw", mount], check=True)
+        clock.advance(1)
+        begin(writer, 3)
+        end(writer, 3)
+        writer.close()
+        assert sequences(read_all(journal_in(mount / "journals"))) == [("begin", 3), ("end", 3)]
+    finally:
+        subprocess.run(["umount", mount], check=True)
+
+
+def test_a_progress_that_finds_no_room_leaves_room_for_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = FullDisk(monkeypatch)
+    writer = make_writer(tmp_path)
+    disk.full = True
+    begun = fill(writer)
+    notes = 0
+    while note(writer, begun[0], 500):
+        notes += 1
+    for number in begun:
+        end(writer, number)
+    writer.close()
+    assert len(read_all(journal_in(tmp_path))) == 2 * len(begun) + notes
+
+
+def test_all_journals_together_stay_within_their_bound(tmp_path: Path) -> None:
+    clock = ManualClock()
+    one, other = (
+        make_writer(tmp_path, prefix=PREFIX[:-1] + bytes((number,)), clock=clock, max_bytes=3 * 4096)
+        for number in (1, 2)
+    )
+    begun = fill(one)
+    while True:  # its second segment is the third in all
+        try:
+            begin(one, 1000)
+        except JournalUnavailable:
+            break
+        end(one, 1000)
+    for number in begun:
+        end(one, number)
+    fill(other)
+    assert segments_bytes(tmp_path) == 3 * 4096
+    (one.folder / "00000001.seg").unlink()  # booked
+    clock.advance(1)
+    begin(other, 2000)
+    assert segments_bytes(tmp_path) == 3 * 4096
+    one.close()
+    other.close()
+
+
+def test_the_bound_is_told_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    writer = make_writer(tmp_path, max_bytes=1000)
+    with pytest.raises(JournalUnavailable):
+        begin(writer, 1)
+    (told,) = caplog.records
+    assert "TOLLWAY_JOURNAL_MAX_MB" in told.__dict__["error"]
+    writer.close()
+
+
+class Disk:
+    """Counts what the disk is asked to keep, and refuses when it is broken."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked = 0
+        self.broken = False
+        monkeypatch.setattr("gateway.journal.writer.os.fdatasync", self.fdatasync)
+
+    def fdatasync(self, descriptor: int) -> None:
+        os.fstat(descriptor)  # it is open
+        self.asked += 1
+        if self.broken:
+            raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_record_is_secured_when_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(monkeypatch)
+    writer = make_writer(tmp_path, durable=True)
+    begin(writer, 1)
+    assert disk.asked == 0
+    writer.secure()
+    assert disk.asked == 1
+    disk.broken = True
+    with pytest.raises(JournalUnavailable):
+        writer.secure()
+    writer.close()
+    writer.secure()  # there is nothing left to keep
+    assert disk.asked == 2
+
+
+def test_a_durable_journal_has_its_name_kept_before_a_record_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Path] = []
+    monkeypatch.setattr("gateway.journal.writer.sync_folder", kept.append)
+    writer = make_writer(tmp_path, durable=True)
+    assert kept == [writer.folder, tmp_path]
+    fill(writer)
+    writer.close()
 
 
 def test_the_background_thread_syncs_every_segment_and_leaves_no_descriptor(tmp_path: Path) -> None:

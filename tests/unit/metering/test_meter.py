@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import cast
 from uuid import UUID
@@ -14,7 +16,7 @@ from gateway.journal.writer import JournalWriter
 from gateway.metering import meter as meter_module
 from gateway.metering.meter import Meter
 from gateway.metering.request_ids import RequestIds
-from gateway.model.exchange import Downstream, Exchange, RequestHead
+from gateway.model.exchange import Downstream, Exchange, Grant, RequestHead
 from gateway.model.policies import (
     AdmissionMode,
     ChargePlan,
@@ -46,14 +48,16 @@ def a_plan() -> ChargePlan:
 class Worker:
     """A meter with all that is behind it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False, pass_unrecorded: bool = False) -> None:
         self.clock = ManualClock()
         self.slots = Slots.in_memory()
         self.request_ids = RequestIds.make(self.clock.now_us())
         self.writer: JournalWriter = make_writer(
-            folder, prefix=self.request_ids.prefix, clock=self.clock, segment_bytes=4096
+            folder, prefix=self.request_ids.prefix, clock=self.clock, segment_bytes=4096, durable=durable
         )
-        self.meter = Meter(self.writer, self.slots, self.clock, self.request_ids)
+        self.meter = Meter(
+            self.writer, self.slots, self.clock, self.request_ids, pass_unrecorded=pass_unrecorded
+        )
         self.journal = Journal(self.writer.folder)
 
     def request(self, *, known: bool = True, plan: ChargePlan | None = None) -> Exchange:
@@ -210,3 +214,108 @@ def test_ids_of_objects_that_are_gone_are_never_mistaken(worker: Worker) -> None
         charged.append(cost)
     begins = [record for record in worker.records() if isinstance(record, Begin)]
     assert [begin.call.charges["api_calls"] for begin in begins] == charged
+
+
+def admitted(worker: Worker) -> Exchange:
+    exchange = worker.request()
+    assert exchange.principal is not None
+    exchange.grant = Grant(exchange.principal, a_plan(), b"")
+    return exchange
+
+
+class FullDisk:
+    """No segment can be made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full = True
+        real = os.posix_fallocate
+
+        def fallocate(*arguments: int) -> None:
+            if self.full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            real(*arguments)
+
+        monkeypatch.setattr("gateway.journal.segment.os.posix_fallocate", fallocate)
+
+
+def test_calls_may_pass_unrecorded_and_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    FullDisk(monkeypatch)
+    worker = Worker(tmp_path, pass_unrecorded=True)
+    exchange = admitted(worker)
+    worker.meter.begin(exchange)
+    assert not exchange.begun
+    exchange.outcome, exchange.status = Outcome.SERVED, 200
+    worker.meter.end(exchange)
+    assert worker.slots.get("unrecorded_total") == 1
+    assert worker.slots.get("requests_total", "served") == 1
+
+
+def test_what_passed_unrecorded_is_recorded_after_all_when_there_is_space_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = FullDisk(monkeypatch)
+    worker = Worker(tmp_path, pass_unrecorded=True)
+    exchange = admitted(worker)
+    worker.meter.begin(exchange)
+    disk.full = False
+    worker.clock.advance(1)
+    exchange.outcome, exchange.status, exchange.egress_bytes = Outcome.SERVED, 200, 84
+    worker.meter.end(exchange)
+    begin, end = worker.records()
+    assert isinstance(begin, Begin)
+    assert isinstance(end, End)
+    assert (begin.started_at_us, end.billed, end.egress_bytes) == (exchange.started_at_us, True, 84)
+    assert worker.slots.get("unrecorded_total") == 0
+
+
+def test_a_refusal_that_finds_no_room_is_not_a_call_that_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FullDisk(monkeypatch)
+    worker = Worker(tmp_path, pass_unrecorded=True)
+    exchange = worker.request(known=False)
+    exchange.outcome, exchange.status = Outcome.UNAUTHENTICATED, 401
+    worker.meter.end(exchange)
+    assert (worker.slots.get("unrecorded_total"), worker.slots.get("journal_errors_total")) == (0, 1)
+
+
+def test_a_durable_journal_is_on_disk_before_the_upstream_hears_and_when_the_call_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+    worker = Worker(tmp_path, durable=True)
+    monkeypatch.setattr("gateway.journal.writer.os.fdatasync", lambda _: kept.append(len(worker.records())))
+    exchange = worker.request()
+    worker.meter.begin(exchange)
+    assert kept == [1]
+    exchange.outcome, exchange.status = Outcome.SERVED, 200
+    worker.meter.end(exchange)
+    assert kept == [1, 2]
+    refused = worker.request(known=False)
+    refused.outcome = Outcome.UNAUTHENTICATED
+    worker.meter.end(refused)
+    assert kept == [1, 2], "no money is in a refusal, and strangers could make us wait"
+
+
+@pytest.mark.parametrize("pass_unrecorded", [False, True])
+def test_a_disk_that_keeps_nothing_refuses_calls_unless_they_may_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, pass_unrecorded: bool
+) -> None:
+    def fdatasync(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    worker = Worker(tmp_path, durable=True, pass_unrecorded=pass_unrecorded)
+    monkeypatch.setattr("gateway.journal.writer.os.fdatasync", fdatasync)
+    exchange = admitted(worker)
+    if pass_unrecorded:
+        worker.meter.begin(exchange)
+        exchange.outcome, exchange.status = Outcome.SERVED, 200
+    else:
+        with pytest.raises(JournalUnavailable):
+            worker.meter.begin(exchange)
+        exchange.outcome, exchange.status = Outcome.OVERLOADED, 503
+    worker.meter.end(exchange)
+    begin, end = worker.records()
+    assert isinstance(begin, Begin)
+    assert isinstance(end, End)
+    assert end.billed is pass_unrecorded

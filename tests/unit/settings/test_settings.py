@@ -57,6 +57,9 @@ def test_an_empty_variable_counts_as_unset() -> None:
         ("brackets around nonsense", "LISTEN", "[zz]:80", "must have an IPv6 address in the brackets"),
         ("another format", "LOG_FORMAT", "xml", "must be console or json, got 'xml'"),
         ("another level", "LOG_LEVEL", "loud", "must be debug, info, warning or error, got 'loud'"),
+        ("another way to sync", "JOURNAL_SYNC", "maybe", "must be interval, always or off, got 'maybe'"),
+        ("another thing to do when full", "ON_JOURNAL_FULL", "drop", "must be refuse or pass, got 'drop'"),
+        ("no time between notes", "PROGRESS_INTERVAL_S", "0", "must be a whole number from 1 to 3600"),
         ("a flag of neither kind", "CONTROL_WIDE", "perhaps", "must be yes or no, got 'perhaps'"),
         ("a prefix with an underscore", "KEY_PREFIX", "my_co", "must be 2 to 16 of a-z and 0-9"),
         (
@@ -119,6 +122,12 @@ def test_the_control_port_is_not_opened_by_accident(
         read_settings(prefixed)
     else:
         assert "is open to the network: set TOLLWAY_ADMIN_TOKEN" in problems_of(prefixed)[0]
+
+
+def test_every_worker_needs_room_for_its_journal() -> None:
+    read_settings({"TOLLWAY_WORKERS": "4", "TOLLWAY_JOURNAL_MAX_MB": "128"})
+    (line,) = problems_of({"TOLLWAY_WORKERS": "4", "TOLLWAY_JOURNAL_MAX_MB": "127"})
+    assert line == "TOLLWAY_JOURNAL_MAX_MB must be at least 32 for each of 4 workers, got 127"
 
 
 def test_two_ports_on_one_address_are_told_before_anything_starts() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from httptools import HttpResponseParser
 
@@ -13,6 +14,7 @@ from gateway.model.exchange import Exchange
 from gateway.upstream.fields import TRAVELS, travels, without_listed
 
 MAX_HEAD_BYTES = 65536
+_REASON = re.compile(rb"[\t -~\x80-\xff]*")
 
 
 class ReadingProtocol(asyncio.Protocol):
@@ -88,6 +90,8 @@ class ReadingProtocol(asyncio.Protocol):
         status = self._parser.get_status_code()
         if status < 100:
             raise UpstreamInvalid(internal="a status below 100")
+        if not _REASON.fullmatch(self._reason):  # the parser lets all pass but line ends
+            raise UpstreamInvalid(internal="a control character in the reason")
         if self._head_bytes > MAX_HEAD_BYTES and sum(map(len, self._lines)) > MAX_HEAD_BYTES:
             raise UpstreamInvalid(internal="the response head is too large")
         if self._connection and self._connection.lower() not in (b",keep-alive", b",close"):

@@ -15,7 +15,7 @@ from httptools import HttpRequestParser
 from bench.candidate import Candidate, request_bytes
 from bench.upstream import BODY
 from gateway.accounts.keys import mint
-from gateway.accounts.store import FoundKey
+from gateway.accounts.records import FoundKey
 from gateway.admission.admitter import Admitter
 from gateway.admission.memory_store import MemoryStore
 from gateway.auth.authenticator import Authenticator

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from gateway.accounts.store import Account, Accounts, ApiKey
+from gateway.accounts.records import Account, ApiKey
+from gateway.accounts.store import Accounts
 from gateway.errors import Conflict, Invalid, NotFound, StartupError
 from gateway.model.principal import Mode
 

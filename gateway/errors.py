@@ -188,7 +188,15 @@ class AccountSuspended(GatewayError):
 
     code, status, title = "account_suspended", 403, "Forbidden"
     outcome = Outcome.FORBIDDEN
-    default_detail = "This account is suspended."
+    default_detail = "This account is not active."
+
+
+class KeyRestricted(GatewayError):
+    """The key is good, but not for this route, method or address."""
+
+    code, status, title = "key_restricted", 403, "Forbidden"
+    outcome = Outcome.FORBIDDEN
+    default_detail = "This key may not be used for this."
 
 
 class FeatureRequired(GatewayError):

@@ -210,6 +210,12 @@ class Settings:
         shown="one per core",
     )
     key_prefix: str = _setting(_key_prefix, "How new API keys begin.", default="tw")
+    foreign_keys: bool = _setting(
+        _flag,
+        "`yes` accepts keys of any format, imported by SHA-256; then every bearer token counts as a key.",
+        default=False,
+        shown="no",
+    )
     log_format: str = _setting(
         _choice("console", "json"),
         "`console` for people, `json` for machines.",

@@ -33,8 +33,8 @@ class MintedKey:
 
     secret: str = field(repr=False)
     digest: bytes
-    visible: str  # how the secret begins: prefix and mode
-    last_four: str
+    visible: str | None  # how the secret begins: prefix and mode; None: nobody knows
+    last_four: str | None
     mode: Mode
 
 

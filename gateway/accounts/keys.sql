@@ -1,48 +1,35 @@
 -- create_key
--- $1 public id, $2 account's id, $3 name, $4 digest, $5 visible, $6 last four, $7 mode.
+-- $1 public id, $2 account's id, $3 name, $4 digest, $5 visible, $6 last four, $7 mode, $8 seconds it works or
+-- NULL, $9 routes, $10 methods, $11 networks, each NULL: any.
 -- Returns the key's id, or no row when the digest is there already.
-INSERT INTO api_keys (public_id, account_id, name, digest, visible, last_four, mode)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO api_keys (
+    public_id, account_id, name, digest, visible, last_four, mode, expires_at,
+    only_routes, only_methods, only_networks
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(secs => $8), $9, $10, $11::text[]::cidr[])
 ON CONFLICT (digest) DO NOTHING
 RETURNING id;
 
 -- get_key
--- $1 key's id.
-SELECT
-    k.id, k.public_id, a.public_id AS account, k.name, k.visible, k.last_four, k.mode,
-    k.created_at, k.expires_at, k.revoked_at, s.public_id AS successor
-FROM api_keys AS k
-INNER JOIN accounts AS a ON a.id = k.account_id
-LEFT JOIN api_keys AS s ON s.id = k.successor_id
-WHERE k.id = $1;
+-- $1 public id.
+SELECT *
+FROM key_records
+WHERE public_id = $1;
 
 -- get_key_by_digest
 -- $1 digest.
-SELECT
-    k.id, k.public_id, a.public_id AS account, k.name, k.visible, k.last_four, k.mode,
-    k.created_at, k.expires_at, k.revoked_at, s.public_id AS successor
-FROM api_keys AS k
-INNER JOIN accounts AS a ON a.id = k.account_id
-LEFT JOIN api_keys AS s ON s.id = k.successor_id
+SELECT r.*
+FROM key_records AS r
+INNER JOIN api_keys AS k ON k.id = r.id
 WHERE k.digest = $1;
 
 -- list_keys
 -- $1 account's id, $2 key id to start behind, $3 how many.
-SELECT
-    k.id, k.public_id, a.public_id AS account, k.name, k.visible, k.last_four, k.mode,
-    k.created_at, k.expires_at, k.revoked_at, s.public_id AS successor
-FROM api_keys AS k
-INNER JOIN accounts AS a ON a.id = k.account_id
-LEFT JOIN api_keys AS s ON s.id = k.successor_id
-WHERE k.account_id = $1 AND k.id > $2
-ORDER BY k.id
+SELECT *
+FROM key_records
+WHERE account_id = $1 AND id > $2
+ORDER BY id
 LIMIT $3;
-
--- find_key_id
--- $1 public id.
-SELECT id
-FROM api_keys
-WHERE public_id = $1;
 
 -- revoke_key
 -- $1 public id. The first revocation stays; again changes nothing, and no gateway is told.
@@ -53,7 +40,7 @@ WHERE public_id = $1 AND revoked_at IS NULL;
 -- lock_for_rotation
 -- $1 public id. One rotation at a time.
 SELECT
-    id, account_id, name, mode, successor_id,
+    id, account_id, name, mode, successor_id, only_routes, only_methods, only_networks::text[] AS only_networks,
     revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) AS works
 FROM api_keys
 WHERE public_id = $1
@@ -70,9 +57,10 @@ WHERE id = $1;
 -- find_principal
 -- $1 digest. The key's account and tier, while the key works.
 SELECT
-    a.id AS account_id, a.public_id AS account, a.tier, a.status = 'active' AS active,
+    a.id AS account_id, a.public_id AS account, a.tier, a.status IN ('active', 'past_due') AS active,
     k.id AS key_id, k.public_id AS key, k.mode,
-    (extract(EPOCH FROM k.expires_at) * 1000000)::bigint AS expires_at_us
+    (extract(EPOCH FROM k.expires_at) * 1000000)::bigint AS expires_at_us,
+    k.only_routes, k.only_methods, k.only_networks::text[] AS only_networks
 FROM api_keys AS k
 INNER JOIN accounts AS a ON a.id = k.account_id
 WHERE k.digest = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now());

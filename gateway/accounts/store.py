@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+import json
 from typing import Literal
 
 import asyncpg
 
 from gateway.accounts import checks
 from gateway.accounts.keys import MintedKey, describe, mint, random_text
+from gateway.accounts.recognition import find_principal
+from gateway.accounts.records import Account, AccountChanges, AccountDetails, ApiKey, FoundKey, KeyLimits
 from gateway.errors import Conflict, Invalid, NotFound
-from gateway.model.principal import Mode, Principal
+from gateway.model.principal import Mode
 from gateway.storage.postgres import Connection, Pool, transaction
 from gateway.storage.queries import load_queries
 
@@ -19,52 +20,16 @@ ACCOUNTS = load_queries(__file__, "accounts")
 KEYS = load_queries(__file__, "keys")
 ID_CHARACTERS = 20
 DAY_S = 86400
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Who pays. `external_id` is what its operator calls it elsewhere."""
-
-    id: int
-    public_id: str
-    name: str
-    tier: str
-    status: Literal["active", "suspended"]
-    created_at: datetime
-    external_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    """What is known of a key: everything but its secret. `account` and `successor` are public ids."""
-
-    id: int
-    public_id: str
-    account: str
-    name: str
-    visible: str
-    last_four: str
-    mode: Mode
-    created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
-    successor: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class FoundKey:
-    """A key that works and who it belongs to; `active` is False while the account is suspended."""
-
-    principal: Principal
-    active: bool
+ORDINARY = AccountDetails()
+UNLIMITED = KeyLimits()
 
 
 class Accounts:
     """What may be done with accounts and keys.
 
     Each method raises NotFound for an id that is not there, Invalid for a value that can not be stored, and
-    what `storage.postgres.LOST` lists when the database is gone. Every change is told to all gateways by
-    triggers, in the transaction that makes it.
+    what `storage.postgres.LOST` lists when the database is gone. Every change is told to all gateways and
+    noted in the audit log by triggers, in the transaction that makes it.
     """
 
     def __init__(self, database: Pool | Connection, key_prefix: str) -> None:
@@ -80,19 +45,36 @@ class Accounts:
         """How new keys begin."""
         return self._key_prefix
 
-    async def create_account(self, name: str, tier: str, *, external_id: str | None = None) -> Account:
+    # -- accounts ---------------------------------------------------------------------------------------
+
+    async def create_account(
+        self,
+        name: str,
+        tier: str,
+        *,
+        external_id: str | None = None,
+        details: AccountDetails = ORDINARY,
+    ) -> Account:
         """A new account. Conflict if another one has this external id."""
-        checks.check_name("name", name)
-        checks.check_tier(tier)
         if external_id is not None:
             checks.check_name("external_id", external_id)
+        public_id = _new_id("acct")
         try:
-            row = await self._database.fetchrow(
-                ACCOUNTS.create_account, _new_id("acct"), name, tier, external_id
+            await self._database.execute(
+                ACCOUNTS.create_account,
+                public_id,
+                checks.check_name("name", name),
+                checks.check_tier(tier),
+                external_id,
+                checks.check_status(details.status),
+                details.billing_anchor,
+                checks.check_time_zone(details.time_zone),
+                details.internal,
+                json.dumps(dict(checks.check_metadata(details.metadata))),
             )
         except asyncpg.UniqueViolationError:
             raise Conflict("Another account has this external id.") from None
-        return _account(row)
+        return await self.get_account(public_id)
 
     async def get_account(self, public_id: str) -> Account:
         """The account as it is now."""
@@ -102,62 +84,94 @@ class Accounts:
     async def lock_account(self, public_id: str) -> Account:
         """The account as it is now; within a transaction nobody else changes it until that ends."""
         _expect_id(public_id, "acct")
-        return _account(await self._database.fetchrow(ACCOUNTS.lock_account, public_id))
+        await self._database.fetchval(ACCOUNTS.lock_account, public_id)
+        return await self.get_account(public_id)
 
     async def find_account(self, external_id: str) -> Account:
         """The account that its operator calls so elsewhere."""
         checks.check_name("external_id", external_id)
         return _account(await self._database.fetchrow(ACCOUNTS.get_account_by_external_id, external_id))
 
-    async def list_accounts(self, *, after: str | None = None, limit: int = 100) -> list[Account]:
+    async def list_accounts(
+        self,
+        *,
+        after: str | None = None,
+        limit: int = 100,
+        tier: str | None = None,
+        status: str | None = None,
+    ) -> list[Account]:
         """A page in the order of creation; `after` is the public id that ended the page before."""
         checks.check_limit(limit)
+        if tier is not None:
+            checks.check_tier(tier)
         start = 0 if after is None else await self._account_cursor(after)
-        return [_account(row) for row in await self._database.fetch(ACCOUNTS.list_accounts, start, limit)]
+        rows = await self._database.fetch(ACCOUNTS.list_accounts, start, limit, tier, status)
+        return [_account(row) for row in rows]
 
-    async def set_name(self, public_id: str, name: str) -> Account:
-        """Call the account something else."""
+    async def change_account(self, public_id: str, changes: AccountChanges) -> Account:
+        """All of it or nothing. Whether the policies have a tier is for the caller to check."""
         _expect_id(public_id, "acct")
-        return _account(
-            await self._database.fetchrow(ACCOUNTS.set_name, public_id, checks.check_name("name", name))
-        )
+        metadata = changes.metadata
+        async with transaction(self._database) as connection:
+            await connection.execute(
+                ACCOUNTS.change_account,
+                public_id,
+                None if changes.name is None else checks.check_name("name", changes.name),
+                None if changes.tier is None else checks.check_tier(changes.tier),
+                None if changes.status is None else checks.check_status(changes.status),
+                changes.billing_anchor,
+                None if changes.time_zone is None else checks.check_time_zone(changes.time_zone),
+                changes.internal,
+                None if metadata is None else json.dumps(dict(checks.check_metadata(metadata))),
+            )
+            changed = await self.on(connection).get_account(public_id)
+            checks.check_metadata(changed.metadata)  # merged, it may have become too much
+        return changed
 
     async def set_tier(self, public_id: str, tier: str) -> Account:
-        """Change what the account pays for. Whether the policies have the tier is for the caller to check."""
-        _expect_id(public_id, "acct")
-        return _account(await self._database.fetchrow(ACCOUNTS.set_tier, public_id, checks.check_tier(tier)))
+        """Change what the account pays for."""
+        return await self.change_account(public_id, AccountChanges(tier=tier))
 
     async def set_status(self, public_id: str, status: str) -> Account:
-        """Suspend an account, or make it active again."""
-        _expect_id(public_id, "acct")
-        row = await self._database.fetchrow(ACCOUNTS.set_status, public_id, checks.check_status(status))
-        return _account(row)
+        """Change whether the account may call."""
+        return await self.change_account(public_id, AccountChanges(status=status))
 
-    async def create_key(self, account: str, name: str = "", mode: Mode = Mode.LIVE) -> tuple[ApiKey, str]:
+    # -- keys -------------------------------------------------------------------------------------------
+
+    async def create_key(
+        self, account: str, name: str = "", mode: Mode = Mode.LIVE, limits: KeyLimits = UNLIMITED
+    ) -> tuple[ApiKey, str]:
         """A new key for the account, and its secret: the only time it is seen."""
-        checks.check_name("name", name, may_be_empty=True)
         owner = await self.get_account(account)
         minted = mint(self._key_prefix, mode)
-        async with transaction(self._database) as connection:
-            key = await _insert_key(connection, owner.id, name, minted)
-        return key, minted.secret
+        return await self._store_key(owner.id, name, minted, limits), minted.secret
 
     async def import_key(self, account: str, secret: str, name: str = "") -> ApiKey:
-        """Give the account a key whose secret was made elsewhere; again changes nothing.
+        """Give the account a key whose secret was made elsewhere in our format; again changes nothing.
 
         Conflict if the secret belongs to another account.
         """
-        checks.check_name("name", name, may_be_empty=True)
         try:
             minted = describe(secret)
         except ValueError:
             raise Invalid("secret", "must be a key in our format, with its checksum") from None
-        owner = await self.get_account(account)
-        async with transaction(self._database) as connection:
-            key = await _insert_key(connection, owner.id, name, minted)
-        if key.account != account:
-            raise Conflict("Another account has this key.")
-        return key
+        return await self._import(account, name, minted, UNLIMITED)
+
+    async def import_digest(
+        self,
+        account: str,
+        digest: bytes,
+        name: str = "",
+        mode: Mode = Mode.LIVE,
+        limits: KeyLimits = UNLIMITED,
+    ) -> ApiKey:
+        """Give the account a key of any format of which only the SHA-256 is known; again changes nothing.
+
+        Conflict if another account has it. Gateways accept such keys while `TOLLWAY_FOREIGN_KEYS` is `yes`.
+        """
+        if len(digest) != 32:
+            raise Invalid("sha256", "must be 32 bytes, written as 64 hexadecimal digits")
+        return await self._import(account, name, MintedKey("", digest, None, None, mode), limits)
 
     async def list_keys(
         self, account: str, *, after: str | None = None, limit: int = checks.PAGE_MAX
@@ -171,8 +185,7 @@ class Accounts:
     async def get_key(self, public_id: str) -> ApiKey:
         """The key as it is now."""
         _expect_id(public_id, "key")
-        key_id = await self._database.fetchval(KEYS.find_key_id, public_id)
-        return _api_key(await self._database.fetchrow(KEYS.get_key, key_id))
+        return _api_key(await self._database.fetchrow(KEYS.get_key, public_id))
 
     async def find_key(self, digest: bytes) -> FoundKey | None:
         """Who a key belongs to, like `find_principal`."""
@@ -185,7 +198,7 @@ class Accounts:
         return await self.get_key(public_id)
 
     async def rotate_key(self, public_id: str, overlap_s: int = DAY_S) -> tuple[ApiKey, str]:
-        """A successor with its secret; the old key works `overlap_s` seconds more, never longer than before.
+        """A successor like it, with its secret; the old key works `overlap_s` more, never longer than before.
 
         Conflict if the key does not work any more or has a successor already.
         """
@@ -200,9 +213,42 @@ class Accounts:
             if not old["works"]:
                 raise Conflict("This key is revoked or expired. Create a new one.")
             minted = mint(self._key_prefix, Mode(old["mode"]))
-            key = await _insert_key(connection, old["account_id"], old["name"], minted)
+            limits = KeyLimits(
+                only_routes=tuple(old["only_routes"] or ()),
+                only_methods=tuple(old["only_methods"] or ()),
+                only_networks=tuple(old["only_networks"] or ()),
+            )
+            key = await self.on(connection)._store_key(old["account_id"], old["name"], minted, limits)
             await connection.execute(KEYS.retire_key, old["id"], key.id, overlap_s)
         return key, minted.secret
+
+    async def _import(self, account: str, name: str, minted: MintedKey, limits: KeyLimits) -> ApiKey:
+        owner = await self.get_account(account)
+        key = await self._store_key(owner.id, name, minted, limits)
+        if key.account != account:
+            raise Conflict("Another account has this key.")
+        return key
+
+    async def _store_key(self, account_id: int, name: str, minted: MintedKey, limits: KeyLimits) -> ApiKey:
+        """Store a key, or find the one with this very secret that is there already."""
+        public_id = _new_id("key")
+        stored = await self._database.fetchval(
+            KEYS.create_key,
+            public_id,
+            account_id,
+            checks.check_name("name", name, may_be_empty=True),
+            minted.digest,
+            minted.visible,
+            minted.last_four,
+            minted.mode.value,
+            checks.check_life(limits.expires_in_s),
+            checks.check_routes(limits.only_routes),
+            checks.check_methods(limits.only_methods),
+            checks.check_networks(limits.only_networks),
+        )
+        if stored is None:
+            return _api_key(await self._database.fetchrow(KEYS.get_key_by_digest, minted.digest))
+        return await self.get_key(public_id)
 
     async def _account_cursor(self, after: str) -> int:
         try:
@@ -217,37 +263,7 @@ class Accounts:
             raise Invalid("after", "must be the id of a key") from None
 
 
-async def find_principal(connection_or_pool: Connection | Pool, digest: bytes) -> FoundKey | None:
-    """Who a key belongs to; None for a key that is unknown, revoked or expired.
-
-    Raises what `storage.postgres.LOST` lists when the database is gone.
-    """
-    row = await connection_or_pool.fetchrow(KEYS.find_principal, digest)
-    if row is None:
-        return None
-    headers = {"Tollway-Account": row["account"], "Tollway-Tier": row["tier"], "Tollway-Key-Id": row["key"]}
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    principal = Principal(
-        account_id=row["account_id"],
-        account=row["account"],
-        key_id=row["key_id"],
-        key=row["key"],
-        tier=row["tier"],
-        mode=Mode(row["mode"]),
-        identity_lines=lines.encode("ascii"),  # the table's CHECKs allow nothing that could end a line
-        expires_at_us=row["expires_at_us"],
-        digest=digest,
-    )
-    return FoundKey(principal, row["active"])
-
-
-async def _insert_key(connection: Connection, account_id: int, name: str, minted: MintedKey) -> ApiKey:
-    """Store a key, or find the one with this very secret that is there already."""
-    stored = (minted.digest, minted.visible, minted.last_four, minted.mode.value)
-    key_id = await connection.fetchval(KEYS.create_key, _new_id("key"), account_id, name, *stored)
-    if key_id is None:
-        return _api_key(await connection.fetchrow(KEYS.get_key_by_digest, minted.digest))
-    return _api_key(await connection.fetchrow(KEYS.get_key, key_id))
+_RESTRICTIONS = ("only_routes", "only_methods", "only_networks")
 
 
 def _new_id(kind: str) -> str:
@@ -263,10 +279,14 @@ def _expect_id(public_id: str, kind: Literal["acct", "key"]) -> None:
 def _account(row: asyncpg.Record | None) -> Account:
     if row is None:
         raise NotFound("There is no such account.")
-    return Account(**row)
+    return Account(**{**row, "metadata": json.loads(row["metadata"])})
 
 
 def _api_key(row: asyncpg.Record | None) -> ApiKey:
     if row is None:
         raise NotFound("There is no such key.")
-    return ApiKey(**{**row, "mode": Mode(row["mode"])})
+    values = {**row, "mode": Mode(row["mode"])}
+    del values["account_id"]
+    for name in _RESTRICTIONS:
+        values[name] = tuple(values[name] or ())
+    return ApiKey(**values)

@@ -7,7 +7,7 @@ import secrets
 
 from aiohttp import web
 
-from gateway.accounts.store import find_principal
+from gateway.accounts.recognition import find_principal
 from gateway.admission.admitter import Admitter
 from gateway.admission.redis_store import RedisStore
 from gateway.app.policies import PoliciesInUse
@@ -27,7 +27,7 @@ from gateway.metering.request_ids import RequestIds
 from gateway.model.policies import NO_LIMIT
 from gateway.outbox import Outbox
 from gateway.settings import Settings
-from gateway.storage.postgres import lazy_pool
+from gateway.storage.postgres import Pool, lazy_pool
 from gateway.storage.redis import parse_address
 from gateway.storage.redis_tick import TickRedis
 from gateway.upstream.forwarder import Forwarder
@@ -43,10 +43,7 @@ async def serve_worker(process: Process) -> None:
     process.on_reload = policies.reload
 
     pool = await lazy_pool(wiring.database_url)
-    auth = Authenticator(
-        lambda digest: find_principal(pool, digest), slots, clock, tasks, settings.key_prefix
-    )
-    tasks.spawn(KeyListener(wiring.database_url, auth.cache, slots).run(), name="auth.listen")
+    auth = _authenticator(process, pool)
 
     redis = TickRedis(parse_address(wiring.redis_url), slots, tasks)
     admission = Admitter(
@@ -109,6 +106,22 @@ def _open_journal(process: Process, request_ids: RequestIds) -> Meter:
     )
     pass_unrecorded = settings.on_journal_full == "pass"
     return Meter(journal, process.slots, process.clock, request_ids, pass_unrecorded=pass_unrecorded)
+
+
+def _authenticator(process: Process, pool: Pool) -> Authenticator:
+    """Recognises keys, and hears of those that change."""
+    settings = process.wiring.settings
+    auth = Authenticator(
+        lambda digest: find_principal(pool, digest),
+        process.slots,
+        process.clock,
+        process.tasks,
+        settings.key_prefix,
+        foreign_keys=settings.foreign_keys,
+    )
+    listener = KeyListener(process.wiring.database_url, auth.cache, process.slots)
+    process.tasks.spawn(listener.run(), name="auth.listen")
+    return auth
 
 
 def _look_after_long_calls(

@@ -10,7 +10,7 @@ from gateway.auth.credentials import Credentials
 from gateway.auth.lookups import Answer, KeyLookups, Lookup
 from gateway.auth.rights import Rights
 from gateway.clock import Clock
-from gateway.errors import AccountSuspended, KeyLookupUnavailable, Unauthenticated
+from gateway.errors import AccountSuspended, KeyLookupUnavailable, KeyRestricted, Unauthenticated
 from gateway.model.exchange import Exchange
 from gateway.model.principal import Principal
 from gateway.tasks import Tasks
@@ -30,12 +30,22 @@ class Authenticator:
     digests, and nobody can steer a digest or go back from it to a secret.
     """
 
-    def __init__(self, lookup: Lookup, slots: Slots, clock: Clock, tasks: Tasks, key_prefix: str) -> None:
+    def __init__(
+        self,
+        lookup: Lookup,
+        slots: Slots,
+        clock: Clock,
+        tasks: Tasks,
+        key_prefix: str,
+        *,
+        foreign_keys: bool = False,
+    ) -> None:
         self.cache = KeyCache(slots)
         self._lookups = KeyLookups(lookup, self.cache, slots, clock, tasks)
         self.rights = Rights(self.cache, self._lookups, clock)
         self._slots, self._cells = slots, slots.cells
-        self._take = Credentials(key_prefix).take
+        self._take = Credentials(key_prefix, foreign=foreign_keys).take
+        self._foreign_keys = foreign_keys
         self._entries = self.cache.entries
 
     async def authenticate(self, exchange: Exchange) -> Principal:
@@ -43,8 +53,8 @@ class Authenticator:
 
         Needs the route, and the instants of the start: an entry is judged by the time the request began.
 
-        Raises `Unauthenticated`, `AccountSuspended`, or `KeyLookupUnavailable` for a key not seen before
-        while Postgres is gone.
+        Raises `Unauthenticated`, `AccountSuspended`, `KeyRestricted`, or `KeyLookupUnavailable` for a key not
+        seen before while Postgres is gone.
         """
         route = exchange.route
         secret = self._take(exchange.head, forward=route is not None and route.forward_credentials)
@@ -55,7 +65,7 @@ class Authenticator:
         if entry is not None and entry.fresh_until_us > exchange.started_monotonic_us:
             self._cells[_HIT] += 1
             principal = entry.principal
-            if entry.active and principal.expires_at_us is None:
+            if entry.active and principal.expires_at_us is None and principal.restrictions is None:
                 return principal
             return self._checked(digest, entry, exchange)
         if entry is not None:
@@ -66,14 +76,14 @@ class Authenticator:
         if self.cache.negative.get(digest, 0) > exchange.started_monotonic_us:
             self._slots.add("key_cache_total", 1, "negative_hit")
             raise Unauthenticated(internal="known not to work")
-        if not is_well_formed(secret):
+        if not is_well_formed(secret) and not self._foreign_keys:
             self._slots.add("key_cache_total", 1, "malformed")
             raise Unauthenticated(internal="malformed key")
         answer = await self._lookups.ask(digest)
         if not answer.available:
             self._slots.add("key_cache_total", 1, "unavailable")
             raise KeyLookupUnavailable(internal="Postgres did not answer")
-        return self._answered(answer)
+        return self._answered(answer, exchange)
 
     async def _recheck(self, digest: bytes, entry: Entry, exchange: Exchange) -> Principal:
         """An entry that is no longer fresh. While Postgres is gone it is good for `OUTAGE_US`."""
@@ -87,7 +97,7 @@ class Authenticator:
                 # Unless nobody answers anyway: then one call asks now and then, and no other waits for it.
                 answer = await asked
                 if answer.available:
-                    return self._answered(answer)
+                    return self._answered(answer, exchange)
         if age_us > OUTAGE_US:
             self._slots.add("key_cache_total", 1, "unavailable")
             raise KeyLookupUnavailable(internal="Postgres has been gone for too long")
@@ -99,15 +109,26 @@ class Authenticator:
         if expires_at_us is not None and expires_at_us <= exchange.started_at_us:
             self.cache.put_negative(digest, exchange.started_monotonic_us)
             raise Unauthenticated(internal="expired key")
-        return self._usable(entry.principal, active=entry.active)
+        return self._usable(entry.principal, exchange, active=entry.active)
 
-    def _answered(self, answer: Answer) -> Principal:
+    def _answered(self, answer: Answer, exchange: Exchange) -> Principal:
         self._slots.add("key_cache_total", 1, "miss")
         if answer.found is None:
             raise Unauthenticated(internal="unknown, revoked or expired key")
-        return self._usable(answer.found.principal, active=answer.found.active)
+        return self._usable(answer.found.principal, exchange, active=answer.found.active)
 
-    def _usable(self, principal: Principal, *, active: bool) -> Principal:
+    def _usable(self, principal: Principal, exchange: Exchange, *, active: bool) -> Principal:
         if not active:
             raise AccountSuspended(internal=f"account {principal.account} is not active")
+        if principal.restrictions is not None:
+            route = exchange.route.name if exchange.route is not None else ""
+            refusal = principal.restrictions.refusal(route, exchange.head.method, _client_address(exchange))
+            if refusal:
+                raise KeyRestricted(refusal)
         return principal
+
+
+def _client_address(exchange: Exchange) -> str:
+    """The caller's address, as text: told by a proxy that is believed, else that of the connection."""
+    told: str = getattr(exchange, "client_address", "")
+    return told or getattr(exchange.downstream, "address", "")

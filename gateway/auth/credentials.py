@@ -7,10 +7,13 @@ from gateway.model.exchange import RequestHead
 
 
 class Credentials:
-    """Tells our keys, which begin with `<key_prefix>_`, from what others put into the same headers."""
+    """Tells our keys, which begin with `<key_prefix>_`, from what others put into the same headers.
 
-    def __init__(self, key_prefix: str) -> None:
-        self._marker = f"{key_prefix}_".encode()
+    `foreign`: keys may begin with anything, so every bearer token is taken for one.
+    """
+
+    def __init__(self, key_prefix: str, *, foreign: bool = False) -> None:
+        self._marker = b"" if foreign else f"{key_prefix}_".encode()
         self._usual = b"Bearer " + self._marker
 
     def choose(self, authorization: bytes | None, api_key: bytes | None) -> tuple[bytes | None, bool]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from gateway.accounts.store import FoundKey
+from gateway.accounts.records import FoundKey
 from gateway.auth.cache import KeyCache
 from gateway.clock import Clock
 from gateway.storage.postgres import LOST

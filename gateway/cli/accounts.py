@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import click
 
-from gateway.accounts.store import Account, Accounts
+from gateway.accounts.checks import STATUSES
+from gateway.accounts.records import Account, AccountChanges
+from gateway.accounts.store import Accounts
 from gateway.cli.database import with_database
 from gateway.cli.output import json_option, print_facts, print_json, print_table
 from gateway.controlplane import wording
@@ -20,7 +24,7 @@ class UnknownTier(TollwayError):
 
 @click.group()
 def account() -> None:
-    """Create, list, suspend accounts; set their tier."""
+    """Create, list, change accounts."""
 
 
 @account.command()
@@ -74,6 +78,46 @@ def set_tier(id: str, tier: str, as_json: bool) -> None:  # noqa: A002 - the arg
     show(with_database(work), as_json)
 
 
+@account.command("set")
+@click.argument("id")
+@click.option("--name", help="For people; any text.")
+@click.option("--status", type=click.Choice(STATUSES), help="Accounts that are active or past due may call.")
+@click.option("--billing-anchor", type=click.DateTime(["%Y-%m-%d"]), help="The day that periods begin on.")
+@click.option("--time-zone", help="Like Europe/Berlin.")
+@click.option("--internal/--not-internal", default=None, help="Of your own: never billed.")
+@click.option(
+    "--metadata", multiple=True, metavar="NAME=VALUE", help="NAME= alone deletes it; several times."
+)
+@json_option
+def set_(
+    id: str,  # noqa: A002 - the argument's name on the command line
+    name: str | None,
+    status: str | None,
+    billing_anchor: datetime | None,
+    time_zone: str | None,
+    internal: bool | None,
+    metadata: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Change what is given; the rest stays."""
+    if wrong := [pair for pair in metadata if "=" not in pair]:
+        raise click.UsageError(f"--metadata {wrong[0]}: give NAME=VALUE.")
+    pairs = {one.partition("=")[0]: one.partition("=")[2] or None for one in metadata}
+    changes = AccountChanges(
+        name=name,
+        status=status,
+        billing_anchor=None if billing_anchor is None else billing_anchor.date(),
+        time_zone=time_zone,
+        internal=internal,
+        metadata=pairs or None,
+    )
+
+    async def work(pool: Pool, settings: Settings) -> Account:
+        return await Accounts(pool, settings.key_prefix).change_account(id, changes)
+
+    show(with_database(work), as_json)
+
+
 @account.command()
 @click.argument("id")
 @json_option
@@ -115,4 +159,5 @@ def show(one: Account, as_json: bool) -> None:
     if as_json:
         print_json(told)
     else:
-        print_facts(told)
+        pairs = ", ".join(f"{name}={value}" for name, value in told["metadata"].items())
+        print_facts({**told, "metadata": pairs})

@@ -1,25 +1,25 @@
-"""`/admin/v1/accounts` and `/admin/v1/keys`."""
+"""`/admin/v1/accounts`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import Annotated, Literal
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import Field, StrictBool
 from typing_extensions import TypedDict
 
+from gateway.accounts.records import AccountChanges, AccountDetails
 from gateway.accounts.store import Accounts
 from gateway.controlplane import wording
 from gateway.controlplane.bodies import Sent, answer, check_match, read_body, read_query, tagged
 from gateway.controlplane.endpoints import CONNECTION, Endpoint
 from gateway.controlplane.problems import invalid
 from gateway.model.policies import PolicySet
-from gateway.model.principal import Mode
 
-DAY_S = 86_400
+Status = Literal["draft", "active", "past_due", "suspended", "cancelled"]
 ACCOUNT = "/accounts/{account:acct_[0-9A-Za-z]+}"
-KEY = "/keys/{key:key_[0-9A-Za-z]+}"
 
 
 class Page(Sent):
@@ -34,33 +34,36 @@ class Page(Sent):
         return {"data": [document for _, document in found], "next": after}
 
 
+class AccountPage(Page):
+    """Which accounts."""
+
+    tier: str | None = None
+    status: Status | None = None
+
+
 class NewAccount(Sent):
-    """What an account is made of."""
+    """What an account is made of. `billing_anchor` is today unless given."""
 
     name: str
     tier: str
     external_id: str | None = None
+    status: Status = "active"
+    billing_anchor: date | None = None
+    time_zone: str = "UTC"
+    internal: StrictBool = False
+    metadata: dict[str, str] = Field(default_factory=dict)
 
 
 class AccountChange(Sent):
-    """What is given changes, the rest stays."""
+    """What is given changes, the rest stays. `metadata` is merged; a name with null goes."""
 
     name: str | None = None
     tier: str | None = None
-    status: Literal["active", "suspended"] | None = None
-
-
-class NewKey(Sent):
-    """What a key is made of."""
-
-    name: str = ""
-    mode: Literal["live", "test"] = "live"
-
-
-class Rotation(Sent):
-    """How long the old key goes on working beside the new one."""
-
-    overlap_s: Annotated[int, Field(ge=0, le=365 * DAY_S, strict=True)] = DAY_S
+    status: Status | None = None
+    billing_anchor: date | None = None
+    time_zone: str | None = None
+    internal: StrictBool | None = None
+    metadata: dict[str, str | None] | None = None
 
 
 class Empty(Sent):
@@ -74,15 +77,8 @@ class AccountList(TypedDict):
     next: str | None
 
 
-class KeyList(TypedDict):
-    """A page of keys."""
-
-    data: list[wording.KeyDocument]
-    next: str | None
-
-
 class AccountsApi:
-    """What operators do with accounts and keys."""
+    """What operators do with accounts."""
 
     def __init__(self, accounts: Accounts, policies: Callable[[], PolicySet]) -> None:
         self._accounts, self._policies = accounts, policies
@@ -90,7 +86,7 @@ class AccountsApi:
     def endpoints(self) -> list[Endpoint]:
         """The addresses below `/admin/v1`."""
         return [
-            Endpoint("GET", "/accounts", self.list_accounts, "accounts:read", AccountList, query=Page),
+            Endpoint("GET", "/accounts", self.list_accounts, "accounts:read", AccountList, query=AccountPage),
             Endpoint(
                 "POST",
                 "/accounts",
@@ -111,34 +107,14 @@ class AccountsApi:
                 body=AccountChange,
                 refuses=(412,),
             ),
-            Endpoint("GET", f"{ACCOUNT}/keys", self.list_keys, "keys:read", KeyList, query=Page),
-            Endpoint(
-                "POST",
-                f"{ACCOUNT}/keys",
-                self.create_key,
-                "keys:write",
-                wording.NewKeyDocument,
-                body=NewKey,
-                status=201,
-            ),
-            Endpoint("GET", KEY, self.get_key, "keys:read", wording.KeyDocument),
-            Endpoint("POST", f"{KEY}/revoke", self.revoke_key, "keys:write", wording.KeyDocument, body=Empty),
-            Endpoint(
-                "POST",
-                f"{KEY}/rotate",
-                self.rotate_key,
-                "keys:write",
-                wording.NewKeyDocument,
-                body=Rotation,
-                status=201,
-                refuses=(409,),
-            ),
         ]
 
     async def list_accounts(self, request: web.Request) -> web.Response:
         """A page of accounts in the order of creation."""
-        page = read_query(request, Page)
-        found = await self._accounts.list_accounts(after=page.after, limit=page.limit)
+        page = read_query(request, AccountPage)
+        found = await self._accounts.list_accounts(
+            after=page.after, limit=page.limit, tier=page.tier, status=page.status
+        )
         return answer(page.of([(one.public_id, wording.account(one)) for one in found]))
 
     async def create_account(self, request: web.Request) -> web.Response:
@@ -146,7 +122,16 @@ class AccountsApi:
         wanted = await read_body(request, NewAccount)
         self._check_tier(wanted.tier)
         accounts = self._accounts.on(request[CONNECTION])
-        made = await accounts.create_account(wanted.name, wanted.tier, external_id=wanted.external_id)
+        details = AccountDetails(
+            status=wanted.status,
+            billing_anchor=wanted.billing_anchor,
+            time_zone=wanted.time_zone,
+            internal=wanted.internal,
+            metadata=wanted.metadata,
+        )
+        made = await accounts.create_account(
+            wanted.name, wanted.tier, external_id=wanted.external_id, details=details
+        )
         headers = {"Location": f"/admin/v1/accounts/{made.public_id}"}
         return tagged(wording.account(made), status=201, headers=headers)
 
@@ -155,55 +140,14 @@ class AccountsApi:
         return tagged(wording.account(await self._accounts.get_account(request.match_info["account"])))
 
     async def change_account(self, request: web.Request) -> web.Response:
-        """Another name, tier or status, all that is given or nothing. In effect within a second."""
+        """All that is given changes, or nothing. In effect within a second."""
         wanted = await read_body(request, AccountChange)
         if wanted.tier is not None:
             self._check_tier(wanted.tier)
         accounts, public_id = self._accounts.on(request[CONNECTION]), request.match_info["account"]
-        changed = await accounts.lock_account(public_id)
-        check_match(request, wording.account(changed))
-        if wanted.name is not None:
-            changed = await accounts.set_name(public_id, wanted.name)
-        if wanted.tier is not None:
-            changed = await accounts.set_tier(public_id, wanted.tier)
-        if wanted.status is not None:
-            changed = await accounts.set_status(public_id, wanted.status)
+        check_match(request, wording.account(await accounts.lock_account(public_id)))
+        changed = await accounts.change_account(public_id, AccountChanges(**wanted.model_dump()))
         return tagged(wording.account(changed))
-
-    async def list_keys(self, request: web.Request) -> web.Response:
-        """The keys of an account, revoked ones included, without secrets."""
-        page = read_query(request, Page)
-        account = request.match_info["account"]
-        found = await self._accounts.list_keys(account, after=page.after, limit=page.limit)
-        return answer(page.of([(one.public_id, wording.key(one)) for one in found]))
-
-    async def create_key(self, request: web.Request) -> web.Response:
-        """A new key. The only answer that ever holds its secret."""
-        wanted = await read_body(request, NewKey)
-        accounts = self._accounts.on(request[CONNECTION])
-        made, secret = await accounts.create_key(
-            request.match_info["account"], wanted.name, Mode(wanted.mode)
-        )
-        headers = {"Location": f"/admin/v1/keys/{made.public_id}"}
-        return answer({**wording.key(made), "secret": secret}, status=201, headers=headers)
-
-    async def get_key(self, request: web.Request) -> web.Response:
-        """One key, without its secret."""
-        return answer(wording.key(await self._accounts.get_key(request.match_info["key"])))
-
-    async def revoke_key(self, request: web.Request) -> web.Response:
-        """The key stops working, in every worker within a second. Again changes nothing."""
-        await read_body(request, Empty)
-        accounts = self._accounts.on(request[CONNECTION])
-        return answer(wording.key(await accounts.revoke_key(request.match_info["key"])))
-
-    async def rotate_key(self, request: web.Request) -> web.Response:
-        """A successor with a secret of its own; the old key goes on working for the overlap."""
-        wanted = await read_body(request, Rotation)
-        accounts = self._accounts.on(request[CONNECTION])
-        made, secret = await accounts.rotate_key(request.match_info["key"], wanted.overlap_s)
-        headers = {"Location": f"/admin/v1/keys/{made.public_id}"}
-        return answer({**wording.key(made), "secret": secret}, status=201, headers=headers)
 
     def _check_tier(self, name: str) -> None:
         known = self._policies().tiers

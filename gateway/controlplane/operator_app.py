@@ -12,6 +12,7 @@ from gateway.controlplane.bodies import MAX_BODY_BYTES, answer
 from gateway.controlplane.collaborators import Collaborators
 from gateway.controlplane.endpoints import Endpoint, bind
 from gateway.controlplane.health import Health
+from gateway.controlplane.keys_api import KeysApi
 from gateway.controlplane.openapi import describe
 from gateway.controlplane.operators_api import OperatorsApi
 from gateway.controlplane.problems import add_headers, answer_problems
@@ -33,6 +34,7 @@ def build_operator_app(
     stored = AdminTokens(with_.pool)
     endpoints: list[Endpoint] = [
         *AccountsApi(with_.accounts, with_.policies).endpoints(),
+        *KeysApi(with_.accounts, with_.policies).endpoints(),
         *UsageApi(with_.usage, with_.accounts, with_.clock).endpoints(),
         *SnapshotApi(with_.policies, slots_folder, with_.clock).endpoints(),
         *OperatorsApi(stored, AuditLog(with_.pool)).endpoints(),

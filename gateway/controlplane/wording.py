@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from typing_extensions import TypedDict
 
-from gateway.accounts.store import Account, ApiKey
+from gateway.accounts.records import Account, ApiKey
 from gateway.model.policies import Cost, Limit, Price, Quota, Tier
 from gateway.operators.audit import Change
 from gateway.operators.tokens import AdminToken
@@ -23,6 +23,10 @@ class AccountDocument(TypedDict):
     tier: str
     status: str
     created_at: str | None
+    billing_anchor: str
+    time_zone: str
+    internal: bool
+    metadata: dict[str, str]
 
 
 class KeyDocument(TypedDict):
@@ -31,13 +35,17 @@ class KeyDocument(TypedDict):
     id: str
     account: str
     name: str
-    visible: str
-    last_four: str
+    visible: str | None
+    last_four: str | None
     mode: str
     created_at: str | None
     expires_at: str | None
     revoked_at: str | None
+    last_used_at: str | None
     successor: str | None
+    only_routes: list[str]
+    only_methods: list[str]
+    only_networks: list[str]
 
 
 class NewKeyDocument(KeyDocument):
@@ -116,6 +124,10 @@ def account(one: Account) -> AccountDocument:
         "tier": one.tier,
         "status": one.status,
         "created_at": instant(one.created_at),
+        "billing_anchor": one.billing_anchor.isoformat(),
+        "time_zone": one.time_zone,
+        "internal": one.internal,
+        "metadata": dict(one.metadata),
     }
 
 
@@ -131,7 +143,11 @@ def key(one: ApiKey) -> KeyDocument:
         "created_at": instant(one.created_at),
         "expires_at": instant(one.expires_at),
         "revoked_at": instant(one.revoked_at),
+        "last_used_at": instant(one.last_used_at),
         "successor": one.successor,
+        "only_routes": list(one.only_routes),
+        "only_methods": list(one.only_methods),
+        "only_networks": list(one.only_networks),
     }
 
 

@@ -198,6 +198,10 @@ def _take_upgrade(head: RequestHead, value: bytes) -> None:
         head.upgrade = _single(head.upgrade, value, "Upgrade")
 
 
+def _take_simulate(head: RequestHead, value: bytes) -> None:
+    head.simulate = _single(head.simulate, value, "Tollway-Simulate")
+
+
 def _refuse_underscore(head: RequestHead, value: bytes) -> None:  # noqa: ARG001  the shape of its neighbours
     raise BadRequest("A header name that the gateway sets is spelled with an underscore.")
 
@@ -210,6 +214,7 @@ _TAKERS: dict[bytes, Callable[[RequestHead, bytes], None]] = {
     b"transfer-encoding": _take_transfer_encoding,
     b"expect": _take_expect,
     b"upgrade": _take_upgrade,
+    b"tollway-simulate": _take_simulate,
     b"_": _refuse_underscore,
 }
 

@@ -10,6 +10,7 @@ from gateway.auth.authenticator import Authenticator
 from gateway.dataplane.body_limit import limit_body
 from gateway.dataplane.own_answers import answer_itself
 from gateway.dataplane.refusal import refuse
+from gateway.dataplane.simulation import simulate
 from gateway.errors import GatewayError
 from gateway.metering.meter import Meter
 from gateway.model.exchange import Exchange
@@ -59,6 +60,8 @@ class Pipeline:
             if exchange.ingress_bytes or not exchange.body_done:  # there is a body
                 limit_body(exchange, self.max_body_bytes)
             exchange.principal = await self.auth.authenticate(exchange)
+            if exchange.head.simulate is not None:
+                simulate(exchange)
             exchange.grant = await self.admission.admit(
                 exchange.principal, policies.charges(exchange), exchange
             )

@@ -119,6 +119,7 @@ class Repeats:
 def _is_ordinary(head: RequestHead) -> bool:
     """Without a body, in 1.1, and another request may follow."""
     unusual = head.chunked or head.expects_continue or head.http_1_0 or head.upgrade is not None
+    unusual = unusual or head.simulate is not None
     return head.keep_alive and head.content_length is None and not unusual
 
 

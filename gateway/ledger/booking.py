@@ -56,7 +56,10 @@ class Booking:
         async with self._connection() as connection:
             await self._ensure_months(connection, events)
             with suppress(asyncpg.UniqueViolationError):
-                return await _book(connection, journal_id, expected, position, events, finished=finished)
+                booked = await _book(connection, journal_id, expected, position, events, finished=finished)
+                if booked and (uses := _last_uses(events)):
+                    await connection.execute(QUERIES.note_key_uses, list(uses), list(uses.values()))
+                return booked
             new = await _not_booked_before(connection, events)
             known = len(events) - len(new)
             log.error(
@@ -123,6 +126,15 @@ async def _not_booked_before(connection: Connection, events: Sequence[UsageEvent
     found = await connection.fetch(QUERIES.booked_before, [row[0] for row in rows], [row[1] for row in rows])
     known = {row["request_id"].bytes for row in found}
     return [event for event in events if event.request_id not in known]
+
+
+def _last_uses(events: Sequence[UsageEvent]) -> dict[int, datetime]:
+    """When each key was used last."""
+    last_us: dict[int, int] = {}
+    for event in events:
+        if event.key_id:
+            last_us[event.key_id] = max(event.started_at_us, last_us.get(event.key_id, 0))
+    return {key: instant(at_us) for key, at_us in last_us.items()}
 
 
 def _columns(rows: Sequence[TotalRow]) -> list[list[object]]:

@@ -57,3 +57,7 @@ FROM unnest(
 ) AS added (month_start, account_id, key_id, route, mode, outcome, meter, events, quantity)
 ON CONFLICT (account_id, month_start, key_id, route, mode, outcome, meter) DO UPDATE
 SET events = total.events + excluded.events, quantity = total.quantity + excluded.quantity;
+
+-- note_key_uses
+-- $1 keys' ids, $2 when each was used last.
+SELECT note_key_uses($1, $2);

@@ -34,6 +34,7 @@ class RequestHead:
         "method_bytes",
         "path",
         "query",
+        "simulate",
         "target",
         "upgrade",
     )
@@ -54,6 +55,7 @@ class RequestHead:
         self.expects_continue = False
         self.authorization: bytes | None = None  # as sent; not part of `lines`
         self.upgrade: bytes | None = None  # the protocol asked for; not part of `lines`
+        self.simulate: bytes | None = None  # Tollway-Simulate as sent; not part of `lines`
         self.api_key: bytes | None = None  # X-API-Key as sent; not part of `lines`
 
     @property

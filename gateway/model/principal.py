@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from gateway.model.restrictions import Restrictions
+
 
 class Mode(Enum):
     """`TEST` keys behave alike, but have counters and a ledger of their own and are never billed."""
@@ -29,3 +31,4 @@ class Principal:
     identity_lines: bytes
     expires_at_us: int | None = None
     digest: bytes = field(default=b"", repr=False, compare=False)  # of the key; empty: it came without one
+    restrictions: Restrictions | None = None

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import asyncpg
 import pytest
 
 from gateway.accounts.keys import digest, mint
-from gateway.accounts.store import Account, Accounts, ApiKey, FoundKey, find_principal
+from gateway.accounts.recognition import find_principal
+from gateway.accounts.records import Account, AccountChanges, AccountDetails, ApiKey, FoundKey, KeyLimits
+from gateway.accounts.store import Accounts
 from gateway.errors import Conflict, Invalid, NotFound
 from gateway.model.principal import Mode
 from gateway.storage.postgres import Pool, connect_pool, open_connection
@@ -46,7 +50,7 @@ async def test_an_account_is_created_found_and_changed(accounts: Accounts) -> No
     assert (made.status, made.created_at.utcoffset() is not None) == ("active", True)
     assert await accounts.get_account(made.public_id) == made
     assert await accounts.find_account("crm-7") == made
-    assert (await accounts.set_name(made.public_id, "Ada Ltd")).name == "Ada Ltd"
+    assert (await accounts.change_account(made.public_id, AccountChanges(name="Ada Ltd"))).name == "Ada Ltd"
     assert (await accounts.set_tier(made.public_id, "team")).tier == "team"
     assert (await accounts.set_status(made.public_id, "suspended")).status == "suspended"
     with pytest.raises(Conflict, match="external id"):
@@ -206,7 +210,7 @@ async def test_the_secret_is_nowhere_in_the_database(accounts: Accounts, pool: P
         ("an id with half a character", lambda a: a.get_account("acct_\ud800123456789abcdef")),
         ("a key's id for an account's", lambda a: a.get_account(NO_KEY)),
         ("external id", lambda a: a.find_account("nobody")),
-        ("set a name", lambda a: a.set_name(NOBODY, "Ada")),
+        ("set a name", lambda a: a.change_account(NOBODY, AccountChanges(name="Ada"))),
         ("set a tier", lambda a: a.set_tier(NOBODY, "team")),
         ("set a status", lambda a: a.set_status(NOBODY, "active")),
         ("create a key", lambda a: a.create_key(NOBODY)),
@@ -230,7 +234,7 @@ async def test_what_is_not_there(
         ("name", lambda a, ada: a.create_account("two\r\nlines", "team")),
         ("tier", lambda a, ada: a.create_account("Ada", "team\r\n")),
         ("external_id", lambda a, ada: a.create_account("Ada", "team", external_id="")),
-        ("name", lambda a, ada: a.set_name(ada, "Ada\nLtd")),
+        ("name", lambda a, ada: a.change_account(ada, AccountChanges(name="Ada\nLtd"))),
         ("tier", lambda a, ada: a.set_tier(ada, "no such tier")),
         ("status", lambda a, ada: a.set_status(ada, "deleted")),
         ("name", lambda a, ada: a.create_key(ada, "two\nlines")),
@@ -297,3 +301,143 @@ async def test_the_tables_refuse_what_no_gateway_would_write(
     await accounts.create_key(ada.public_id)
     with pytest.raises(asyncpg.IntegrityConstraintViolationError):
         await pool.execute(sql)
+
+
+async def test_an_account_has_what_billing_needs(accounts: Accounts) -> None:
+    details = AccountDetails(
+        status="draft",
+        billing_anchor=date(2026, 1, 31),
+        time_zone="Europe/Berlin",
+        internal=True,
+        metadata={"crm": "7", "owner": "Zoë"},
+    )
+    made = await accounts.create_account("Ada", "team", details=details)
+    assert (made.status, made.billing_anchor, made.time_zone) == ("draft", date(2026, 1, 31), "Europe/Berlin")
+    assert (made.internal, made.metadata) == (True, {"crm": "7", "owner": "Zoë"})
+    changes = AccountChanges(internal=False, metadata={"crm": None, "plan": "b"}, time_zone="UTC")
+    changed = await accounts.change_account(made.public_id, changes)
+    assert (changed.internal, changed.metadata) == (False, {"owner": "Zoë", "plan": "b"})
+    assert (changed.name, changed.billing_anchor, changed.time_zone) == ("Ada", date(2026, 1, 31), "UTC")
+
+
+@pytest.mark.parametrize(
+    ("case", "changes", "field"),
+    [
+        ("an unknown status", AccountChanges(status="gone"), "status"),
+        ("an unknown time zone", AccountChanges(time_zone="Mars/Olympus"), "time_zone"),
+        ("a time zone that is a path", AccountChanges(time_zone="../../etc/passwd"), "time_zone"),
+        ("too many names", AccountChanges(metadata={str(n): "" for n in range(51)}), "metadata"),
+        ("an empty name", AccountChanges(metadata={"": "x"}), "metadata"),
+        ("a value too long", AccountChanges(metadata={"x": "x" * 501}), "metadata"),
+        ("NUL", AccountChanges(metadata={"x": "a\0b"}), "metadata"),
+        ("half a character", AccountChanges(metadata={"x": "\ud800"}), "metadata"),
+    ],
+)
+async def test_a_change_that_is_refused_changes_nothing(
+    accounts: Accounts, ada: Account, case: str, changes: AccountChanges, field: str
+) -> None:
+    with pytest.raises(Invalid) as refused:
+        await accounts.change_account(ada.public_id, replace(changes, name="Changed"))
+    assert refused.value.field == field, case
+    assert await accounts.get_account(ada.public_id) == ada
+
+
+async def test_metadata_is_bounded_however_it_grows(accounts: Accounts, ada: Account) -> None:
+    await accounts.change_account(ada.public_id, AccountChanges(metadata={str(n): "" for n in range(50)}))
+    with pytest.raises(Invalid, match="at most 50"):
+        await accounts.change_account(ada.public_id, AccountChanges(metadata={"one more": ""}))
+    assert len((await accounts.get_account(ada.public_id)).metadata) == 50
+
+
+@pytest.mark.parametrize(
+    ("status", "active"),
+    [("draft", False), ("active", True), ("past_due", True), ("suspended", False), ("cancelled", False)],
+)
+async def test_who_may_call(accounts: Accounts, pool: Pool, ada: Account, status: str, active: bool) -> None:
+    _, secret = await accounts.create_key(ada.public_id)
+    await accounts.set_status(ada.public_id, status)
+    found = await find(pool, secret)
+    assert found is not None
+    assert found.active is active
+
+
+async def test_a_key_may_be_restricted_and_its_successor_is_alike(
+    accounts: Accounts, pool: Pool, ada: Account
+) -> None:
+    limits = KeyLimits(
+        expires_in_s=3600,
+        only_routes=("b", "a", "a"),
+        only_methods=("GET",),
+        only_networks=("192.0.2.0/24", "2001:db8::1"),
+    )
+    key, _ = await accounts.create_key(ada.public_id, "ci", limits=limits)
+    assert (key.only_routes, key.only_methods) == (("a", "b"), ("GET",))
+    assert key.only_networks == ("192.0.2.0/24", "2001:db8::1/128")
+    assert key.expires_at is not None
+    successor, secret = await accounts.rotate_key(key.public_id)
+    assert (successor.only_routes, successor.only_networks) == (key.only_routes, key.only_networks)
+    found = await find(pool, secret)
+    assert found is not None
+    restrictions = found.principal.restrictions
+    assert restrictions is not None
+    assert restrictions.refusal("a", "GET", "192.0.2.7") == ""
+    assert "address" in restrictions.refusal("a", "GET", "198.51.100.1")
+
+
+async def test_a_key_without_restrictions_carries_none(accounts: Accounts, pool: Pool, ada: Account) -> None:
+    _, secret = await accounts.create_key(ada.public_id)
+    found = await find(pool, secret)
+    assert found is not None
+    assert found.principal.restrictions is None
+
+
+@pytest.mark.parametrize(
+    ("case", "limits", "field"),
+    [
+        (
+            "a network with bits behind its prefix",
+            KeyLimits(only_networks=("192.0.2.1/24",)),
+            "only_networks",
+        ),
+        ("a network that is none", KeyLimits(only_networks=("everywhere",)), "only_networks"),
+        ("a method in lower case", KeyLimits(only_methods=("get",)), "only_methods"),
+        ("a route that breaks a line", KeyLimits(only_routes=("a\r\nb",)), "only_routes"),
+        ("no life at all", KeyLimits(expires_in_s=0), "expires_in_s"),
+        ("more than anybody needs", KeyLimits(only_routes=tuple(map(str, range(101)))), "only_routes"),
+    ],
+)
+async def test_a_key_that_is_not_made(
+    accounts: Accounts, ada: Account, case: str, limits: KeyLimits, field: str
+) -> None:
+    with pytest.raises(Invalid) as refused:
+        await accounts.create_key(ada.public_id, limits=limits)
+    assert refused.value.field == field, case
+    assert await accounts.list_keys(ada.public_id) == []
+
+
+async def test_a_key_of_any_format_may_be_imported_by_its_digest(
+    accounts: Accounts, pool: Pool, ada: Account
+) -> None:
+    imported = await accounts.import_digest(ada.public_id, digest(b"legacy-key-1"), "old", Mode.TEST)
+    assert (imported.visible, imported.last_four, imported.mode) == (None, None, Mode.TEST)
+    assert await accounts.import_digest(ada.public_id, digest(b"legacy-key-1"), "again") == imported
+    found = await find(pool, "legacy-key-1")
+    assert found is not None
+    assert found.principal.key == imported.public_id
+    other = await accounts.create_account("Bob", "team")
+    with pytest.raises(Conflict):
+        await accounts.import_digest(other.public_id, digest(b"legacy-key-1"))
+
+
+async def test_only_real_changes_are_told_to_gateways(
+    accounts: Accounts, pool: Pool, database_url: str, ada: Account
+) -> None:
+    key, _ = await accounts.create_key(ada.public_id)
+    listening = await open_connection(database_url)
+    told: asyncio.Queue[str] = asyncio.Queue()
+    await listening.add_listener("tollway_keys", lambda *words: told.put_nowait(words[3]))
+    await pool.execute("UPDATE api_keys SET last_used_at = now()")
+    await accounts.revoke_key(key.public_id)
+    assert (await told.get()).startswith("key:")
+    assert told.empty()
+    await listening.close()

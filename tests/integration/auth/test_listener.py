@@ -12,7 +12,8 @@ import asyncpg
 import pytest
 
 from gateway.accounts.keys import digest
-from gateway.accounts.store import Accounts, find_principal
+from gateway.accounts.recognition import find_principal
+from gateway.accounts.store import Accounts
 from gateway.auth import listener
 from gateway.auth.cache import KeyCache
 from gateway.auth.listener import KeyListener

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from gateway.accounts.keys import digest
-from gateway.accounts.store import Accounts, find_principal
+from gateway.accounts.recognition import find_principal
+from gateway.accounts.store import Accounts
 from gateway.demo import prepare_demo
 from gateway.errors import StartupError
 from gateway.storage.migrate import migrate

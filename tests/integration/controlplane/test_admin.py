@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from datetime import UTC, datetime
@@ -455,3 +456,71 @@ async def test_without_a_database_it_says_so(admin: Client, pool: Pool) -> None:
     assert "pool" not in document["detail"]
     assert (await ok(await admin.get("/readyz")))["degraded"][0]["what"] == "postgres"
     await ok(await admin.get("/admin/v1/policies"))
+
+
+async def test_an_account_carries_what_its_operator_needs(admin: Client) -> None:
+    made = await account(
+        admin,
+        status="draft",
+        billing_anchor="2026-01-31",
+        time_zone="Europe/Berlin",
+        internal=True,
+        metadata={"crm": "7"},
+    )
+    assert (made["status"], made["billing_anchor"], made["time_zone"]) == (
+        "draft",
+        "2026-01-31",
+        "Europe/Berlin",
+    )
+    path = f"/admin/v1/accounts/{made['id']}"
+    changed = await ok(
+        await admin.patch(path, json={"metadata": {"crm": None, "plan": "b"}, "internal": False})
+    )
+    assert changed == {**made, "metadata": {"plan": "b"}, "internal": False}
+    drafts = await ok(await admin.get("/admin/v1/accounts?status=draft"))
+    assert [one["id"] for one in drafts["data"]] == [made["id"]]
+    assert (await ok(await admin.get("/admin/v1/accounts?status=active&tier=free")))["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("case", "change", "field"),
+    [
+        ("a status that is none", {"status": "gone"}, "status"),
+        ("a day that is none", {"billing_anchor": "2026-02-30"}, "billing_anchor"),
+        ("a zone that is none", {"time_zone": "Mars"}, "time_zone"),
+        ("a word for yes", {"internal": "yes"}, "internal"),
+        ("metadata that is no text", {"metadata": {"n": 1}}, "metadata.n"),
+    ],
+)
+async def test_details_that_can_not_be_used(admin: Client, case: str, change: object, field: str) -> None:
+    made = await account(admin)
+    response = await admin.patch(f"/admin/v1/accounts/{made['id']}", json=change)
+    document = await problem(response, 422, "invalid")
+    assert [one["field"] for one in document["errors"]] == [field], case
+
+
+async def test_a_key_with_restrictions(admin: Client) -> None:
+    made = await account(admin)
+    path = f"/admin/v1/accounts/{made['id']}/keys"
+    restrictions = {"only_routes": ["all"], "only_methods": ["GET"], "only_networks": ["192.0.2.0/24"]}
+    created = await ok(await admin.post(path, json={**restrictions, "expires_in_s": 60}), 201)
+    assert {name: created[name] for name in restrictions} == restrictions
+    assert created["expires_at"] is not None
+    assert await ok(await admin.get(f"/admin/v1/keys/{created['id']}")) == {
+        name: value for name, value in created.items() if name != "secret"
+    }
+    document = await problem(await admin.post(path, json={"only_routes": ["none"]}), 422, "invalid")
+    assert [one["field"] for one in document["errors"]] == ["only_routes"]
+
+
+async def test_a_key_made_elsewhere(admin: Client) -> None:
+    made = await account(admin)
+    path = f"/admin/v1/accounts/{made['id']}/keys/import"
+    body = {"sha256": hashlib.sha256(b"legacy").hexdigest(), "name": "old"}
+    imported = await ok(await admin.post(path, json=body), 201)
+    assert (imported["visible"], imported["last_four"], imported["name"]) == (None, None, "old")
+    assert await ok(await admin.post(path, json=body), 201) == imported
+    other = await account(admin)
+    response = await admin.post(f"/admin/v1/accounts/{other['id']}/keys/import", json=body)
+    await problem(response, 409, "conflict")
+    await problem(await admin.post(path, json={"sha256": "legacy"}), 422, "invalid")

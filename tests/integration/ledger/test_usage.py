@@ -5,7 +5,8 @@ from uuid import UUID
 
 import pytest
 
-from gateway.accounts.store import Account, Accounts, ApiKey
+from gateway.accounts.records import Account, ApiKey
+from gateway.accounts.store import Accounts
 from gateway.journal.records import Call
 from gateway.ledger import usage as usage_room
 from gateway.ledger.errors import InvalidCursor

@@ -19,6 +19,8 @@ modes = st.sampled_from(Mode)
 def test_what_is_minted_is_well_formed_and_described_by_its_parts(prefix: str, mode: Mode) -> None:
     minted = mint(prefix, mode)
     assert is_well_formed(minted.secret.encode())
+    assert minted.visible is not None
+    assert minted.last_four is not None
     assert minted.secret.startswith(minted.visible)
     assert minted.visible == f"{prefix}_{mode.value}_"
     assert minted.secret.endswith(minted.last_four)

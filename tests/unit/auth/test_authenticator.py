@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from gateway.accounts.keys import digest, mint
-from gateway.accounts.store import FoundKey
+from gateway.accounts.records import FoundKey
 from gateway.auth import lookups
 from gateway.auth.authenticator import OUTAGE_US, Authenticator
 from gateway.auth.cache import FRESH_US, NEGATIVE_US

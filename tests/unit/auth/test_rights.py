@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.accounts.keys import digest
-from gateway.accounts.store import FoundKey
+from gateway.accounts.records import FoundKey
 from gateway.auth.cache import FRESH_US
 from gateway.errors import AccountSuspended, Unauthenticated
 from tests.unit.auth.test_authenticator import PAST_FRESH_S, PRINCIPAL, SECRET, Bench

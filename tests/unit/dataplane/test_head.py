@@ -99,6 +99,7 @@ REFUSED = [
     ),
     ("two keys", request(b"X-API-Key: a", b"X-API-Key: b"), "bad_request"),
     ("two Authorizations", request(b"Authorization: a", b"Authorization: b"), "bad_request"),
+    ("two simulations", request(b"Tollway-Simulate: a", b"Tollway-Simulate: b"), "bad_request"),
     ("a key outside ASCII", request("X-API-Key: ä".encode()), "bad_request"),
     ("our identity with an underscore", request(b"Tollway_Account: acct_x"), "bad_request"),
     ("forwarding with underscores", request(b"X_Forwarded_For: 1.2.3.4"), "bad_request"),
@@ -132,6 +133,7 @@ NOT_FORWARDED = [
     ("rewriting", b"X-Original-URL: /admin"),
     ("method override", b"X-HTTP-Method-Override: DELETE"),
     ("our key", b"X-API-Key: tw_live_x"),
+    ("a wish for a simulation", b"Tollway-Simulate: rate_limited"),
     ("credentials", b"Authorization: Bearer tw_live_x"),
     ("an offer of h2c", b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA"),
 ]

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.accounts.store import FoundKey
+from gateway.accounts.records import FoundKey
 from gateway.dataplane.long_calls import LONG_US, LongCalls
 from gateway.errors import AccountSuspended, FeatureRequired, GatewayError, Unauthenticated
 from gateway.model.exchange import Exchange

@@ -187,6 +187,7 @@ NEVER_REPEATED = [
     ("HTTP/1.0 that is kept", head(b"GET /a HTTP/1.0", b"Connection: keep-alive")),
     ("a switch of protocols", head(b"GET /a HTTP/1.1", b"Connection: upgrade", b"Upgrade: websocket")),
     ("an offer of another protocol", head(b"GET /a HTTP/1.1", b"Connection: upgrade", b"Upgrade: h2c")),
+    ("a wish for a simulation", head(b"GET /a HTTP/1.1", b"Tollway-Simulate: rate_limited")),
     ("two at once", AGAIN + AGAIN),
     ("one too long to be kept", head(b"GET /a HTTP/1.1", b"X: " + b"x" * LONGEST)),
 ]

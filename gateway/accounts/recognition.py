@@ -1,0 +1,50 @@
+"""From a key's digest to who it belongs to."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import asyncpg
+
+from gateway.accounts.records import FoundKey
+from gateway.model.principal import Mode, Principal
+from gateway.model.restrictions import Restrictions
+from gateway.storage.postgres import Connection, Pool
+from gateway.storage.queries import load_queries
+
+KEYS = load_queries(__file__, "keys")
+
+
+async def find_principal(database: Connection | Pool, digest: bytes) -> FoundKey | None:
+    """Who a key belongs to; None for a key that is unknown, revoked or expired.
+
+    Raises what `storage.postgres.LOST` lists when the database is gone.
+    """
+    row = await database.fetchrow(KEYS.find_principal, digest)
+    if row is None:
+        return None
+    headers = {"Tollway-Account": row["account"], "Tollway-Tier": row["tier"], "Tollway-Key-Id": row["key"]}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    principal = Principal(
+        account_id=row["account_id"],
+        account=row["account"],
+        key_id=row["key_id"],
+        key=row["key"],
+        tier=row["tier"],
+        mode=Mode(row["mode"]),
+        identity_lines=lines.encode("ascii"),  # the table's CHECKs allow nothing that could end a line
+        expires_at_us=row["expires_at_us"],
+        digest=digest,
+        restrictions=_restrictions(row),
+    )
+    return FoundKey(principal, row["active"])
+
+
+def _restrictions(row: asyncpg.Record) -> Restrictions | None:
+    if row["only_routes"] is None and row["only_methods"] is None and row["only_networks"] is None:
+        return None
+    return Restrictions(
+        frozenset(row["only_routes"] or ()),
+        frozenset(row["only_methods"] or ()),
+        tuple(map(ipaddress.ip_network, row["only_networks"] or ())),
+    )

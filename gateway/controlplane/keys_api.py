@@ -1,0 +1,156 @@
+"""`/admin/v1/keys`, and the keys of an account."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from aiohttp import web
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from gateway.accounts.records import KeyLimits
+from gateway.accounts.store import Accounts
+from gateway.controlplane import wording
+from gateway.controlplane.accounts_api import ACCOUNT, Empty, Page
+from gateway.controlplane.bodies import Sent, answer, read_body, read_query
+from gateway.controlplane.endpoints import CONNECTION, Endpoint
+from gateway.controlplane.problems import invalid
+from gateway.model.policies import PolicySet
+from gateway.model.principal import Mode
+
+DAY_S = 86_400
+KEY = "/keys/{key:key_[0-9A-Za-z]+}"
+
+
+class NewKey(Sent):
+    """What a key is made of. Restrictions that are not given restrict nothing."""
+
+    name: str = ""
+    mode: Literal["live", "test"] = "live"
+    expires_in_s: Annotated[int, Field(ge=1, strict=True)] | None = None
+    only_routes: list[str] = Field(default_factory=list)
+    only_methods: list[str] = Field(default_factory=list)
+    only_networks: list[str] = Field(default_factory=list)
+
+
+class ImportedKey(NewKey):
+    """A key that was made elsewhere: the SHA-256 of its secret, in hexadecimal digits."""
+
+    sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]
+
+
+class Rotation(Sent):
+    """How long the old key goes on working beside the new one."""
+
+    overlap_s: Annotated[int, Field(ge=0, le=365 * DAY_S, strict=True)] = DAY_S
+
+
+class KeyList(TypedDict):
+    """A page of keys."""
+
+    data: list[wording.KeyDocument]
+    next: str | None
+
+
+class KeysApi:
+    """What operators do with keys."""
+
+    def __init__(self, accounts: Accounts, policies: Callable[[], PolicySet]) -> None:
+        self._accounts, self._policies = accounts, policies
+
+    def endpoints(self) -> list[Endpoint]:
+        """The addresses below `/admin/v1`."""
+        return [
+            Endpoint("GET", f"{ACCOUNT}/keys", self.list_keys, "keys:read", KeyList, query=Page),
+            Endpoint(
+                "POST",
+                f"{ACCOUNT}/keys",
+                self.create_key,
+                "keys:write",
+                wording.NewKeyDocument,
+                body=NewKey,
+                status=201,
+            ),
+            Endpoint(
+                "POST",
+                f"{ACCOUNT}/keys/import",
+                self.import_key,
+                "keys:write",
+                wording.KeyDocument,
+                body=ImportedKey,
+                status=201,
+                refuses=(409,),
+            ),
+            Endpoint("GET", KEY, self.get_key, "keys:read", wording.KeyDocument),
+            Endpoint("POST", f"{KEY}/revoke", self.revoke_key, "keys:write", wording.KeyDocument, body=Empty),
+            Endpoint(
+                "POST",
+                f"{KEY}/rotate",
+                self.rotate_key,
+                "keys:write",
+                wording.NewKeyDocument,
+                body=Rotation,
+                status=201,
+                refuses=(409,),
+            ),
+        ]
+
+    async def list_keys(self, request: web.Request) -> web.Response:
+        """The keys of an account, revoked ones included, without secrets."""
+        page = read_query(request, Page)
+        account = request.match_info["account"]
+        found = await self._accounts.list_keys(account, after=page.after, limit=page.limit)
+        return answer(page.of([(one.public_id, wording.key(one)) for one in found]))
+
+    async def create_key(self, request: web.Request) -> web.Response:
+        """A new key. The only answer that ever holds its secret."""
+        wanted = await read_body(request, NewKey)
+        accounts = self._accounts.on(request[CONNECTION])
+        made, secret = await accounts.create_key(
+            request.match_info["account"], wanted.name, Mode(wanted.mode), self._limits(wanted)
+        )
+        headers = {"Location": f"/admin/v1/keys/{made.public_id}"}
+        return answer({**wording.key(made), "secret": secret}, status=201, headers=headers)
+
+    async def get_key(self, request: web.Request) -> web.Response:
+        """One key, without its secret."""
+        return answer(wording.key(await self._accounts.get_key(request.match_info["key"])))
+
+    async def revoke_key(self, request: web.Request) -> web.Response:
+        """The key stops working, in every worker within a second. Again changes nothing."""
+        await read_body(request, Empty)
+        accounts = self._accounts.on(request[CONNECTION])
+        return answer(wording.key(await accounts.revoke_key(request.match_info["key"])))
+
+    async def rotate_key(self, request: web.Request) -> web.Response:
+        """A successor with a secret of its own; the old key goes on working for the overlap."""
+        wanted = await read_body(request, Rotation)
+        accounts = self._accounts.on(request[CONNECTION])
+        made, secret = await accounts.rotate_key(request.match_info["key"], wanted.overlap_s)
+        headers = {"Location": f"/admin/v1/keys/{made.public_id}"}
+        return answer({**wording.key(made), "secret": secret}, status=201, headers=headers)
+
+    async def import_key(self, request: web.Request) -> web.Response:
+        """A key that was made elsewhere, known by its digest only. Again changes nothing."""
+        wanted = await read_body(request, ImportedKey)
+        accounts = self._accounts.on(request[CONNECTION])
+        made = await accounts.import_digest(
+            request.match_info["account"],
+            bytes.fromhex(wanted.sha256),
+            wanted.name,
+            Mode(wanted.mode),
+            self._limits(wanted),
+        )
+        return answer(wording.key(made), status=201)
+
+    def _limits(self, wanted: NewKey) -> KeyLimits:
+        known = {route.name for route in self._policies().routes}
+        if unknown := sorted(set(wanted.only_routes) - known):
+            raise invalid([("only_routes", f"has {len(unknown)} that the policies in use do not have")])
+        return KeyLimits(
+            expires_in_s=wanted.expires_in_s,
+            only_routes=tuple(wanted.only_routes),
+            only_methods=tuple(wanted.only_methods),
+            only_networks=tuple(wanted.only_networks),
+        )

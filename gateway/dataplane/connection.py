@@ -106,6 +106,7 @@ class Connection(ReadingProtocol):
         """
         exchange = self._upgrading
         if exchange is None or exchange.status != 101 or exchange.uplink is None:
+            self._deaf = True  # the transport closes, which lasts as long as something is left to be read
             return False
         exchange.uplink.upload_done()
         return True
@@ -269,6 +270,7 @@ class Connection(ReadingProtocol):
         self._unfed = b""
         self._waiting.clear()
         if self.transport.is_closing():
+            self.deadline = self._loop.time() + self._waits.body_s
             return
         wait_s = self._waits.body_s
         if not unread or not self.transport.can_write_eof():

@@ -18,6 +18,7 @@ from gateway.errors import (
     TargetTooLong,
     VersionRefused,
 )
+from gateway.model.changes import folded
 from gateway.model.exchange import RequestHead
 from gateway.routing.path import canonical_path
 
@@ -72,10 +73,10 @@ def travels(name: bytes) -> bool:
 def _kind(lower: bytes) -> bytes:
     if lower in _TAKERS or lower == b"connection":
         return lower
-    folded = lower.replace(b"_", b"-")
-    if folded in _TAKEN or folded.startswith((b"x-forwarded-", b"tollway-")):
-        # Servers that fold `_` to `-` (WSGI, CGI) would take `Tollway_Account` for our own header.
-        return _DROPPED if folded == lower else b"_"
+    likeness = folded(lower)
+    if likeness in _TAKEN or likeness.startswith((b"x-forwarded-", b"tollway-")):
+        # Servers that make variables of names (CGI, WSGI) would take `Tollway_Account` for our own header.
+        return _DROPPED if likeness == lower else b"_"
     return _TRAVELS
 
 
@@ -202,8 +203,8 @@ def _take_simulate(head: RequestHead, value: bytes) -> None:
     head.simulate = _single(head.simulate, value, "Tollway-Simulate")
 
 
-def _refuse_underscore(head: RequestHead, value: bytes) -> None:  # noqa: ARG001  the shape of its neighbours
-    raise BadRequest("A header name that the gateway sets is spelled with an underscore.")
+def _refuse_likeness(head: RequestHead, value: bytes) -> None:  # noqa: ARG001  the shape of its neighbours
+    raise BadRequest("A header name that the gateway sets is spelled another way.")
 
 
 _TAKERS: dict[bytes, Callable[[RequestHead, bytes], None]] = {
@@ -215,7 +216,7 @@ _TAKERS: dict[bytes, Callable[[RequestHead, bytes], None]] = {
     b"expect": _take_expect,
     b"upgrade": _take_upgrade,
     b"tollway-simulate": _take_simulate,
-    b"_": _refuse_underscore,
+    b"_": _refuse_likeness,
 }
 
 

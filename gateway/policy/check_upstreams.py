@@ -7,15 +7,15 @@ from collections.abc import Callable
 from gateway.policy.check_changes import check_headers
 from gateway.policy.merge import Entry, Merged
 from gateway.policy.problems import Problems
-from gateway.policy.target_texts import target_parts
+from gateway.policy.target_texts import TargetParts, target_parts
 from gateway.policy.texts import duration_ms
 from gateway.policy.upstream_documents import UpstreamDocument
 
-Objection = Callable[[str, int], str | None]
-"""What is wrong with an upstream's host and port; None: nothing."""
+Objection = Callable[[TargetParts], str | None]
+"""What is wrong with where an upstream listens; None: nothing."""
 
 
-def no_objection(_host: str, _port: int) -> None:
+def no_objection(_: TargetParts) -> None:
     """Without a gateway every well-formed target is as good as another."""
 
 
@@ -40,7 +40,7 @@ def _check_targets(
             message = "is listed twice; remove one, or give the first a `weight`"
             problems.add(entry.problem(message, "targets", position))
         seen.add(parts)
-        objected = None if parts.socket else objection(parts.host, parts.port)
+        objected = objection(parts)
         if objected is not None:
             problems.add(entry.problem(objected, "targets", position))
 

@@ -1,27 +1,38 @@
-"""No upstream may be the gateway: private ports are private, and calls to the public one would go round."""
+"""No upstream may be the gateway: private ports and sockets are private, the public one would go round."""
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
-from collections.abc import Callable
+from pathlib import Path
 
+from gateway.policy.check_upstreams import Objection
+from gateway.policy.target_texts import TargetParts
 from gateway.settings import Address, Settings
+from gateway.storage.embedded import EmbeddedPostgres, EmbeddedRedis
+from gateway.storage.redis import parse_address
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-def own_ports_objection(settings: Settings) -> Callable[[str, int], str | None]:
-    """Says what is wrong with a target that leads to one of the ports in `settings`, which must be real ones.
+POSTGRES_SOCKET = ".s.PGSQL."
+"""How the name of every PostgreSQL server's socket begins."""
 
-    Names are looked up only if the port is one of ours, so a slow resolver costs nothing in daily life. A
-    name that leads here only later on is not noticed.
+
+def own_ports_objection(settings: Settings) -> Objection:
+    """Says what is wrong with a target that leads to a port or socket of the gateway with these `settings`.
+
+    Ports must be real ones. Names are looked up only if the port is one of ours, so a slow resolver costs
+    nothing in daily life. A name or link that leads here only later on is not noticed.
     """
     own = {"listen": settings.listen, "control": settings.control, "portal": settings.portal}
 
-    def objection(host: str, port: int) -> str | None:
+    def objection(target: TargetParts) -> str | None:
+        if target.socket:
+            return _socket_objection(Path(target.socket), settings)
         for name, address in own.items():
-            if port == address.port and _leads_to(host, address.host):
+            if target.port == address.port and _leads_to(target.host, address.host):
                 return (
                     f"is this gateway itself (--{name} {address}); write the address of the API behind it, "
                     f"or move the gateway with --{name}"
@@ -29,6 +40,40 @@ def own_ports_objection(settings: Settings) -> Callable[[str, int], str | None]:
         return None
 
     return objection
+
+
+def _socket_objection(path: Path, settings: Settings) -> str | None:
+    """Callers could speak to what is behind the socket in the gateway's name."""
+    mend = "write the socket of the API"
+    if _same(path, _redis_socket(settings)):
+        return f"is the Redis of this gateway; {mend}"
+    if path.name.startswith(POSTGRES_SOCKET) or _same(path, EmbeddedPostgres(settings.data_dir).socket_path):
+        return f"is PostgreSQL; {mend}"
+    if _real(path).is_relative_to(_real(settings.data_dir)):
+        return f"is inside this gateway's data folder, {settings.data_dir}; {mend}, or move it elsewhere"
+    return None
+
+
+def _redis_socket(settings: Settings) -> Path | None:
+    if settings.redis_url is None:
+        return EmbeddedRedis(settings.data_dir).socket_path
+    path = parse_address(settings.redis_url).path
+    return Path(path) if path is not None else None
+
+
+def _same(path: Path, own: Path | None) -> bool:
+    """Also under another name: links are followed, and what exists is compared itself."""
+    if own is None:
+        return False
+    try:
+        return path.samefile(own)
+    except OSError:
+        return _real(path) == _real(own)
+
+
+def _real(path: Path) -> Path:
+    """Links followed as far as there is something."""
+    return Path(os.path.realpath(path))
 
 
 def overlap(one: Address, other: Address) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 from gateway.errors import StartupError
 from gateway.model.policies import PolicySet
+from gateway.policy.check_upstreams import Objection
 from gateway.policy.load import load_folder
 from gateway.policy.sources import fingerprint
 from gateway.telemetry.slots import Slots
@@ -21,10 +21,8 @@ SETTLED_S = 1.0
 class PolicyWatcher:
     """Turns a changed folder into an accepted bundle, or into log lines while the old one stays in use."""
 
-    def __init__(
-        self, folder: Path, accepted: Path, slots: Slots, objection: Callable[[str, int], str | None]
-    ) -> None:
-        """`objection` says what is wrong with an upstream's host and port, if anything."""
+    def __init__(self, folder: Path, accepted: Path, slots: Slots, objection: Objection) -> None:
+        """`objection` says what is wrong with where an upstream listens, if anything."""
         self._folder = folder
         self._accepted = accepted
         self._slots = slots

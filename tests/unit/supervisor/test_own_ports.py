@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from pathlib import Path
 
 import pytest
 
+from gateway.policy.target_texts import TargetParts
 from gateway.settings import Address, Settings
+from gateway.storage.embedded import EmbeddedPostgres, EmbeddedRedis
 from gateway.supervisor.own_ports import overlap, own_ports_objection
 
 SETTINGS = Settings(
@@ -30,7 +34,7 @@ SETTINGS = Settings(
     ],
 )
 def test_a_target_that_is_the_gateway_is_named(case: str, host: str, port: int, named: str) -> None:
-    said = own_ports_objection(SETTINGS)(host, port)
+    said = own_ports_objection(SETTINGS)(TargetParts(host, port))
     assert said is not None
     assert named in said
     assert "is this gateway itself" in said
@@ -46,7 +50,7 @@ def test_a_target_that_is_the_gateway_is_named(case: str, host: str, port: int, 
     ],
 )
 def test_other_targets_are_fine(case: str, host: str, port: int) -> None:
-    assert own_ports_objection(SETTINGS)(host, port) is None
+    assert own_ports_objection(SETTINGS)(TargetParts(host, port)) is None
 
 
 def test_names_are_looked_up_only_for_our_ports(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,21 +58,69 @@ def test_names_are_looked_up_only_for_our_ports(monkeypatch: pytest.MonkeyPatch)
         raise AssertionError("looked up")
 
     monkeypatch.setattr(socket, "getaddrinfo", never)
-    assert own_ports_objection(SETTINGS)("api.internal", 443) is None
+    assert own_ports_objection(SETTINGS)(TargetParts("api.internal", 443)) is None
 
 
 def test_a_network_card_leads_to_the_port_of_every_interface(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.supervisor.own_ports._is_ours", lambda ip: str(ip) == "192.0.2.7")
     objection = own_ports_objection(SETTINGS)
-    assert objection("192.0.2.7", 8080) is not None
-    assert objection("192.0.2.8", 8080) is None
-    assert objection("192.0.2.7", 8090) is None, "the control port listens on loopback only"
+    assert objection(TargetParts("192.0.2.7", 8080)) is not None
+    assert objection(TargetParts("192.0.2.8", 8080)) is None
+    assert objection(TargetParts("192.0.2.7", 8090)) is None, "the control port listens on loopback only"
 
 
 def test_a_port_of_one_network_card_is_that_address_only() -> None:
     settings = Settings(control=Address("192.0.2.7", 8090))
-    assert own_ports_objection(settings)("192.0.2.7", 8090) is not None
-    assert own_ports_objection(settings)("127.0.0.1", 8090) is None
+    assert own_ports_objection(settings)(TargetParts("192.0.2.7", 8090)) is not None
+    assert own_ports_objection(settings)(TargetParts("127.0.0.1", 8090)) is None
+
+
+def said_of(path: Path, settings: Settings) -> str | None:
+    return own_ports_objection(settings)(TargetParts("localhost", 80, socket=str(path)))
+
+
+def test_the_sockets_of_the_private_servers_are_named(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data")
+    redis = EmbeddedRedis(settings.data_dir).socket_path
+    assert said_of(redis, settings) == "is the Redis of this gateway; write the socket of the API"
+    postgres = EmbeddedPostgres(settings.data_dir).socket_path
+    assert said_of(postgres, settings) == "is PostgreSQL; write the socket of the API"
+
+
+def test_they_are_found_where_long_paths_put_them(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / ("d" * 100))
+    redis = EmbeddedRedis(settings.data_dir).socket_path
+    assert not redis.is_relative_to(settings.data_dir)
+    assert "is the Redis" in str(said_of(redis, settings))
+
+
+def test_a_link_to_one_is_the_same(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data")
+    (tmp_path / "link").symlink_to(settings.data_dir)
+    redis = EmbeddedRedis(settings.data_dir).socket_path
+    assert "is the Redis" in str(said_of(tmp_path / "link" / redis.parent.name / redis.name, settings))
+    redis.parent.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(redis))
+        os.link(redis, tmp_path / "other.sock")
+    assert "is the Redis" in str(said_of(tmp_path / "other.sock", settings))
+
+
+def test_configured_servers_are_named(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data", redis_url=f"unix://{tmp_path}/redis.sock")
+    assert "is the Redis" in str(said_of(tmp_path / "redis.sock", settings))
+    assert said_of(tmp_path / ".s.PGSQL.5432", settings) == "is PostgreSQL; write the socket of the API"
+
+
+def test_nothing_in_the_data_folder_is_an_api(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data", redis_url="redis://127.0.0.1:6379")
+    assert "is inside this gateway's data folder" in str(said_of(tmp_path / "data" / "x.sock", settings))
+
+
+def test_other_sockets_are_fine(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data")
+    for name in ("api.sock", "data.sock", "redis.sock"):
+        assert said_of(tmp_path / name, settings) is None
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import StartupError
+from gateway.policy.target_texts import TargetParts
 from gateway.supervisor.watcher import SETTLED_S, PolicyWatcher
 from gateway.telemetry.slots import Slots
 
@@ -34,8 +35,8 @@ class Folder:
         self.now_s = 1000.0
 
     @staticmethod
-    def _objection(_: str, port: int) -> str | None:
-        return "is this gateway itself" if port == 8090 else None
+    def _objection(target: TargetParts) -> str | None:
+        return "is this gateway itself" if target.port == 8090 else None
 
     def write(self, text: str) -> None:
         draft = self.path / "draft"

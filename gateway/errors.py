@@ -261,11 +261,14 @@ class JournalUnavailable(GatewayError):
 
 
 class UpstreamBusy(GatewayError):
-    """Every connection to the upstream is in use."""
+    """Every connection to the upstream is in use, and too many calls wait, or this one has for too long."""
 
     code, status, title = "upstream_busy", 503, "Service Unavailable"
     outcome = Outcome.OVERLOADED
     default_detail = "The upstream is at its limit of connections. Try again shortly."
+
+    def __init__(self, *, internal: str, retry_after_s: int = 1) -> None:
+        super().__init__(internal=internal, headers=b"Retry-After: %d\r\n" % retry_after_s)
 
 
 class UpstreamUnreachable(GatewayError):

@@ -16,6 +16,7 @@ class Outbox:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.ticks = 0  # how often it was emptied; what was written in this one has not been sent
+        self.dropped: set[asyncio.Transport] = set()  # were closing when it was emptied, so nothing was sent
         self._pending: list[tuple[asyncio.Transport, bytes | Callable[[], None]]] = []
 
     def write(self, transport: asyncio.Transport, data: bytes) -> None:
@@ -35,9 +36,12 @@ class Outbox:
     def _flush(self) -> None:
         self.ticks += 1
         pending, self._pending = self._pending, []
+        if self.dropped:
+            self.dropped.clear()
         for transport, item in pending:
-            if not transport.is_closing():
-                if isinstance(item, bytes):
-                    transport.write(item)
-                else:
-                    item()
+            if transport.is_closing():
+                self.dropped.add(transport)
+            elif isinstance(item, bytes):
+                transport.write(item)
+            else:
+                item()

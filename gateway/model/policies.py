@@ -184,12 +184,29 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds: to connect, until the response head, between two pieces of a body, for all of it."""
+    """Seconds: to connect, until the response head, between two pieces of a body, for all of it.
+
+    `queue_s`: for a connection to become free, when all are in use.
+    """
 
     connect_s: float = 2.0
     response_s: float = 30.0
     idle_s: float = 60.0
     total_s: float | None = None
+    queue_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Keepalive:
+    """Which connections are kept after a call, and for how long.
+
+    Common servers close theirs after 5 s unused; whoever closes first decides that no call is caught in it.
+    """
+
+    max_idle: int | None = None  # per worker and target; None: all of them
+    idle_s: float = 4.0
+    max_age_s: float | None = None
+    max_calls: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +218,8 @@ class Upstream:
     timeouts: Timeouts = Timeouts()
     host_header: HostHeader = HostHeader.UPSTREAM
     max_connections: int = 512  # per worker and target
+    max_waiting: int = 256  # calls of a worker, while all connections are in use
+    keepalive: Keepalive = Keepalive()
     balance: Balance = Balance.ROUND_ROBIN
     tls: Tls = Tls()
     ejection: Ejection = Ejection()

@@ -28,6 +28,7 @@ def check_upstreams(merged: Merged, problems: Problems, objection: Objection = n
             if not entry.partial:
                 _check_tls(entry, entry.document, problems)
                 _check_ejection(entry, entry.document, problems)
+                _check_pool(entry, entry.document, problems)
 
 
 def _check_targets(
@@ -50,6 +51,16 @@ def _check_ejection(entry: Entry[UpstreamDocument], upstream: UpstreamDocument, 
     if duration_ms(ejection.max_time) < duration_ms(ejection.time):
         message = f"is shorter than `time`, {ejection.time}; raise it or lower that"
         problems.add(entry.problem(message, "ejection", "max_time"))
+
+
+def _check_pool(entry: Entry[UpstreamDocument], upstream: UpstreamDocument, problems: Problems) -> None:
+    kept, most = upstream.keepalive.max_idle, upstream.max_connections
+    if kept is not None and kept > most:
+        message = f"is more than `max_connections`, {most}, so it never matters; lower it or raise that"
+        problems.add(entry.problem(message, "keepalive", "max_idle"))
+    if not upstream.max_waiting and "queue" in upstream.timeouts.model_fields_set:
+        message = "is never used while `max_waiting` is 0; remove one of the two"
+        problems.add(entry.problem(message, "timeouts", "queue"))
 
 
 def _check_tls(entry: Entry[UpstreamDocument], upstream: UpstreamDocument, problems: Problems) -> None:

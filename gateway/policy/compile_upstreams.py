@@ -9,6 +9,7 @@ from gateway.model.policies import (
     Ejection,
     Health,
     HostHeader,
+    Keepalive,
     Retries,
     Target,
     Timeouts,
@@ -20,6 +21,7 @@ from gateway.policy.texts import duration_ms
 from gateway.policy.upstream_documents import (
     EjectionDocument,
     HealthDocument,
+    KeepaliveDocument,
     RetriesDocument,
     RouteTimeoutsDocument,
     TargetDocument,
@@ -37,6 +39,8 @@ def compile_upstream(name: str, document: UpstreamDocument) -> Upstream:
         timeouts=_timeouts(document.timeouts),
         host_header=HostHeader(document.host_header),
         max_connections=document.max_connections,
+        max_waiting=document.max_waiting,
+        keepalive=_keepalive(document.keepalive),
         balance=Balance(document.balance),
         tls=_tls(document.tls),
         retries=_retries(document.retries),
@@ -61,6 +65,16 @@ def _timeouts(document: TimeoutsDocument) -> Timeouts:
         response_s=seconds(document.response),
         idle_s=seconds(document.idle),
         total_s=seconds(document.total) if document.total is not None else None,
+        queue_s=seconds(document.queue),
+    )
+
+
+def _keepalive(document: KeepaliveDocument) -> Keepalive:
+    return Keepalive(
+        max_idle=document.max_idle,
+        idle_s=seconds(document.idle_timeout),
+        max_age_s=seconds(document.max_age) if document.max_age is not None else None,
+        max_calls=document.max_calls,
     )
 
 

@@ -161,6 +161,35 @@ class RetriesDocument(Document):
     )
 
 
+class KeepaliveDocument(Document):
+    """Which connections are kept for later calls, and for how long."""
+
+    max_idle: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="Most unused connections each worker keeps to each target; all of them if left out.",
+        examples=[32],
+    )
+    idle_timeout: Duration = Field(
+        default="4s",
+        description="How long a connection is kept unused. Stay below what the API itself allows.",
+        examples=["4s", "50s"],
+    )
+    max_age: Duration | None = Field(
+        default=None,
+        description="No call begins on a connection older than this, or a tenth less; no limit if left out.",
+        examples=["10m"],
+    )
+    max_calls: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000_000,
+        description="How many calls a connection carries, at most; no limit if left out.",
+        examples=[1000],
+    )
+
+
 class TimeoutsDocument(Document):
     """How long the gateway waits for an upstream."""
 
@@ -182,6 +211,11 @@ class TimeoutsDocument(Document):
         description="For the whole call, waiting for a connection included; no limit if left out.",
         examples=["5m"],
     )
+    queue: Duration = Field(
+        default="2s",
+        description="Until a connection is free, while all are in use; then 503.",
+        examples=["2s", "500ms"],
+    )
 
 
 class RouteTimeoutsDocument(Document):
@@ -198,6 +232,9 @@ class RouteTimeoutsDocument(Document):
     )
     total: Duration | None = Field(
         default=None, description="Instead of the upstream's `total`.", examples=["10m"]
+    )
+    queue: Duration | None = Field(
+        default=None, description="Instead of the upstream's `queue`.", examples=["30s"]
     )
 
 
@@ -262,6 +299,18 @@ class UpstreamDocument(Document):
         default=512,
         ge=1,
         le=65535,
-        description="Most connections each worker opens to each target; beyond them calls get 503.",
+        description="Most connections each worker opens to each target; beyond them calls wait.",
         examples=[512],
+    )
+    max_waiting: int = Field(
+        default=256,
+        ge=0,
+        le=65535,
+        description="Most calls of each worker that wait while all connections are in use; others get 503.",
+        examples=[256],
+    )
+    keepalive: KeepaliveDocument = Field(
+        default=KeepaliveDocument(),
+        description="Which connections are kept for later calls.",
+        examples=[{"idle_timeout": "4s", "max_age": "10m"}],
     )

@@ -76,6 +76,20 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("upstream_connections", Kind.GAUGE, "Open upstream connections, idle ones included."),
     Metric("upstream_connections_total", Kind.COUNTER, "Upstream connections made."),
+    Metric("upstream_waiting", Kind.GAUGE, "Calls that wait because all upstream connections are in use."),
+    Metric(
+        "upstream_waits_total",
+        Kind.COUNTER,
+        "Calls that found all upstream connections in use, by how their wait ended.",
+        (("result", ("connected", "failed", "full", "late", "left")),),
+    ),
+    Metric(
+        "upstream_wait_seconds",
+        Kind.HISTOGRAM,
+        "How long calls waited because all upstream connections were in use.",
+        bounds=_SECONDS,
+        scale=1_000_000,
+    ),
     Metric(
         "upstream_retries_total",
         Kind.COUNTER,

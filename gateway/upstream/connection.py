@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade
@@ -18,8 +19,11 @@ from gateway.upstream.reading import MAX_HEAD_BYTES, ReadingProtocol
 from gateway.upstream.request import request_head
 from gateway.upstream.whole import Whole, read_whole
 
-IDLE_S = 4.0
-"""A kept connection is closed after this long unused: shorter than the 5 s common servers keep theirs."""
+CLOSE_S = 4.0
+"""What an upstream gets to read the rest of an upload that it has answered already."""
+
+AGE_SPREAD = 0.1
+"""By how much of their age limit connections differ, so that those made together do not all end together."""
 
 _BODY_IS_ODD = frozenset(("GET", "HEAD", "DELETE", "OPTIONS"))
 """Some upstreams ignore the body of these and would take it for the next request on the connection."""
@@ -47,12 +51,22 @@ class UpstreamConnection(ReadingProtocol):
         self._started_in = -1  # which tick the call was written in
         self._caller_ended = self._upstream_ended = False  # which ways of a tunnel are at their end
         self._is_last = False  # no other call after this one
+        keepalive = owner.spec.keepalive
+        self._idle_s = keepalive.idle_s
+        self._is_limited = keepalive.max_age_s is not None or keepalive.max_calls is not None
+        self._calls_left = keepalive.max_calls or -1  # below 0: no limit
+        self._retires_at = NEVER
+        self._unsent: list[bytes] = []  # of the body, as long as nothing of the call has been sent
 
     # -- asyncio.Protocol -------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self.deadline = self._loop.time() + IDLE_S  # who asked for it may be gone
+        now = self._loop.time()
+        self.deadline = now + CLOSE_S  # who asked for it may be gone
+        max_age_s = self.owner.spec.keepalive.max_age_s
+        if max_age_s is not None:
+            self._retires_at = now + max_age_s * (1 - AGE_SPREAD * random.random())  # noqa: S311  no secret
         self.owner.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -170,6 +184,8 @@ class UpstreamConnection(ReadingProtocol):
         self._set_wait(exchange)
         self._started_in = self._outbox.ticks
         self._outbox.write(self.transport, b"".join(parts))
+        if self._unsent:
+            self._outbox.after(self.transport, self._unsent.clear)
         if not exchange.body_done:
             exchange.downstream.resume_upload()
 
@@ -181,6 +197,7 @@ class UpstreamConnection(ReadingProtocol):
         parts.append(b"\r\n")
         body = b"".join(exchange.body_parts)
         exchange.body_parts.clear()
+        self._unsent = [body]
         if exchange.head.chunked:
             if body:
                 parts += (b"%x\r\n" % len(body), body, b"\r\n")
@@ -191,6 +208,8 @@ class UpstreamConnection(ReadingProtocol):
 
     def upload(self, data: bytes) -> None:
         assert self._exchange is not None, "an uplink carries an exchange"
+        if self._started_in == self._outbox.ticks:
+            self._unsent.append(data)
         if self._exchange.head.chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         self._outbox.write(self.transport, data)
@@ -229,8 +248,7 @@ class UpstreamConnection(ReadingProtocol):
         if self._exchange is None:
             if self.transport.is_closing():
                 self.transport.abort()  # an upload that is no longer read
-            self.transport.close()
-            self.deadline = self._loop.time() + IDLE_S
+            self.close()
         else:
             waits = self._timeouts
             self._fail(
@@ -269,7 +287,7 @@ class UpstreamConnection(ReadingProtocol):
 
     def rest(self) -> None:
         """Go into the pool without having carried a call."""
-        self.deadline = self._loop.time() + IDLE_S
+        self.deadline = self._loop.time() + self._idle_s
         self.owner.release(self)
 
     # -- the end ----------------------------------------------------------------------------------------
@@ -284,28 +302,49 @@ class UpstreamConnection(ReadingProtocol):
         """The answer is whole. Back to the pool first: the caller's next request may come at once."""
         exchange = self._let_go()
         assert exchange is not None, "only a carried exchange can finish"
+        if self._is_limited:
+            self._age()
         keeps = self._reusable and exchange.body_done and not self._is_last
         if keeps and not self.transport.is_closing():
             self._begin()
             self.reused = True
-            self.deadline = self._loop.time() + IDLE_S
+            self.deadline = self._loop.time() + self._idle_s
             self.owner.release(self)
         else:
-            self.deadline = self._loop.time() + IDLE_S
-            self.transport.close()
+            self.close()
         if self.owner.troubled:
             self.owner.call_went_well()
         exchange.outcome = Outcome.SERVED if exchange.status < 500 else Outcome.UPSTREAM_ERROR
         exchange.downstream.complete()
         exchange.finished.set(None)
 
+    def _age(self) -> None:
+        """By a call: it may have been the last, or idle time may be shorter from now on."""
+        self._calls_left -= 1
+        left_s = self._retires_at - self._loop.time()
+        self._is_last = self._is_last or not self._calls_left or left_s <= 0
+        self._idle_s = min(self._idle_s, left_s)
+
+    def close(self) -> None:
+        """Carry no other call. What was written is sent, within bounds."""
+        self.deadline = self._loop.time() + CLOSE_S
+        self.transport.close()
+
     def _go_stale(self, exchange: Exchange | None) -> None:
         """Nothing the upstream said was about this call: another connection may carry it."""
         self._let_go()
         self.transport.abort()
         if exchange is not None:
-            unsent = self._started_in == self._outbox.ticks
+            unsent = self._nothing_was_sent()
+            if unsent:
+                exchange.body_parts[:0] = self._unsent
             exchange.finished.fail(StaleConnection(unsent=unsent))
+
+    def _nothing_was_sent(self) -> bool:
+        """The call is still in the outbox, or was dropped because the connection was closing by then."""
+        outbox = self._outbox
+        dropped = self._started_in + 1 == outbox.ticks and self.transport in outbox.dropped
+        return dropped or self._started_in == outbox.ticks
 
     def _fail(self, error: GatewayError, *, blame: bool = True) -> None:
         """Before the answer began the caller is told; after that its connection is cut."""

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 
 from gateway.deadlines import Deadlines
-from gateway.errors import UpstreamBusy, UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
+from gateway.errors import UpstreamBusy, UpstreamInvalid, UpstreamUnreachable
 from gateway.model.exchange import Exchange
 from gateway.model.policies import Upstream
 from gateway.outbox import Outbox
@@ -17,6 +17,7 @@ from gateway.upstream.group import Group
 from gateway.upstream.means import Means
 from gateway.upstream.names import Names
 from gateway.upstream.owner import StaleConnection
+from gateway.upstream.parked import Moved, NotConnected, Parked
 from gateway.upstream.pool import Pool
 from gateway.upstream.retries import Tries
 from gateway.upstream.total import TotalTime
@@ -33,25 +34,29 @@ class Forwarder:
     def __init__(self, deadlines: Deadlines, outbox: Outbox, slots: Slots, tasks: Tasks) -> None:
         for gauge, *labels in (
             ("upstream_connections",),
+            ("upstream_waiting",),
             ("upstream_targets", "up"),
             ("upstream_targets", "down"),
         ):
             slots.set(gauge, 0, *labels)  # what a worker that died left behind
         self._means = Means(deadlines, outbox, slots, tasks, Names(tasks))
         self._groups: dict[str, Group] = {}
+        self._closed = False
 
     def adopt(self, upstreams: Mapping[str, Upstream]) -> None:
         """Take the upstreams of a snapshot into use: open what is new, close what is gone or has changed.
 
-        Problems with their files are logged; calls to such an upstream get 502 until they are mended.
+        Problems with their files are logged; calls to such an upstream get 502 until they are mended. Calls
+        that wait for a connection wait for one of the new upstream of that name.
         """
-        for name, group in list(self._groups.items()):
-            if upstreams.get(name) != group.spec:
-                del self._groups[name]
-                group.close()
+        gone = [group for name, group in self._groups.items() if upstreams.get(name) != group.spec]
+        for group in gone:
+            del self._groups[group.spec.name]
         for name, spec in upstreams.items():
             if name not in self._groups:
                 self._open(spec).check_targets()
+        for group in gone:
+            group.close()
 
     async def forward(self, exchange: Exchange) -> None:
         """Relay the call and its answer; returns when the answer is whole or broken off.
@@ -76,20 +81,21 @@ class Forwarder:
             connection = pool.take()
             if connection is None:
                 tries = group.tries()
-                connection = await self._connect(group, pool, exchange, tries)
+                connection = await self._connect(group, pool, Parked(exchange, timeouts), tries)
             while True:
                 connection.start(exchange, timeouts)
                 try:
                     await exchange.finished
                 except StaleConnection as stale:
                     tries = tries or group.tries()
-                    safe = stale.unsent or exchange.head.method in _IDEMPOTENT
-                    if not safe or exchange.head.has_body or not tries.again("stale", unsent=stale.unsent):
+                    may = exchange.head.method in _IDEMPOTENT and not exchange.head.has_body
+                    if not (stale.unsent or may) or not tries.again("stale", unsent=stale.unsent):
                         raise UpstreamInvalid(
                             internal="a kept connection was closed under the request"
                         ) from None
                     exchange.finished = type(exchange.finished)()
-                    connection = await self._connect(group, pool, exchange, tries)
+                    parked = Parked(exchange, timeouts, comes_back=True)
+                    connection = await self._connect(group, pool, parked, tries)
                 else:
                     return
         finally:
@@ -97,26 +103,25 @@ class Forwarder:
                 total.over()
 
     async def _connect(
-        self, group: Group, pool: Pool, exchange: Exchange, tries: Tries
+        self, group: Group, pool: Pool | None, parked: Parked, tries: Tries
     ) -> UpstreamConnection:
-        """A fresh connection to this target, else one to another that has or takes one.
+        """A connection to this target, else to another.
 
         Nothing has been sent, so it does not matter what the call is; only how many are tried again.
         """
-        tried: set[Pool] = set()
+        exchange = parked.exchange
         while True:
             try:
-                return await pool.connect(exchange)
-            except (UpstreamUnreachable, UpstreamTimeout, UpstreamBusy) as error:
-                tried.add(pool)
-                other = group.another(exchange, tried)
-                full = isinstance(error, UpstreamBusy)
-                if other is None or exchange.broken is not None or not (full or tries.again("connect")):
-                    raise
-                pool = other
-            connection = pool.take()
-            if connection is not None:
-                return connection
+                return await group.connect(parked, pool)
+            except NotConnected as failed:
+                if exchange.broken is not None or not group.may_connect(parked) or not tries.again("connect"):
+                    raise failed.error from None
+                pool = None
+            except Moved:
+                if self._closed:
+                    raise UpstreamBusy(internal="the gateway stops") from None
+                group = self._groups.get(group.spec.name) or self._open(group.spec)
+                pool = group.choose(exchange)
 
     def _open(self, spec: Upstream) -> Group:
         group = self._groups[spec.name] = Group(spec, self._means)
@@ -131,6 +136,7 @@ class Forwarder:
         return group
 
     def close(self) -> None:
-        """Close every idle connection."""
+        """Close every idle connection; refuse what still waits for one."""
+        self._closed = True
         for group in self._groups.values():
             group.close()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
 from functools import partial
 
 from gateway.deadlines import NEVER
 from gateway.model.exchange import Exchange
 from gateway.model.policies import Upstream
 from gateway.upstream.balance import Balancer, balancer
+from gateway.upstream.connection import UpstreamConnection
 from gateway.upstream.means import Means
+from gateway.upstream.parked import Parked
 from gateway.upstream.pool import Pool
 from gateway.upstream.probe import check_forever
+from gateway.upstream.queue import CallQueue
 from gateway.upstream.retries import Budget, Ticker, Tries
 from gateway.upstream.tls import TlsFiles
 
@@ -34,6 +36,7 @@ class Group:
         self._means = means
         self._balancer: Balancer[Pool] = balancer(spec.balance, self.pools)
         self._takers = self.pools
+        self.queue = CallQueue(spec, means, self.pools, lambda: self._takers)
         self._up = len(self.pools)
         self._checks: list[asyncio.Task[None]] = []
         self.calls = 0
@@ -46,10 +49,38 @@ class Group:
         """The target for a call."""
         return self._pick(self._takers, exchange)
 
-    def another(self, exchange: Exchange, tried: Collection[Pool]) -> Pool | None:
-        """A target that has not been tried for a call, or None."""
-        left = [pool for pool in self._takers if pool not in tried]
-        return self._pick(left, exchange) if left else None
+    async def connect(self, parked: Parked, preferred: Pool | None) -> UpstreamConnection:
+        """A connection for a call: to this target or, when it is full, to another; else after a wait.
+
+        Raises UpstreamBusy when too many wait, or this call has for too long; NotConnected when its target
+        gave it none; Moved when the upstream was closed while it waited; what broke the exchange when its
+        caller is gone meanwhile.
+        """
+        pool = self._free(parked, preferred)
+        if pool is not None:
+            # A call whose kept connection was closed under it is better off with a new one.
+            connection = None if parked.comes_back and pool.has_room else pool.take()
+            if connection is not None:
+                return connection
+        if pool is not None and pool.has_room:
+            pool.connect(parked)
+        else:
+            self.queue.join(parked)
+        return await parked.begin()
+
+    def _free(self, parked: Parked, preferred: Pool | None) -> Pool | None:
+        """A target with a connection, or room for one, that nobody else waits for."""
+        if preferred is not None and preferred in self._takers and self._is_free(preferred):
+            return preferred
+        left = [pool for pool in self._takers if pool not in parked.failed and self._is_free(pool)]
+        return self._pick(left, parked.exchange) if left else None
+
+    def _is_free(self, pool: Pool) -> bool:
+        return (pool.has_room or pool.has_idle) and not self.queue.wants(pool)
+
+    def may_connect(self, parked: Parked) -> bool:
+        """Whether there is a target that a call has not failed to connect to."""
+        return any(pool not in parked.failed for pool in self._takers)
 
     def tries(self) -> Tries:
         """How often a call may be tried again."""
@@ -82,6 +113,10 @@ class Group:
             self._means.deadlines.add(pool)
             self._changed(pool, "calls", why, delay_s=out_s)
 
+    def something_is_free(self) -> None:
+        """Judge: whoever waits first gets it."""
+        self.queue.serve_soon()
+
     def readmit(self, pool: Pool) -> None:
         """Judge: let it take calls again, on probation."""
         pool.deadline = NEVER
@@ -98,12 +133,13 @@ class Group:
         up = [pool for pool in self.pools if pool.condition.up]
         self._count(len(up))
         self._takers = up or self.pools
+        self.queue.takers_changed()
         extra: dict[str, object] = {"upstream": self.spec.name, "target": pool.target.place}
         if not why:
             log.info("a target is back" if pool.condition.up else "a target stays out", extra=extra)
             return
         self._means.slots.add("upstream_ejections_total", 1, cause)
-        pool.close()
+        pool.close_idle()
         if delay_s is not None:
             extra["delay_s"] = delay_s
         log.warning(
@@ -117,7 +153,7 @@ class Group:
         self._up = up
 
     def close(self) -> None:
-        """Check no more, and close every idle connection."""
+        """Check no more, close every idle connection, and send calls that wait to where it is now."""
         for check in self._checks:
             check.cancel()
         self._ticker.stop()
@@ -128,3 +164,4 @@ class Group:
         for pool in self.pools:
             self._means.deadlines.discard(pool)
             pool.close()
+        self.queue.close()

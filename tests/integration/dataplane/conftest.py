@@ -141,6 +141,7 @@ class Proxy:
     waits: Waits = field(default_factory=Waits)
     timeouts: Timeouts = field(default_factory=Timeouts)
     max_connections: int = 512
+    max_waiting: int = 256
     max_body_bytes: int = NO_LIMIT
     route: Mapping[str, Any] = field(default_factory=dict)  # what is special about the only one
     tls: ssl.SSLContext | None = None
@@ -158,7 +159,13 @@ class Proxy:
         deadlines, outbox = Deadlines(), Outbox(loop)
         self._forwarder = Forwarder(deadlines, outbox, self.slots, self.tasks)
         target = Target("127.0.0.1", self.upstream.port)
-        spec = Upstream("up", (target,), self.timeouts, max_connections=self.max_connections)
+        spec = Upstream(
+            "up",
+            (target,),
+            self.timeouts,
+            max_connections=self.max_connections,
+            max_waiting=self.max_waiting,
+        )
         route = Route("all", "/**", frozenset(), frozenset(), spec, frozenset(), {}, **self.route)
         table = RoutingTable(PolicySet("", {"up": spec}, {}, {}, (route,)), portal_url="")
         stages = cast("Any", Stages(self, table))

@@ -390,7 +390,7 @@ async def test_an_upstream_that_never_answers_is_504(
 
 async def test_a_full_pool_is_503(make_proxy: MakeProxy, upstream: ScriptedUpstream) -> None:
     upstream.answering(b"")
-    proxy = await make_proxy(max_connections=1)
+    proxy = await make_proxy(max_connections=1, max_waiting=0)
     _, busy = await proxy.connect()
     busy.write(GET)
     async with asyncio.timeout(5):

@@ -12,6 +12,7 @@ from gateway.model.policies import (
     Ejection,
     Health,
     HostHeader,
+    Keepalive,
     Limit,
     Meter,
     OnStoreLoss,
@@ -54,9 +55,12 @@ def test_upstreams(policies: PolicySet) -> None:
     assert upstream.tls == Tls(
         "/etc/tollway/ca.pem", "/etc/tollway/gateway.pem", "/etc/tollway/gateway.key", "api.internal"
     )
-    assert upstream.timeouts == Timeouts(connect_s=0.5, response_s=60.0, idle_s=3600.0, total_s=86400.0)
+    assert upstream.timeouts == Timeouts(
+        connect_s=0.5, response_s=60.0, idle_s=3600.0, total_s=86400.0, queue_s=0.25
+    )
     assert upstream.host_header is HostHeader.CLIENT
-    assert upstream.max_connections == 16
+    assert (upstream.max_connections, upstream.max_waiting) == (16, 12)
+    assert upstream.keepalive == Keepalive(max_idle=8, idle_s=50.0, max_age_s=600.0, max_calls=1000)
 
 
 def test_meters_hold_the_built_in_ones(policies: PolicySet) -> None:

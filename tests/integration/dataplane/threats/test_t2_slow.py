@@ -90,7 +90,7 @@ async def test_an_upstream_that_does_not_read_the_upload_is_504(
 async def test_a_connection_whose_answer_came_before_the_body_was_read_is_given_up(
     make_proxy: MakeProxy, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.upstream.connection.IDLE_S", 0.2)
+    monkeypatch.setattr("gateway.upstream.connection.CLOSE_S", 0.2)
     proxy = await make_proxy()
     done = asyncio.Event()
 

@@ -60,7 +60,16 @@ SELECT
     a.id AS account_id, a.public_id AS account, a.tier, a.status IN ('active', 'past_due') AS active,
     k.id AS key_id, k.public_id AS key, k.mode,
     (extract(EPOCH FROM k.expires_at) * 1000000)::bigint AS expires_at_us,
-    k.only_routes, k.only_methods, k.only_networks::text[] AS only_networks
+    k.only_routes, k.only_methods, k.only_networks::text[] AS only_networks,
+    (
+        SELECT
+            json_agg(
+                json_build_array(o.name, o.key_id IS NOT NULL, o.tokens, o.period_ms, o.burst, o.amount)
+                ORDER BY o.key_id NULLS FIRST, o.name
+            )
+        FROM overrides AS o
+        WHERE o.account_id = a.id AND (o.key_id IS NULL OR o.key_id = k.id)
+    ) AS overrides
 FROM api_keys AS k
 INNER JOIN accounts AS a ON a.id = k.account_id
 WHERE k.digest = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now());

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 
 import asyncpg
 
 from gateway.accounts.records import FoundKey
-from gateway.model.principal import Mode, Principal
+from gateway.model.principal import Mode, Override, Principal
 from gateway.model.restrictions import Restrictions
 from gateway.storage.postgres import Connection, Pool
 from gateway.storage.queries import load_queries
@@ -34,6 +35,7 @@ async def find_principal(database: Connection | Pool, digest: bytes) -> FoundKey
         mode=Mode(row["mode"]),
         identity_lines=lines.encode("ascii"),  # the table's CHECKs allow nothing that could end a line
         expires_at_us=row["expires_at_us"],
+        overrides=_overrides(row["overrides"]),
         digest=digest,
         restrictions=_restrictions(row),
     )
@@ -47,4 +49,11 @@ def _restrictions(row: asyncpg.Record) -> Restrictions | None:
         frozenset(row["only_routes"] or ()),
         frozenset(row["only_methods"] or ()),
         tuple(map(ipaddress.ip_network, row["only_networks"] or ())),
+    )
+
+
+def _overrides(told: str | None) -> tuple[Override, ...]:
+    return tuple(
+        Override(name, of_key, tokens or 0, period_ms or 0, burst or 0, amount)
+        for name, of_key, tokens, period_ms, burst, amount in json.loads(told or "[]")
     )

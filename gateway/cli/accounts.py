@@ -11,6 +11,7 @@ from gateway.accounts.records import Account, AccountChanges
 from gateway.accounts.store import Accounts
 from gateway.cli.database import with_database
 from gateway.cli.output import json_option, print_facts, print_json, print_table
+from gateway.cli.overrides import override
 from gateway.controlplane import wording
 from gateway.errors import TollwayError
 from gateway.policy.load import load_folder
@@ -25,6 +26,9 @@ class UnknownTier(TollwayError):
 @click.group()
 def account() -> None:
     """Create, list, change accounts."""
+
+
+account.add_command(override)
 
 
 @account.command()

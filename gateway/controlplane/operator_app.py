@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from gateway.accounts.overrides import Overrides
 from gateway.controlplane.accounts_api import AccountsApi
 from gateway.controlplane.attempts import Attempts
 from gateway.controlplane.bodies import MAX_BODY_BYTES, answer
@@ -15,6 +16,7 @@ from gateway.controlplane.health import Health
 from gateway.controlplane.keys_api import KeysApi
 from gateway.controlplane.openapi import describe
 from gateway.controlplane.operators_api import OperatorsApi
+from gateway.controlplane.overrides_api import OverridesApi
 from gateway.controlplane.problems import add_headers, answer_problems
 from gateway.controlplane.reference_page import CONTENT_SECURITY_POLICY, render_reference
 from gateway.controlplane.snapshot_api import SnapshotApi
@@ -35,6 +37,7 @@ def build_operator_app(
     endpoints: list[Endpoint] = [
         *AccountsApi(with_.accounts, with_.policies).endpoints(),
         *KeysApi(with_.accounts, with_.policies).endpoints(),
+        *OverridesApi(Overrides(with_.pool, with_.accounts)).endpoints(),
         *UsageApi(with_.usage, with_.accounts, with_.clock).endpoints(),
         *SnapshotApi(with_.policies, slots_folder, with_.clock).endpoints(),
         *OperatorsApi(stored, AuditLog(with_.pool)).endpoints(),

@@ -16,6 +16,21 @@ class Mode(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Override:
+    """A special deal beside the tier: other figures for the limit or quota of that name.
+
+    Of an account, or (a limit only) a cap of one key. `amount` is a quota's; the rest means nothing then.
+    """
+
+    name: str
+    of_key: bool
+    tokens: int = 0
+    period_ms: int = 0
+    burst: int = 0
+    amount: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """An authenticated key with its account and tier, as the caches hold it.
 
@@ -32,3 +47,9 @@ class Principal:
     expires_at_us: int | None = None
     digest: bytes = field(default=b"", repr=False, compare=False)  # of the key; empty: it came without one
     restrictions: Restrictions | None = None
+    overrides: tuple[Override, ...] = ()
+    terms: str = field(init=False, compare=False)  # the same for all who have this tier and these overrides
+
+    def __post_init__(self) -> None:
+        terms = f"{self.tier} {self.overrides}" if self.overrides else self.tier
+        object.__setattr__(self, "terms", terms)

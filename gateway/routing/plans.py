@@ -106,7 +106,7 @@ class Plans:
     def __init__(self, policies: PolicySet, upgrades: Upgrades) -> None:
         self._policies = policies
         self._upgrades = upgrades
-        self._made: dict[tuple[str, Charged], ChargePlan] = {}
+        self._made: dict[tuple[Tier, Charged], ChargePlan] = {}
 
     def plan(self, tier: Tier, route: Route, method: str = "", body_bytes: int = 0) -> ChargePlan:
         """What a call on this route pays under this tier: limits, and the quotas of charged meters.
@@ -125,11 +125,11 @@ class Plans:
             cost=cost or 1,
             units=tuple(units.items()),
         )
-        plan = self._made.get((tier.name, charged))
+        plan = self._made.get((tier, charged))
         if plan is None:
             if len(self._made) >= PLANS_MAX:
                 self._made.clear()
-            plan = self._made[tier.name, charged] = self._make(tier, charged)
+            plan = self._made[tier, charged] = self._make(tier, charged)
         return plan
 
     def _make(self, tier: Tier, charged: Charged) -> ChargePlan:

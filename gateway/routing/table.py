@@ -6,9 +6,11 @@ from gateway.errors import FeatureRequired, LengthRequired, NoRoute, TierUnknown
 from gateway.model.exchange import Exchange, RequestHead
 from gateway.model.own_answer import OwnAnswer
 from gateway.model.policies import ChargePlan, PolicySet, Route, Tier
+from gateway.model.principal import Principal
 from gateway.routing.matching import PathIndex
 from gateway.routing.plans import Plans, Upgrades
 from gateway.routing.splits import Splits
+from gateway.routing.terms import with_overrides
 
 MOST_REMEMBERED = 4096
 LONGEST_REMEMBERED = 256
@@ -28,7 +30,7 @@ class RoutingTable:
         self._upgrades = Upgrades(policies, portal_url)
         self._plans = Plans(policies, self._upgrades)
         self._splits = Splits()
-        self._known: dict[str, dict[str, ChargePlan]] = {name: {} for name in policies.tiers}
+        self._known: dict[str, dict[str, ChargePlan]] = {}  # by terms, then route
 
     def match(self, head: RequestHead) -> Route:
         """The first route in file order that matches method, host and canonical path.
@@ -79,20 +81,31 @@ class RoutingTable:
         principal, route = exchange.principal, exchange.route
         assert principal is not None, "authenticated before it is charged"
         assert route is not None, "routed before it is charged"
-        known = self._known.get(principal.tier)
+        known = self._known.get(principal.terms)
         if known is None:
-            raise TierUnknown(
-                internal=f"account {principal.account} has tier {principal.tier!r}, not in the policies"
-            )
+            known = self._first_of(principal)
         plan = known.get(route.name)
         if plan is None:
-            plan = self._plan(self.policies.tiers[principal.tier], route, exchange.head)
+            tier = self.policies.tiers[principal.tier]
+            if principal.overrides:
+                tier = with_overrides(tier, principal.overrides)
+            plan = self._plan(tier, route, exchange.head)
             if not route.varies:
                 known[route.name] = plan
         exchange.charges = plan
         if route.split:
             exchange.route = self._splits.side(route, principal.account, exchange.request_id)
         return plan
+
+    def _first_of(self, principal: Principal) -> dict[str, ChargePlan]:
+        """A place for the plans of this tier with these overrides, emptied when there are too many."""
+        if principal.tier not in self.policies.tiers:
+            raise TierUnknown(
+                internal=f"account {principal.account} has tier {principal.tier!r}, not in the policies"
+            )
+        if len(self._known) >= MOST_REMEMBERED:
+            self._known.clear()
+        return self._known.setdefault(principal.terms, {})
 
     def _plan(self, tier: Tier, route: Route, head: RequestHead) -> ChargePlan:
         if not route.requires <= tier.features:

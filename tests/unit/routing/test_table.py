@@ -7,7 +7,7 @@ import pytest
 from gateway.errors import FeatureRequired, LengthRequired, NoRoute, TierUnknown
 from gateway.model.exchange import Downstream, Exchange, RequestHead
 from gateway.model.own_answer import OwnAnswer
-from gateway.model.principal import Mode, Principal
+from gateway.model.principal import Mode, Override, Principal
 from gateway.policy.load import compile_sources
 from gateway.policy.sources import Sources
 from gateway.routing import table as module
@@ -241,3 +241,29 @@ def test_preflights_are_not_remembered() -> None:
     assert table.match(_head("OPTIONS", "/pages/1")).name == "write"
     with pytest.raises(OwnAnswer):
         table.match(head)
+
+
+def test_accounts_with_the_same_special_deal_share_a_plan() -> None:
+    table = _table()
+    deal = (Override("api_calls", of_key=False, amount=99),)
+    plans = []
+    for number, overrides in enumerate([deal, deal, ()]):
+        exchange = _exchange(table, "/items/1", "free")
+        exchange.principal = Principal(
+            number, f"acct_{number}", number, "key_1", "free", Mode.LIVE, b"", overrides=overrides
+        )
+        plans.append(table.charges(exchange))
+    assert plans[0] is plans[1]
+    assert [plan.quotas[0][0].amount for plan in plans] == [99, 99, 10]
+    assert plans[0].tier.name == "free"
+
+
+def test_special_deals_can_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_REMEMBERED", 8)
+    table = _table()
+    for amount in range(1, 50):
+        exchange = _exchange(table, "/items/1", "free")
+        deal = (Override("api_calls", of_key=False, amount=amount),)
+        exchange.principal = Principal(1, "acct_1", 1, "key_1", "free", Mode.LIVE, b"", overrides=deal)
+        assert table.charges(exchange).quotas[0][0].amount == amount
+        assert len(table._known) <= 8

@@ -1,0 +1,94 @@
+"""`tollway account override ...`"""
+
+from __future__ import annotations
+
+import click
+
+from gateway.accounts.overrides import Overrides, StoredOverride, limit_override, quota_override
+from gateway.accounts.store import Accounts
+from gateway.cli.database import with_database
+from gateway.cli.output import json_option, print_json, print_table
+from gateway.controlplane.overrides_api import override_document
+from gateway.settings import Settings
+from gateway.storage.postgres import Pool
+
+
+@click.group()
+def override() -> None:
+    """Special deals: other limits or quotas for one account, caps for one key."""
+
+
+@override.command("set")
+@click.argument("id")
+@click.argument("name")
+@click.option("--rate", help="Of a limit, like 600/minute; with --burst.")
+@click.option("--burst", type=int, help="Of a limit: the most calls at once.")
+@click.option("--amount", type=int, help="Of a quota: units per period.")
+@click.option("--key", help="Only this key of the account: a cap within the account's limits.")
+@json_option
+def set_(
+    id: str,  # noqa: A002 - the argument's name on the command line
+    name: str,
+    rate: str | None,
+    burst: int | None,
+    amount: int | None,
+    key: str | None,
+    as_json: bool,
+) -> None:
+    """Other figures for the limit or quota NAME of an account. Gateways know within a second."""
+    if amount is not None and rate is None and burst is None and key is None:
+        wanted = quota_override(name, amount)
+    elif rate is not None and burst is not None and amount is None:
+        wanted = limit_override(name, rate, burst, of_key=key is not None)
+    else:
+        raise click.UsageError(
+            "Give --rate and --burst for a limit, or --amount alone for an account's quota."
+        )
+
+    async def work(pool: Pool, settings: Settings) -> list[StoredOverride]:
+        store = _store(pool, settings)
+        await store.set(id, wanted, key)
+        return await store.list(id)
+
+    _show(with_database(work), as_json)
+
+
+@override.command("list")
+@click.argument("id")
+@json_option
+def list_(id: str, as_json: bool) -> None:  # noqa: A002 - the argument's name on the command line
+    """List the overrides of an account and its keys."""
+
+    async def work(pool: Pool, settings: Settings) -> list[StoredOverride]:
+        return await _store(pool, settings).list(id)
+
+    _show(with_database(work), as_json)
+
+
+@override.command()
+@click.argument("id")
+@click.argument("name")
+@click.option("--key", help="The override of this key.")
+@json_option
+def clear(id: str, name: str, key: str | None, as_json: bool) -> None:  # noqa: A002 - as above
+    """Go back to what the tier says. Gateways know within a second."""
+
+    async def work(pool: Pool, settings: Settings) -> list[StoredOverride]:
+        store = _store(pool, settings)
+        await store.clear(id, name, key)
+        return await store.list(id)
+
+    _show(with_database(work), as_json)
+
+
+def _store(pool: Pool, settings: Settings) -> Overrides:
+    return Overrides(pool, Accounts(pool, settings.key_prefix))
+
+
+def _show(found: list[StoredOverride], as_json: bool) -> None:
+    if as_json:
+        print_json({"data": [override_document(one) for one in found]})
+        return
+    heads = ("NAME", "KEY", "RATE", "BURST", "AMOUNT", "SINCE (UTC)")
+    rows = [(one.name, one.key, one.rate, one.burst, one.amount, one.created_at) for one in found]
+    print_table(heads, rows)

@@ -195,7 +195,9 @@ class BareGateway:
         parsing.parser.feed_data(REQUEST)
         assert parsing.head is not None, "the whole head was fed"
         exchange = Exchange(
-            parsing.head, _Caller(), b"X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\n"
+            parsing.head,
+            _Caller(),
+            b"X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: x\r\n",
         )
         exchange.body_done = True
         return exchange
@@ -211,7 +213,7 @@ class BareGateway:
 
     def connect(self) -> Connection:
         """A caller's connection."""
-        connection = self._server()
+        connection = self._server.connection()
         connection.connection_made(StandIn(self._answered))
         return connection
 

@@ -183,6 +183,14 @@ class Unauthenticated(GatewayError):
         super().__init__(internal=internal, headers=b'WWW-Authenticate: Bearer realm="tollway"\r\n')
 
 
+class AddressRefused(GatewayError):
+    """The route's rules do not let this address in. Said before anything is asked of the caller."""
+
+    code, status, title = "address_refused", 403, "Forbidden"
+    outcome = Outcome.FORBIDDEN
+    default_detail = "Calls from this address are not accepted here."
+
+
 class AccountSuspended(GatewayError):
     """The key is good, the account behind it is not active."""
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.errors import StartupError
+from gateway.model.networks import NO_NETWORKS, Networks, parse_networks
 
 PREFIX = "TOLLWAY_"
 MB_PER_WORKER = 32
@@ -267,6 +268,25 @@ class Settings:
     progress_interval_s: int = _setting(
         _whole(1, 3600), "Seconds between two notes of how far a long call is.", default=10
     )
+    trusted_proxies: Networks = _setting(
+        parse_networks,
+        "Ranges of the proxies in front whose word about the caller counts, with commas between.",
+        default=NO_NETWORKS,
+        shown="none",
+    )
+    trusted_header: str = _setting(
+        _choice("x-forwarded-for", "forwarded"),
+        "The header in which those proxies name the caller; the other one is ignored.",
+        default="x-forwarded-for",
+    )
+    proxy_protocol: str = _setting(
+        _choice("off", "trusted", "all"),
+        "Whose connections must begin with a PROXY preamble: those of trusted proxies, or `all`.",
+        default="off",
+    )
+    send_forwarded: bool = _setting(
+        _flag, "`yes` tells upstreams where calls come from in `Forwarded` too.", default=False, shown="no"
+    )
     tls_cert: Path | None = _setting(
         _path,
         "PEM file of the public port's certificate and its chain; calls then arrive by TLS.",
@@ -358,6 +378,11 @@ def _conflicts(settings: Settings, given: Mapping[str, str]) -> list[str]:
         problems.append(
             f"{_source('journal_max_mb', given)} must be at least {MB_PER_WORKER} for each of "
             f"{settings.workers} workers, got {settings.journal_max_mb}"
+        )
+    if settings.proxy_protocol == "trusted" and not settings.trusted_proxies:
+        problems.append(
+            f"{PREFIX}PROXY_PROTOCOL is `trusted` and nobody is: set {PREFIX}TRUSTED_PROXIES to the ranges "
+            "of the load balancers, or write `all` if nobody else can reach the port"
         )
     taken: dict[Address, str] = {}
     for name in ("listen", "control", "portal"):

@@ -50,17 +50,11 @@ def _value(part: str, exchange: Exchange, principal: Principal) -> str | None:
     if part == "key":
         return f"key={principal.key_id}"
     if part == "ip":
-        return f"ip={address_block(client_address(exchange))}"
+        return f"ip={address_block(exchange.client_address)}"
     if part == "route":
         assert exchange.route is not None, "routed before it is charged"
         return f"route={exchange.route.name}"
     return _header(part.removeprefix(HEADER), exchange)
-
-
-def client_address(exchange: Exchange) -> str:
-    """The caller's address, as text: told by a proxy that is believed, else that of the connection."""
-    told: str = getattr(exchange, "client_address", "")
-    return told or getattr(exchange.downstream, "address", "")
 
 
 @lru_cache(maxsize=4096)

@@ -14,10 +14,11 @@ from gateway.app.policies import PoliciesInUse
 from gateway.app.process import Process, State
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.listener import KeyListener
+from gateway.dataplane.caller import ProxyProtocol, Trust, TrustedHeader
 from gateway.dataplane.connection import Waits
 from gateway.dataplane.long_calls import LongCalls
 from gateway.dataplane.pipeline import Pipeline
-from gateway.dataplane.server import DataplaneServer, PublicSite
+from gateway.dataplane.server import DataplaneServer
 from gateway.dataplane.tls import Certificate
 from gateway.deadlines import Deadlines
 from gateway.journal.writer import SYNC_INTERVAL_S, JournalWriter
@@ -68,19 +69,12 @@ async def serve_worker(process: Process) -> None:
     pipeline = Pipeline(
         policies, auth, admission, meter, upstream, max_body_bytes=settings.max_body_bytes or NO_LIMIT
     )
-    waits = Waits(
-        head_s=settings.head_timeout_s,
-        body_s=settings.body_timeout_s,
-        keepalive_s=settings.keepalive_timeout_s,
-        max_head_bytes=settings.max_head_bytes,
-        max_connections=settings.max_connections,
-        max_connections_per_address=settings.max_connections_per_address,
-    )
-    server = DataplaneServer(pipeline.handle, waits, deadlines, outbox, slots)
+    server = _server(process, pipeline, deadlines, outbox)
     _look_after_long_calls(process, server, meter, auth, policies)
     runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout_s)
     await runner.setup()
-    await _open_port(process, runner)
+    address = settings.listen
+    await web.TCPSite(runner, address.host, address.port, reuse_port=True, backlog=BACKLOG).start()
     process.state(State.READY)
     await process.stop.wait()
 
@@ -140,15 +134,24 @@ def check_certificate(settings: Settings) -> Certificate | None:
     return Certificate(settings.tls_cert, settings.tls_key)
 
 
-async def _open_port(process: Process, runner: web.ServerRunner) -> None:
+def _server(process: Process, pipeline: Pipeline, deadlines: Deadlines, outbox: Outbox) -> DataplaneServer:
     settings = process.wiring.settings
     certificate, context = check_certificate(settings), None
     if certificate is not None:
         process.tasks.spawn(certificate.watch(), name="dataplane.certificate")
         context = certificate.context
-    address = settings.listen
-    site = PublicSite(
-        runner, address.host, address.port, reuse_port=True, backlog=BACKLOG, ssl_context=context
+    waits = Waits(
+        head_s=settings.head_timeout_s,
+        body_s=settings.body_timeout_s,
+        keepalive_s=settings.keepalive_timeout_s,
+        max_head_bytes=settings.max_head_bytes,
+        max_connections=settings.max_connections,
+        max_connections_per_address=settings.max_connections_per_address,
     )
-    site.handshake_s = settings.head_timeout_s
-    await site.start()
+    trust = Trust(
+        settings.trusted_proxies,
+        TrustedHeader(settings.trusted_header),
+        ProxyProtocol(settings.proxy_protocol),
+        send_forwarded=settings.send_forwarded,
+    )
+    return DataplaneServer(pipeline.handle, waits, deadlines, outbox, process.slots, trust=trust, tls=context)

@@ -122,13 +122,7 @@ class Authenticator:
             raise AccountSuspended(internal=f"account {principal.account} is not active")
         if principal.restrictions is not None:
             route = exchange.route.name if exchange.route is not None else ""
-            refusal = principal.restrictions.refusal(route, exchange.head.method, _client_address(exchange))
+            refusal = principal.restrictions.refusal(route, exchange.head.method, exchange.client_address)
             if refusal:
                 raise KeyRestricted(refusal)
         return principal
-
-
-def _client_address(exchange: Exchange) -> str:
-    """The caller's address, as text: told by a proxy that is believed, else that of the connection."""
-    told: str = getattr(exchange, "client_address", "")
-    return told or getattr(exchange.downstream, "address", "")

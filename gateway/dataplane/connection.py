@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from gateway.dataplane.answering import drainable
+from gateway.dataplane.caller import Caller, Trust, peer_address
 from gateway.dataplane.reading import ReadingProtocol
 from gateway.deadlines import NEVER, Deadlines
 from gateway.errors import ClientGone, GatewayError, RequestTimeout
@@ -42,9 +43,10 @@ class Waits:
 
 
 class Shell(Protocol):
-    """Who wants to know which connections are open. Behind TLS that is after the handshake."""
+    """Who wants to know which connections are open."""
 
-    def opened(self, connection: Connection) -> None: ...
+    def opened(self, connection: Connection) -> None:
+        """A connection is there; said again when HTTP begins on one that something came before."""
 
     def closed(self, connection: Connection) -> None: ...
 
@@ -59,9 +61,11 @@ class Connection(ReadingProtocol):
         deadlines: Deadlines,
         outbox: Outbox,
         shell: Shell,
+        trust: Trust,
     ) -> None:
         super().__init__(outbox, waits.max_head_bytes)
-        self.address = ""  # of the caller
+        self.address = ""  # of the other end; with the PROXY protocol of whom it connected for
+        self._trust = trust
         self.deadline = NEVER
         self._handle = handle
         self._waits = waits
@@ -76,10 +80,9 @@ class Connection(ReadingProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        peer = transport.get_extra_info("peername")
-        address = self.address = peer[0] if isinstance(peer, tuple) else "unix"
+        self.address = self.address or peer_address(transport)
         scheme = b"https" if transport.get_extra_info("ssl_object") is not None else b"http"
-        self._client_lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (address.encode(), scheme)
+        self._listen_to(Caller(self.address, scheme, self._trust))
         self.deadline = self._loop.time() + self._waits.head_s
         self._deadlines.add(self)
         self._shell.opened(self)
@@ -149,7 +152,7 @@ class Connection(ReadingProtocol):
         self._deaf = True
         exchange, self._incoming = self._incoming, None
         if exchange is None:
-            exchange = Exchange(RequestHead(), self, self._client_lines)
+            exchange = Exchange(RequestHead(), self, b"", self.address)
             exchange.broken = error
             exchange.body_done = True
             exchange.head.keep_alive = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from gateway.dataplane.forwarded import SAID_BY_PROXIES
 from gateway.errors import (
     BadRequest,
     ExpectationUnknown,
@@ -39,7 +40,7 @@ _READ = frozenset((b"host", b"content-length", b"expect", b"authorization", b"x-
 _TAKEN = HOP_BY_HOP | _SPOOFABLE | _READ
 _KEPT_WHATEVER_CONNECTION_SAYS = _READ | HOP_BY_HOP
 
-_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
+HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(/[^?#]*)?(\?[^#]*)?")
 _CONTROL_OR_NON_ASCII = re.compile(rb"[^\t\x20-\x7e]")
 METHODS: dict[bytes, str] = {}
@@ -137,6 +138,32 @@ class HeadReader:
         return head
 
 
+class ProxyHeadReader(HeadReader):
+    """For a peer whose word about the caller counts: what it says is kept, whatever `Connection` names."""
+
+    __slots__ = ("_said",)
+
+    def reset(self) -> None:
+        super().reset()
+        self._said: list[tuple[bytes, bytes]] = []
+
+    def size(self) -> int:
+        return super().size() + sum(len(name) + len(value) for name, value in self._said)
+
+    def header(self, name: bytes, value: bytes) -> None:
+        lower = name.lower()
+        if lower in SAID_BY_PROXIES:
+            self._said.append((lower, value))
+        else:
+            super().header(name, value)
+
+    def finish(self, method: bytes, *, keep_alive: bool, version: Callable[[], str]) -> RequestHead:
+        said = tuple(self._said)
+        head = super().finish(method, keep_alive=keep_alive, version=version)
+        head.said = said
+        return head
+
+
 def _check_version(head: RequestHead, version: str) -> None:
     if version not in ("1.0", "1.1"):
         raise VersionRefused
@@ -231,7 +258,7 @@ def _single(before: bytes | None, value: bytes, name: str) -> bytes:
 def _set_host(head: RequestHead, value: bytes) -> None:
     host = _HOSTS.get(value)
     if host is None:
-        match = _HOST.fullmatch(value)
+        match = HOST.fullmatch(value)
         if match is None:
             raise BadRequest("The Host header is not a host with an optional port.")
         host = match[1].decode("ascii").lower()

@@ -11,7 +11,7 @@ from gateway.dataplane.body_limit import limit_body
 from gateway.dataplane.own_answers import answer_itself
 from gateway.dataplane.refusal import refuse
 from gateway.dataplane.simulation import simulate
-from gateway.errors import GatewayError
+from gateway.errors import AddressRefused, GatewayError
 from gateway.metering.meter import Meter
 from gateway.model.exchange import Exchange
 from gateway.model.own_answer import OwnAnswer
@@ -56,7 +56,9 @@ class Pipeline:
         try:
             if exchange.broken is not None:
                 raise exchange.broken
-            exchange.route = policies.match(exchange.head)
+            route = exchange.route = policies.match(exchange.head)
+            if route.addresses is not None and not route.addresses.admits(exchange.client_address):
+                raise AddressRefused
             if exchange.ingress_bytes or not exchange.body_done:  # there is a body
                 limit_body(exchange, self.max_body_bytes)
             exchange.principal = await self.auth.authenticate(exchange)

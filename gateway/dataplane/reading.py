@@ -8,11 +8,12 @@ from collections import deque
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from gateway.dataplane.answering import AnsweringProtocol
-from gateway.dataplane.head import HeadReader
+from gateway.dataplane.caller import Caller
+from gateway.dataplane.head import HeadReader, ProxyHeadReader
 from gateway.dataplane.offers import parser_of_body
 from gateway.dataplane.repeat import Repeats
 from gateway.errors import BadRequest, BodyTooLarge, GatewayError, HeadTooLarge
-from gateway.model.exchange import Exchange
+from gateway.model.exchange import Exchange, RequestHead
 from gateway.outbox import Outbox
 
 
@@ -36,7 +37,21 @@ class ReadingProtocol(AnsweringProtocol):
         self._unfed = b""
         self._deaf = False  # nothing more is parsed: the framing is lost or we are closing
         self._upgrading: Exchange | None = None  # asked for another protocol: nothing after it is HTTP
-        self._client_lines = b""
+
+    def _listen_to(self, caller: Caller) -> None:
+        """Before the first byte: whose calls these are."""
+        self._caller = caller
+        if caller.is_proxy:
+            self._reader = ProxyHeadReader()
+            self.on_url = self._reader.url
+            self.on_header = self._reader.header
+            self._parser = HttpRequestParser(self)
+
+    def _exchange(self, head: RequestHead) -> Exchange:
+        caller = self._caller
+        if head.authority != caller.authority or head.said is not caller.said:
+            caller.hear(head)
+        return Exchange(head, self, caller.lines, caller.address)
 
     @abstractmethod
     def _refuse_unread(self, error: GatewayError) -> None:
@@ -69,7 +84,7 @@ class ReadingProtocol(AnsweringProtocol):
         except GatewayError as error:
             self._refuse_unread(error)
             raise
-        exchange = self._incoming = Exchange(head, self, self._client_lines)
+        exchange = self._incoming = self._exchange(head)
         if head.upgrade is not None:
             head.keep_alive = False  # unless it is switched, the connection ends with the answer
             self._upgrading = exchange
@@ -104,7 +119,7 @@ class ReadingProtocol(AnsweringProtocol):
     def _feed(self, data: bytes) -> None:
         is_start = self._incoming is None and not self._head_bytes
         if is_start and (head := self._repeats.recognise(data)) is not None:
-            exchange = Exchange(head, self, self._client_lines)
+            exchange = self._exchange(head)
             exchange.body_done = True
             self._waiting.append(exchange)
             return

@@ -87,6 +87,7 @@ class Repeats:
         head.authority = like.authority
         head.authorization = like.authorization
         head.api_key = like.api_key
+        head.said = like.said
         return head
 
     def remember(self, data: bytes, head: RequestHead) -> None:

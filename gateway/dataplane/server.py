@@ -1,14 +1,17 @@
-"""aiohttp's server shell around our connections: it owns sockets, TLS and the order of shutdown."""
+"""aiohttp's server shell around our connections: it owns sockets and the order of shutdown."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from typing import Any
 
 from aiohttp import web
 
+from gateway.dataplane.caller import NOBODY, ProxyProtocol, Trust
 from gateway.dataplane.connection import Connection, Handle, Waits
+from gateway.dataplane.entrance import Entrance, Threshold
 from gateway.deadlines import Deadlines
 from gateway.model.exchange import Exchange
 from gateway.outbox import Outbox
@@ -17,12 +20,26 @@ from gateway.telemetry.slots import Slots
 
 
 class DataplaneServer(web.Server):
-    """Makes one `Connection` per accepted socket and knows which are open."""
+    """Makes one `Connection` per accepted socket and knows which are open.
+
+    `tls` is spoken on every connection, after the PROXY preamble if `trust` asks for one.
+    """
 
     def __init__(
-        self, handle: Handle, waits: Waits, deadlines: Deadlines, outbox: Outbox, slots: Slots
+        self,
+        handle: Handle,
+        waits: Waits,
+        deadlines: Deadlines,
+        outbox: Outbox,
+        slots: Slots,
+        *,
+        trust: Trust = NOBODY,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(_unused)
+        is_plain = tls is None and trust.proxy_protocol is ProxyProtocol.OFF
+        self._threshold = None if is_plain else Threshold(trust, tls, waits.head_s, deadlines, slots)
+        self._trust = trust
         self._handle = handle
         self._waits = waits
         self._deadlines = deadlines
@@ -35,28 +52,56 @@ class DataplaneServer(web.Server):
         self._total_slot = slot("connections_total")
         self._refused_slot = slot("connections_refused_total")
 
-    def __call__(self) -> Connection:  # type: ignore[override]  # any asyncio protocol will do
-        return Connection(self._handle, self._waits, self._deadlines, self._outbox, self)
+    def __call__(self) -> Connection | Entrance:  # type: ignore[override]  # any asyncio protocol will do
+        connection = self.connection()
+        return connection if self._threshold is None else Entrance(connection, self._threshold, self)
+
+    def connection(self) -> Connection:
+        """One on which HTTP begins with its first byte."""
+        return Connection(self._handle, self._waits, self._deadlines, self._outbox, self, self._trust)
 
     def opened(self, connection: Connection) -> None:
-        """A connection is there, its TLS handshake done. Cut at once when there are too many."""
+        """A connection is there. Cut at once when there are too many.
+
+        Said again when HTTP begins behind a preamble or a handshake; it has been counted then.
+        """
+        if connection in self._open:
+            return
         self._open.add(connection)
-        count = self._open_from[connection.address] = self._open_from.get(connection.address, 0) + 1
-        waits = self._waits
-        if len(self._open) > waits.max_connections or count > waits.max_connections_per_address:
-            self._slots.cells[self._refused_slot] += 1
-            connection.abort()
+        count = self._count(connection.address)
+        if len(self._open) > self._waits.max_connections or count > self._waits.max_connections_per_address:
+            self._cut(connection)
         self._slots.cells[self._open_slot] = len(self._open)
         self._slots.cells[self._total_slot] += 1
 
+    def named(self, connection: Connection, address: str) -> None:
+        """Its PROXY preamble says whom it is for: it counts for that address instead of its peer's."""
+        self._uncount(connection.address)
+        connection.address = address
+        if self._count(address) > self._waits.max_connections_per_address:
+            self._cut(connection)
+
     def closed(self, connection: Connection) -> None:
-        """A connection is gone."""
+        """A connection is gone. Saying it again changes nothing."""
+        if connection not in self._open:
+            return
         self._open.discard(connection)
-        left = self._open_from.pop(connection.address, 0) - 1
-        if left > 0:
-            self._open_from[connection.address] = left
+        self._uncount(connection.address)
         self._one_closed.set()
         self._slots.cells[self._open_slot] = len(self._open)
+
+    def _count(self, address: str) -> int:
+        count = self._open_from[address] = self._open_from.get(address, 0) + 1
+        return count
+
+    def _uncount(self, address: str) -> None:
+        left = self._open_from.pop(address) - 1
+        if left:
+            self._open_from[address] = left
+
+    def _cut(self, connection: Connection) -> None:
+        self._slots.cells[self._refused_slot] += 1
+        connection.abort()
 
     def admitted_before(self, instant_us: int) -> list[tuple[Connection, Exchange]]:
         """Admitted calls under way that began before a monotonic instant. A millisecond for 10 000."""
@@ -83,32 +128,6 @@ class DataplaneServer(web.Server):
         for connection in list(self._open):
             connection.abort()
         await asyncio.sleep(0)
-
-
-class PublicSite(web.TCPSite):
-    """aiohttp's listening site, with an end to TLS handshakes that do not get anywhere."""
-
-    __slots__ = ("handshake_s",)
-    handshake_s: float
-
-    async def start(self) -> None:
-        """Listen; like the inherited method, but for the time a handshake may take."""
-        if self._ssl_context is None:
-            await super().start()
-            return
-        await web.BaseSite.start(self)
-        server = self._runner.server
-        assert server is not None, "the runner is set up first"
-        self._server = await asyncio.get_running_loop().create_server(
-            server,
-            self._host,
-            self._port,
-            ssl=self._ssl_context,
-            ssl_handshake_timeout=self.handshake_s,
-            backlog=self._backlog,
-            reuse_port=self._reuse_port,
-        )
-        self._bound_port = self._server.sockets[0].getsockname()[1]
 
 
 async def _unused(_: Any) -> web.StreamResponse:

@@ -34,6 +34,7 @@ class RequestHead:
         "method_bytes",
         "path",
         "query",
+        "said",
         "simulate",
         "target",
         "upgrade",
@@ -57,6 +58,7 @@ class RequestHead:
         self.upgrade: bytes | None = None  # the protocol asked for; not part of `lines`
         self.simulate: bytes | None = None  # Tollway-Simulate as sent; not part of `lines`
         self.api_key: bytes | None = None  # X-API-Key as sent; not part of `lines`
+        self.said: tuple[tuple[bytes, bytes], ...] = ()  # what a trusted proxy says of the caller
 
     @property
     def has_body(self) -> bool:
@@ -158,6 +160,7 @@ class Exchange:
         "body_parts",
         "broken",
         "charges",
+        "client_address",
         "client_lines",
         "conversation",
         "downstream",
@@ -178,9 +181,12 @@ class Exchange:
         "uplink",
     )
 
-    def __init__(self, head: RequestHead, downstream: Downstream, client_lines: bytes) -> None:
+    def __init__(
+        self, head: RequestHead, downstream: Downstream, client_lines: bytes, client_address: str = ""
+    ) -> None:
         self.head = head
         self.downstream = downstream
+        self.client_address = client_address  # of whoever calls, as far as it is known; in its one spelling
         self.client_lines = client_lines  # header lines that tell the upstream where the call came from
         # dataplane
         self.request_id = b""  # text form of the UUID

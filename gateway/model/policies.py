@@ -8,6 +8,7 @@ from enum import Enum
 
 from gateway.model.changes import HeaderChange, RequestChange
 from gateway.model.cors import Cors
+from gateway.model.networks import AddressRules
 
 NO_LIMIT = 1 << 62
 """More bytes than any body has."""
@@ -273,6 +274,7 @@ class Route:
     split: tuple[Side, ...] = ()  # empty: all calls go to `upstream`
     varying: Mapping[str, Cost] = field(default_factory=dict)  # meter -> cost, where calls differ
     cost: Cost = ONE  # tokens one call takes from each limit
+    addresses: AddressRules | None = None  # None: whoever calls
 
     @property
     def varies(self) -> bool:

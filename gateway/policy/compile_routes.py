@@ -7,13 +7,14 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from gateway.model.changes import HeaderChange, PathChange, RequestChange, folded
+from gateway.model.networks import AddressRules, Networks, parse_network
 from gateway.model.policies import NO_LIMIT, Route, Side, Upstream
 from gateway.policy.change_documents import HeadersDocument, RewriteDocument
 from gateway.policy.compile_cors import compile_cors
 from gateway.policy.compile_limits import compile_cost
 from gateway.policy.compile_upstreams import route_timeouts
 from gateway.policy.cors_documents import CorsDocument
-from gateway.policy.documents import RouteDocument
+from gateway.policy.documents import AddressesDocument, RouteDocument
 from gateway.policy.texts import segments_of, size_bytes, with_head
 from gateway.policy.upstream_documents import UpstreamDocument
 
@@ -54,7 +55,15 @@ def _route(document: RouteDocument, upstream: Upstream, its: UpstreamDocument) -
         request_change=_request_change(document, its),
         max_body_bytes=_most_bytes(document.max_body),
         response_headers=_both(its.response_headers, document.response_headers),
+        addresses=_addresses(document.addresses),
     )
+
+
+def _addresses(document: AddressesDocument | None) -> AddressRules | None:
+    if document is None:
+        return None
+    allow = None if document.allow is None else Networks(map(parse_network, document.allow))
+    return AddressRules(allow, Networks(map(parse_network, document.deny or ())))
 
 
 def _most_bytes(size: str | None) -> int | None:

@@ -7,9 +7,9 @@ nothing is converted from one type to another.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gateway.policy.change_documents import HeadersDocument, RewriteDocument
 from gateway.policy.cors_documents import CorsDocument
@@ -25,6 +25,7 @@ from gateway.policy.values import (
     Name,
     Path,
     Positive,
+    Range,
     Rate,
     Scope,
     Size,
@@ -179,6 +180,31 @@ class SideDocument(Document):
     )
 
 
+class AddressesDocument(Document):
+    """Who may call, by IP address."""
+
+    allow: list[Range] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="Only these may call; everybody if left out. IPv4 or IPv6, ranges or single addresses.",
+        examples=[["203.0.113.0/24", "2001:db8::/32"]],
+    )
+    deny: list[Range] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="These may not call, even if allow holds them.",
+        examples=[["203.0.113.66"]],
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.allow is None and self.deny is None:
+            raise ValueError("has neither allow nor deny; add one of them or remove it")
+        return self
+
+
 class RouteDocument(Document):
     """Where calls go and what they need. The first route that matches decides."""
 
@@ -251,6 +277,11 @@ class RouteDocument(Document):
             "is a method like any other."
         ),
         examples=["browsers"],
+    )
+    addresses: AddressesDocument | None = Field(
+        default=None,
+        description="Who may call, by IP address; others get 403 whatever their key. Everybody if left out.",
+        examples=[{"allow": ["203.0.113.0/24"]}],
     )
     forward_credentials: bool = Field(
         default=False,

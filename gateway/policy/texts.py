@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from gateway.model.networks import parse_network
 from gateway.policy.problems import shown
 
 NAME = r"^[a-z][a-z0-9_-]{0,62}$"
@@ -124,6 +125,15 @@ def check_host_or_below(value: object) -> str:
         return text
     wanted = "a host name in lower case without port, such as api.example.com or *.example.com"
     raise ValueError(f"must be {wanted}, got {shown(value)}")
+
+
+def check_network(value: object) -> str:
+    """A range of IP addresses, or one address."""
+    try:
+        parse_network(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise ValueError(f"{error}, got {shown(value)}") from None
+    return str(value)
 
 
 def check_link(value: object) -> str:

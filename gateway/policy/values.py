@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from gateway.model.networks import NETWORK
 from gateway.policy import scope_texts, texts
 
 LARGEST = 10**15 - 1
@@ -20,6 +21,7 @@ Rate = Annotated[str, BeforeValidator(texts.check_rate), Field(json_schema_extra
 Host = Annotated[
     str, BeforeValidator(texts.check_host_or_below), Field(json_schema_extra={"pattern": texts.HOST_OR_BELOW})
 ]
+Range = Annotated[str, BeforeValidator(texts.check_network), Field(json_schema_extra={"pattern": NETWORK})]
 Method = Annotated[
     str, BeforeValidator(texts.check_method), Field(json_schema_extra={"pattern": texts.METHOD})
 ]

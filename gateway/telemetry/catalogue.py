@@ -74,6 +74,14 @@ METRICS: tuple[Metric, ...] = (
         "Open calls ended because their caller lost its right, by what was lost.",
         (("reason", ("key", "account", "feature")),),
     ),
+    Metric(
+        "proxy_protocol_errors_total",
+        Kind.COUNTER,
+        "Client connections closed because their PROXY preamble was missing or invalid.",
+    ),
+    Metric(
+        "tls_handshake_errors_total", Kind.COUNTER, "TLS handshakes of callers that did not come to an end."
+    ),
     Metric("upstream_connections", Kind.GAUGE, "Open upstream connections, idle ones included."),
     Metric("upstream_connections_total", Kind.COUNTER, "Upstream connections made."),
     Metric("upstream_waiting", Kind.GAUGE, "Calls that wait because all upstream connections are in use."),

@@ -27,6 +27,7 @@ FIELDS = {
     "left_out": "how many records of this kind were not written since the last one",
     "line": "line in a file",
     "listen": "address a port is bound to",
+    "peer": "address that a connection came from",
     "pid": "process id",
     "request_id": "id of a request",
     "route": "name of a route",

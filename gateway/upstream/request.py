@@ -25,8 +25,6 @@ def request_head(exchange: Exchange, host_line: bytes, *, client_host: bool) -> 
         b"\r\n",
         exchange.client_lines,
     ]
-    if head.authority:
-        parts += (b"X-Forwarded-Host: ", head.authority, b"\r\n")
     if head.chunked:
         parts.append(b"Transfer-Encoding: chunked\r\n")
     elif head.content_length is not None:

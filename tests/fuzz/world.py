@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+from gateway.dataplane.caller import NOBODY
 from gateway.dataplane.connection import Connection, Waits
 from gateway.dataplane.pipeline import Pipeline
 from gateway.deadlines import Deadlines
@@ -135,7 +136,7 @@ class World:
         transport = FakeTransport(self.loop, is_tls=is_tls)
 
         def accept() -> None:
-            connection = Connection(self.pipeline.handle, WAITS, self.deadlines, self.outbox, self)
+            connection = Connection(self.pipeline.handle, WAITS, self.deadlines, self.outbox, self, NOBODY)
             self.connections[transport] = connection
             transport.open(connection)
 

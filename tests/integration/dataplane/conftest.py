@@ -13,9 +13,10 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 
+from gateway.dataplane.caller import NOBODY, Trust
 from gateway.dataplane.connection import Connection, Waits
 from gateway.dataplane.pipeline import Pipeline
-from gateway.dataplane.server import DataplaneServer, PublicSite
+from gateway.dataplane.server import DataplaneServer
 from gateway.deadlines import Deadlines
 from gateway.errors import Unauthenticated
 from gateway.model.exchange import Exchange, RequestHead
@@ -145,6 +146,10 @@ class Proxy:
     max_body_bytes: int = NO_LIMIT
     route: Mapping[str, Any] = field(default_factory=dict)  # what is special about the only one
     tls: ssl.SSLContext | None = None
+    trust: Trust = NOBODY
+    preamble: bytes = b""  # with which honest clients begin
+    client_tls: ssl.SSLContext | None = None  # which they speak then
+    host: str = "127.0.0.1"
     exchanges: list[Exchange] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
@@ -172,11 +177,12 @@ class Proxy:
         pipeline = Pipeline(
             stages, stages, stages, stages, self._forwarder, max_body_bytes=self.max_body_bytes
         )
-        server = self.server = DataplaneServer(pipeline.handle, self.waits, deadlines, outbox, self.slots)
+        server = self.server = DataplaneServer(
+            pipeline.handle, self.waits, deadlines, outbox, self.slots, trust=self.trust, tls=self.tls
+        )
         self._runner = web.ServerRunner(server, shutdown_timeout=5)
         await self._runner.setup()
-        site = PublicSite(self._runner, "127.0.0.1", 0, ssl_context=self.tls)
-        site.handshake_s = self.waits.head_s
+        site = web.TCPSite(self._runner, self.host, 0)
         await site.start()
         self.port = site.port
 
@@ -209,13 +215,23 @@ class Proxy:
         return (await self.ended(1))[0].outcome
 
     async def connect(self, **tls: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, **tls)
+        reader, writer = await asyncio.open_connection(self.host, self.port, **tls)
         self._writers.append(writer)
         return reader, writer
 
-    async def exchange(self, raw: bytes) -> bytes:
+    async def connect_as_asked(self, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """With all that this port wants before HTTP begins."""
+        reader, writer = await self.connect(**options)
+        writer.write(self.preamble)
+        if self.client_tls is not None:
+            self._writers.remove(writer)  # one that fails here would never hear of its end
+            await writer.start_tls(self.client_tls, server_hostname="localhost")
+            self._writers.append(writer)
+        return reader, writer
+
+    async def exchange(self, raw: bytes, **options: Any) -> bytes:
         """Send these bytes and everything that comes back until the gateway closes."""
-        reader, writer = await self.connect()
+        reader, writer = await self.connect(**options)
         writer.write(raw)
         async with asyncio.timeout(10):
             answer = await reader.read(-1)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from gateway.dataplane.caller import NOBODY, Caller
 from gateway.dataplane.reading import ReadingProtocol
 from gateway.dataplane.repeat import LONGEST, PATIENCE, Repeats
 from gateway.errors import GatewayError
@@ -40,6 +41,7 @@ class Reader(ReadingProtocol):
     def __init__(self, repeats: Repeats) -> None:
         super().__init__(cast("Outbox", None), 65536)
         self._repeats = repeats
+        self._listen_to(Caller("192.0.2.1", b"http", NOBODY))
         self.read: list[object] = []
 
     def _refuse_unread(self, error: GatewayError) -> None:

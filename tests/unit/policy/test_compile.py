@@ -106,6 +106,10 @@ def test_routes_in_order_with_their_upstream(policies: PolicySet) -> None:
     assert write.charges == {"api_calls": 2, "tokens": 0}
     assert write.cost == Cost(1, {"POST": 3}, 2)
     assert write.forward_credentials
+    assert write.addresses is not None
+    asked = ("203.0.113.1", "203.0.113.66", "2001:db8::1", "192.0.2.7", "192.0.2.8")
+    assert [write.addresses.admits(address) for address in asked] == [True, False, True, True, False]
+    assert encoded.addresses is None
     assert encoded.charges == {}
     assert root.methods == {"GET", "HEAD"}, "GET includes HEAD"
     assert root.charges == {"api_calls": 1}

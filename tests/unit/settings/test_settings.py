@@ -36,6 +36,13 @@ def test_variables_set_and_flags_win() -> None:
     assert settings.log_format == "json"
 
 
+@pytest.mark.parametrize("text", ["10.0.0.0/8,2001:db8::/32", " 10.0.0.0/8 , 2001:DB8::/32,"])
+def test_trusted_proxies(text: str) -> None:
+    settings = read_settings({"TOLLWAY_TRUSTED_PROXIES": text, "TOLLWAY_PROXY_PROTOCOL": "Trusted"})
+    assert [str(one) for one in settings.trusted_proxies.ranges] == ["10.0.0.0/8", "2001:db8::/32"]
+    assert settings.proxy_protocol == "trusted"
+
+
 def test_a_bad_variable_does_not_matter_where_a_flag_wins() -> None:
     assert read_settings({"TOLLWAY_WORKERS": "many"}, {"workers": "2"}).workers == 2
 
@@ -60,6 +67,11 @@ def test_an_empty_variable_counts_as_unset() -> None:
         ("another way to sync", "JOURNAL_SYNC", "maybe", "must be interval, always or off, got 'maybe'"),
         ("another thing to do when full", "ON_JOURNAL_FULL", "drop", "must be refuse or pass, got 'drop'"),
         ("no time between notes", "PROGRESS_INTERVAL_S", "0", "must be a whole number from 1 to 3600"),
+        ("a name for a range", "TRUSTED_PROXIES", "10.0.0.0/8,lb", "must be an IP range such as"),
+        ("not its first address", "TRUSTED_PROXIES", "10.1.0.0/8", "write 10.0.0.0/8, got '10.1.0.0/8'"),
+        ("another header", "TRUSTED_HEADER", "x-real-ip", "must be x-forwarded-for or forwarded, got"),
+        ("another word", "PROXY_PROTOCOL", "yes", "must be off, trusted or all, got 'yes'"),
+        ("nobody to trust", "PROXY_PROTOCOL", "trusted", "set TOLLWAY_TRUSTED_PROXIES to the ranges"),
         ("a flag of neither kind", "CONTROL_WIDE", "perhaps", "must be yes or no, got 'perhaps'"),
         ("a prefix with an underscore", "KEY_PREFIX", "my_co", "must be 2 to 16 of a-z and 0-9"),
         (

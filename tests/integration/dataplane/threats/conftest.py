@@ -7,12 +7,13 @@ import itertools
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import pytest
+import uvloop
 
 from tests.integration.dataplane.conftest import (
     MakeProxy,
@@ -133,7 +134,7 @@ class Honest:
 
     async def call(self) -> None:
         if self._streams is None or self._streams[0].at_eof():  # the test may have made idle waits short
-            self._streams = await self._proxy.connect()
+            self._streams = await self._proxy.connect_as_asked()
         reader, writer = self._streams
         target = b"%b%d" % (HONEST, next(self._numbers))
         writer.write(b"GET %b HTTP/1.1\r\nHost: honest.example\r\n\r\n" % target)
@@ -143,6 +144,13 @@ class Honest:
         assert head.startswith(b"HTTP/1.1 200 OK\r\n")
         assert lines_of(head, b"content-length") == [b"%d" % len(target)]
         assert body == target
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Workers run on uvloop. Modules that care for how a loop hands sockets over say `ON_EITHER_LOOP`."""
+    on_either = isinstance(item, pytest.Function) and getattr(item.module, "ON_EITHER_LOOP", False)
+    uvloops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop} | (uvloops if on_either else {})
 
 
 @pytest.fixture

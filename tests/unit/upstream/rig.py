@@ -172,9 +172,12 @@ class Rig:
             wire.close()
         return protocol
 
-    def begin(self, method: str = "GET", body: bytes = b"", **timeouts: float | None) -> Caller:
+    def begin(
+        self, method: str = "GET", body: bytes = b"", *, is_whole: bool = True, **timeouts: float | None
+    ) -> Caller:
         """A call, as far as it goes in this tick."""
         caller = Caller(next(self._numbers), method, body)
+        caller.exchange.body_done = is_whole
         self.callers.append(caller)
         waits = replace(self.spec.timeouts, **timeouts) if timeouts else None  # type: ignore[arg-type]  # its fields
         caller.exchange.route = replace(self.route, timeouts=waits)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gateway import deadlines
+from gateway.deadlines import NEVER
 from gateway.errors import (
     ClientGone,
     UpstreamBusy,
@@ -211,6 +212,55 @@ async def test_a_post_whose_connection_closes_under_it_is_not_sent_twice(make_ri
     assert isinstance(second.error, UpstreamInvalid)
     await rig.answer(third)
     assert rig.order == [1, 2, 3]
+    rig.check_nothing_is_left()
+
+
+async def test_a_post_of_which_a_part_was_sent_is_not_sent_twice(make_rig: Rigs) -> None:
+    """Its connection closes before the next part of its body is handed over."""
+    rig = make_rig()
+    await rig.answer(await rig.call())
+    caller = rig.begin("POST", b"begun", is_whole=False)
+    await rig.settle()
+    wire = rig.wire_of(caller)
+    wire.closed = True
+    assert caller.exchange.uplink is not None
+    caller.exchange.uplink.upload(b"more")
+    await asyncio.sleep(0)
+    wire.protocol.connection_lost(None)
+    assert isinstance(caller.error, UpstreamInvalid)
+    assert rig.order == [1, 2]
+    rig.check_nothing_is_left()
+
+
+async def test_a_part_of_a_body_that_came_with_its_head_is_sent_elsewhere_too(make_rig: Rigs) -> None:
+    rig = make_rig()
+    await rig.answer(await rig.call())
+    caller = rig.begin("POST", b"begun ", is_whole=False)
+    assert caller.exchange.uplink is not None
+    caller.exchange.uplink.upload(b"and more")
+    wire = rig.wire_of(caller)
+    wire.closed = True
+    await asyncio.sleep(0)
+    wire.protocol.connection_lost(None)
+    await rig.settle()
+    assert b"\r\n\r\nbegun and more" in rig.wires[1].written
+    assert rig.wires[1].protocol._unsent == [], "not kept once it is sent"
+    caller.exchange.body_done = True
+    await rig.answer(caller)
+    rig.check_nothing_is_left()
+
+
+async def test_once_its_connection_is_being_made_a_call_has_the_time_to_connect(make_rig: Rigs) -> None:
+    rig = make_rig()
+    first, second = await rig.call(), await rig.call(queue_s=0.05)
+    rig.connects_at_once = False
+    rig.wire_of(first).protocol._is_last = True
+    await rig.answer(first)
+    (parked,) = rig.group.queue._connecting
+    assert parked.deadline == NEVER
+    rig.dials[0].result.set_result(None)
+    await rig.settle()
+    await rig.answer(second)
     rig.check_nothing_is_left()
 
 

@@ -75,6 +75,7 @@ class Connection(ReadingProtocol):
         self._advancing = False
         self._upload_paused = False
         self._reading_paused = False
+        self._has_ended = False  # the caller has, its way of a tunnel: nothing more will come
 
     # -- asyncio.Protocol -------------------------------------------------------------------------------
 
@@ -111,6 +112,7 @@ class Connection(ReadingProtocol):
         if exchange is None or exchange.status != 101 or exchange.uplink is None:
             self._deaf = True  # the transport closes, which lasts as long as something is left to be read
             return False
+        self._has_ended = True
         exchange.uplink.upload_done()
         return True
 
@@ -276,7 +278,7 @@ class Connection(ReadingProtocol):
             self.deadline = self._loop.time() + self._waits.body_s
             return
         wait_s = self._waits.body_s
-        if not unread or not self.transport.can_write_eof():
+        if not unread or self._has_ended or not self.transport.can_write_eof():
             self.outbox.after(self.transport, self.transport.close)
         else:
             self.outbox.after(self.transport, self.transport.write_eof)

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from gateway.dataplane import connection
 from gateway.model.policies import Timeouts
 from gateway.outcomes import Outcome
 from tests.integration.dataplane.conftest import MakeProxy, Proxy, ScriptedUpstream, read_head
@@ -83,6 +84,36 @@ async def test_the_upstream_may_end_first(proxy: Proxy, upstream: ScriptedUpstre
     writer.write_eof()
     assert await proxy.outcome() is Outcome.SERVED
     assert await asyncio.wait_for(heard, 5) == b"so long"
+
+
+@pytest.mark.parametrize("first", ["caller", "upstream"])
+async def test_a_tunnel_that_both_have_ended_is_not_kept(
+    first: str, proxy: Proxy, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nothing more to come from a caller that has sent its last byte."""
+    monkeypatch.setattr(connection, "LINGER_S", 3600.0)
+
+    async def script(reader: Reader, writer: Writer) -> None:
+        await upstream.head(reader)
+        writer.write(SWITCH + b"hello")
+        if first == "caller":
+            await reader.read(-1)
+        writer.write_eof()
+        await reader.read(-1)
+
+    upstream.script = script
+    reader, writer = await proxy.connect()
+    writer.write(ASK)
+    await read_head(reader)
+    await reader.readexactly(5)
+    if first == "upstream":
+        assert await reader.read(-1) == b""
+    writer.write_eof()
+    assert await reader.read(-1) == b""
+    assert await proxy.outcome() is Outcome.SERVED
+    async with asyncio.timeout(5):
+        while proxy.slots.get("connections"):
+            await asyncio.sleep(0)
 
 
 async def test_a_caller_that_vanishes_ends_the_tunnel(proxy: Proxy, echoing: ScriptedUpstream) -> None:

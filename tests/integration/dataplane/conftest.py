@@ -27,6 +27,7 @@ from gateway.routing.table import RoutingTable
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
 from gateway.upstream.forwarder import Forwarder
+from gateway.upstream.pool import Pool
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -203,6 +204,11 @@ class Proxy:
         (only,) = self.server._open
         return only
 
+    @property
+    def pools(self) -> list[Pool]:
+        """The connections to the upstream."""
+        return [pool for group in self._forwarder._groups.values() for pool in group.pools]
+
     async def ended(self, count: int) -> list[Exchange]:
         """The exchanges, once there are `count` of them."""
         async with asyncio.timeout(10):
@@ -243,8 +249,14 @@ MakeProxy = Callable[..., Awaitable[Proxy]]
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[ScriptedUpstream]:
-    scripted = ScriptedUpstream()
+def upstream_type() -> type[ScriptedUpstream]:
+    """For folders with an upstream of their own."""
+    return ScriptedUpstream
+
+
+@pytest.fixture
+async def upstream(upstream_type: type[ScriptedUpstream]) -> AsyncIterator[ScriptedUpstream]:
+    scripted = upstream_type()
     await scripted.start()
     yield scripted
     await scripted.stop()

@@ -154,11 +154,8 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[ScriptedUpstream]:
-    scripted = WitnessedUpstream()
-    await scripted.start()
-    yield scripted
-    await scripted.stop()
+def upstream_type() -> type[ScriptedUpstream]:
+    return WitnessedUpstream
 
 
 @pytest.fixture
@@ -182,11 +179,6 @@ async def make_proxy(make_proxy: MakeProxy) -> AsyncIterator[MakeProxy]:
 
 
 @pytest.fixture
-async def proxy(make_proxy: MakeProxy) -> Proxy:
-    return await make_proxy()
-
-
-@pytest.fixture
 async def honest(proxy: Proxy) -> Honest:
     """One more honest client, for calls in the middle of an attack."""
     return Honest(proxy)
@@ -194,21 +186,37 @@ async def honest(proxy: Proxy) -> Honest:
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to one direction of a connection. The default passes everything at once."""
+    """What happens to one direction of a connection. The default passes everything at once.
+
+    It strikes after so many bytes, or behind a mark, on each connection that gets there; others pass.
+    """
 
     piece_bytes: int = 65536
-    after_bytes: int | None = None  # pass so many, then do `then`
-    then: str = "drop"  # drop: pass no more · half-close: send FIN · close: both ways · reset
+    after_bytes: int | None = None
+    after: bytes = b""
+    then: str = (
+        "drop"  # drop: pass no more · hold: until let go · half-close: send FIN · close: both ways · reset
+    )
+
+    def cut(self, passed: bytes, data: bytes) -> int | None:
+        """How many of these bytes pass before it strikes; None: all, and it does not strike yet."""
+        if self.after_bytes is not None and len(passed) + len(data) >= self.after_bytes:
+            return self.after_bytes - len(passed)
+        if self.after and self.after in (both := passed + data):
+            return both.index(self.after) + len(self.after) - len(passed)
+        return None
 
 
 @dataclass
 class FaultyNetwork:
-    """Listens in front of a port and spoils what passes."""
+    """Listens in front of a port and spoils what passes. `struck` when it has, `let_go` ends a delay."""
 
     to_port: int
     forth: Fault = Fault()
     back: Fault = Fault()
     port: int = 0
+    struck: asyncio.Event = field(default_factory=asyncio.Event)
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)
     _server: asyncio.Server | None = None
     _writers: list[Writer] = field(default_factory=list)
 
@@ -219,6 +227,7 @@ class FaultyNetwork:
     async def stop(self) -> None:
         assert self._server is not None
         self._server.close()
+        self.let_go.set()
         await close_all(self._writers)
 
     async def _serve(self, reader: Reader, writer: Writer) -> None:
@@ -230,22 +239,37 @@ class FaultyNetwork:
         )
 
     async def _pass(self, source: Reader, sink: Writer, fault: Fault, opposite: Writer) -> None:
-        left = fault.after_bytes if fault.after_bytes is not None else float("inf")
-        with suppress(ConnectionError):
-            while left > 0 and (data := await source.read(int(min(fault.piece_bytes, left)))):
-                left -= len(data)
-                sink.write(data)
+        passed = b""
+        try:
+            while data := await source.read(fault.piece_bytes):
+                cut = fault.cut(passed, data)
+                passed += data
+                sink.write(data[:cut])
                 await sink.drain()
                 if fault.piece_bytes < 100:
                     await asyncio.sleep(0)  # the receiver takes each piece by itself
-            if left > 0 or fault.then == "half-close":
-                sink.write_eof()
-            elif fault.then == "close":
-                sink.close()
-                opposite.close()
-            elif fault.then == "reset":
-                for one in (sink, opposite):
-                    reset(one)
+                if cut is not None:
+                    self.struck.set()
+                    if fault.then != "hold":
+                        return self._strike(fault, sink, opposite)
+                    await self.let_go.wait()
+                    sink.write(data[cut:])
+                    fault = Fault()
+            sink.write_eof()
+        except ConnectionError:
+            reset(sink)
+            reset(opposite)
+
+    @staticmethod
+    def _strike(fault: Fault, sink: Writer, opposite: Writer) -> None:
+        if fault.then == "half-close":
+            sink.write_eof()
+        elif fault.then == "close":
+            sink.close()
+            opposite.close()
+        elif fault.then == "reset":
+            reset(sink)
+            reset(opposite)
 
 
 def reset(writer: Writer) -> None:

@@ -73,3 +73,20 @@ SELECT
 FROM api_keys AS k
 INNER JOIN accounts AS a ON a.id = k.account_id
 WHERE k.digest = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now());
+
+-- find_account_principal
+-- $1 public or external id. Ours come first: an external id may be spelled like one.
+SELECT
+    a.id AS account_id, a.public_id AS account, a.tier, a.status IN ('active', 'past_due') AS active,
+    (
+        SELECT
+            json_agg(
+                json_build_array(o.name, false, o.tokens, o.period_ms, o.burst, o.amount) ORDER BY o.name
+            )
+        FROM overrides AS o
+        WHERE o.account_id = a.id AND o.key_id IS NULL
+    ) AS overrides
+FROM accounts AS a
+WHERE a.public_id = $1 OR a.external_id = $1
+ORDER BY a.public_id = $1 DESC
+LIMIT 1;

@@ -42,6 +42,29 @@ async def find_principal(database: Connection | Pool, digest: bytes) -> FoundKey
     return FoundKey(principal, row["active"])
 
 
+async def find_account_principal(database: Connection | Pool, name: str, digest: bytes) -> FoundKey | None:
+    """Who an account is that is named by its id, ours or the external one; None if there is none.
+
+    `digest` stands for the name. Raises what `storage.postgres.LOST` lists when the database is gone.
+    """
+    row = await database.fetchrow(KEYS.find_account_principal, name)
+    if row is None:
+        return None
+    lines = f"Tollway-Account: {row['account']}\r\nTollway-Tier: {row['tier']}\r\n"
+    principal = Principal(
+        account_id=row["account_id"],
+        account=row["account"],
+        key_id=0,
+        key="",
+        tier=row["tier"],
+        mode=Mode.LIVE,
+        identity_lines=lines.encode("ascii"),
+        overrides=_overrides(row["overrides"]),
+        digest=digest,
+    )
+    return FoundKey(principal, row["active"])
+
+
 def _restrictions(row: asyncpg.Record) -> Restrictions | None:
     if row["only_routes"] is None and row["only_methods"] is None and row["only_networks"] is None:
         return None

@@ -7,7 +7,7 @@ import secrets
 
 from aiohttp import web
 
-from gateway.accounts.recognition import find_principal
+from gateway.accounts.recognition import find_account_principal, find_principal
 from gateway.admission.admitter import Admitter
 from gateway.admission.redis_store import RedisStore
 from gateway.app.policies import PoliciesInUse
@@ -112,6 +112,7 @@ def _authenticator(process: Process, pool: Pool) -> Authenticator:
         process.tasks,
         settings.key_prefix,
         foreign_keys=settings.foreign_keys,
+        account_lookup=lambda name, digest: find_account_principal(pool, name, digest),
     )
     listener = KeyListener(process.wiring.database_url, auth.cache, process.slots)
     process.tasks.spawn(listener.run(), name="auth.listen")

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 
 from gateway.accounts.keys import is_well_formed
+from gateway.accounts.records import FoundKey
+from gateway.auth.anonymous import anonymous_principal
 from gateway.auth.cache import FRESH_US, Entry, KeyCache
-from gateway.auth.credentials import Credentials
+from gateway.auth.credentials import Credentials, bearer_token
+from gateway.auth.jwks import IssuerKeys
+from gateway.auth.jwt_claims import looks_like_token
 from gateway.auth.lookups import Answer, KeyLookups, Lookup
 from gateway.auth.rights import Rights
+from gateway.auth.tokens import Tokens
 from gateway.clock import Clock
 from gateway.errors import AccountSuspended, KeyLookupUnavailable, KeyRestricted, Unauthenticated
+from gateway.model.access import KEYS_ONLY, Issuer
 from gateway.model.exchange import Exchange
+from gateway.model.policies import Route
 from gateway.model.principal import Principal
 from gateway.tasks import Tasks
 from gateway.telemetry.catalogue import slot
@@ -19,6 +27,9 @@ from gateway.telemetry.slots import Slots
 
 OUTAGE_US = 3_600_000_000
 """How long a key that worked goes on working while Postgres is gone."""
+
+AccountLookup = Callable[[str, bytes], Awaitable[FoundKey | None]]
+"""Finds an account by name, for a digest that stands for it."""
 
 _HIT = slot("key_cache_total", "hit")
 
@@ -39,9 +50,12 @@ class Authenticator:
         key_prefix: str,
         *,
         foreign_keys: bool = False,
+        account_lookup: AccountLookup | None = None,
     ) -> None:
         self.cache = KeyCache(slots)
-        self._lookups = KeyLookups(lookup, self.cache, slots, clock, tasks)
+        self._tokens = Tokens(clock, lambda issuer: IssuerKeys(issuer, clock, tasks))
+        self._lookup, self._account_lookup = lookup, account_lookup
+        self._lookups = KeyLookups(self._look_up, self.cache, slots, clock, tasks)
         self.rights = Rights(self.cache, self._lookups, clock)
         self._slots, self._cells = slots, slots.cells
         self._take = Credentials(key_prefix, foreign=foreign_keys).take
@@ -57,6 +71,44 @@ class Authenticator:
         seen before while Postgres is gone.
         """
         route = exchange.route
+        if route is not None and route.access is not KEYS_ONLY:
+            return await self._by_access(exchange, route)
+        return await self._by_key(exchange)
+
+    async def _by_access(self, exchange: Exchange, route: Route) -> Principal:
+        """By whatever the route accepts. What is shown must work: nobody falls back to being anonymous."""
+        access, head = route.access, exchange.head
+        token = bearer_token(head.authorization) if access.issuers else None
+        if token is not None and looks_like_token(token):
+            if route.forward_credentials and head.authorization is not None:
+                head.lines += (b"Authorization: ", head.authorization, b"\r\n")
+            return await self._by_token(exchange, token, access.issuers)
+        if access.anonymous is not None and head.api_key is None and bearer_token(head.authorization) is None:
+            if head.authorization is not None:  # meant for the upstream
+                head.lines += (b"Authorization: ", head.authorization, b"\r\n")
+            return anonymous_principal(access.anonymous)
+        if not access.keys:
+            raise Unauthenticated(internal="no token of an issuer that the route believes")
+        return await self._by_key(exchange)
+
+    async def _by_token(self, exchange: Exchange, token: bytes, issuers: tuple[Issuer, ...]) -> Principal:
+        verified = await self._tokens.verify(token, issuers)
+        entry = self._entries.get(verified.digest)
+        if entry is None:
+            return verified.of(await self._not_known(verified.digest, exchange))
+        if entry.fresh_until_us > exchange.started_monotonic_us:
+            self._cells[_HIT] += 1
+            return verified.of(self._checked(verified.digest, entry, exchange))
+        return verified.of(await self._recheck(verified.digest, entry, exchange))
+
+    async def _look_up(self, digest: bytes) -> FoundKey | None:
+        name = self._tokens.references.name(digest)
+        if name is None or self._account_lookup is None:
+            return await self._lookup(digest)
+        return await self._account_lookup(name, digest)
+
+    async def _by_key(self, exchange: Exchange) -> Principal:
+        route = exchange.route
         secret = self._take(exchange.head, forward=route is not None and route.forward_credentials)
         if secret is None:
             raise Unauthenticated(internal="no credential")
@@ -70,15 +122,15 @@ class Authenticator:
             return self._checked(digest, entry, exchange)
         if entry is not None:
             return await self._recheck(digest, entry, exchange)
-        return await self._not_known(digest, secret, exchange)
-
-    async def _not_known(self, digest: bytes, secret: bytes, exchange: Exchange) -> Principal:
-        if self.cache.negative.get(digest, 0) > exchange.started_monotonic_us:
-            self._slots.add("key_cache_total", 1, "negative_hit")
-            raise Unauthenticated(internal="known not to work")
         if not is_well_formed(secret) and not self._foreign_keys:
             self._slots.add("key_cache_total", 1, "malformed")
             raise Unauthenticated(internal="malformed key")
+        return await self._not_known(digest, exchange)
+
+    async def _not_known(self, digest: bytes, exchange: Exchange) -> Principal:
+        if self.cache.negative.get(digest, 0) > exchange.started_monotonic_us:
+            self._slots.add("key_cache_total", 1, "negative_hit")
+            raise Unauthenticated(internal="known not to work")
         answer = await self._lookups.ask(digest)
         if not answer.available:
             self._slots.add("key_cache_total", 1, "unavailable")

@@ -23,10 +23,8 @@ class Credentials:
         case (RFC 9110, section 11.1). Raises `Unauthenticated` when both headers carry a key of ours and the
         two differ: we do not guess.
         """
-        if authorization is None or authorization[:7].lower() != b"bearer ":
-            return api_key, False
-        token = authorization[7:].strip(b" ")
-        if not token.startswith(self._marker):
+        token = bearer_token(authorization)
+        if token is None or not token.startswith(self._marker):
             return api_key, False
         if api_key is not None and api_key != token and api_key.startswith(self._marker):
             raise Unauthenticated(internal="two different keys in one request")
@@ -51,3 +49,10 @@ class Credentials:
         if forward and api_key is not None:
             head.lines += (b"X-API-Key: ", api_key, b"\r\n")
         return secret
+
+
+def bearer_token(authorization: bytes | None) -> bytes | None:
+    """The token of a bearer `Authorization` (RFC 6750), or None."""
+    if authorization is None or authorization[:7].lower() != b"bearer ":
+        return None
+    return authorization[7:].strip(b" ")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from gateway.model.access import KEYS_ONLY, Access
 from gateway.model.changes import HeaderChange, RequestChange
 from gateway.model.cors import Cors
 from gateway.model.networks import AddressRules
@@ -272,6 +273,7 @@ class Route:
     response_headers: HeaderChange | None = None
     cors: Cors | None = None  # None: browsers are told nothing but what the upstream says
     split: tuple[Side, ...] = ()  # empty: all calls go to `upstream`
+    access: Access = KEYS_ONLY
     varying: Mapping[str, Cost] = field(default_factory=dict)  # meter -> cost, where calls differ
     cost: Cost = ONE  # tokens one call takes from each limit
     addresses: AddressRules | None = None  # None: whoever calls

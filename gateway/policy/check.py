@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from gateway.policy.check_access import check_issuers
 from gateway.policy.check_cors import check_cors
 from gateway.policy.check_routes import check_routes
 from gateway.policy.check_upstreams import Objection, check_upstreams, no_objection
@@ -24,6 +25,7 @@ def check(merged: Merged, problems: Problems, objection: Objection = no_objectio
     check_upstreams(merged, problems, objection)
     _check_meters(merged, problems)
     check_cors(merged, problems)
+    check_issuers(merged, problems)
     full = full_tiers(merged.good_tiers())
     for name, entry in merged.tiers.items():
         if entry.document is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from gateway.policy.check_access import check_access_of_route
 from gateway.policy.check_addresses import check_addresses
 from gateway.policy.check_changes import check_beside_cors, check_headers, check_rewrite
 from gateway.policy.check_cors import check_cors_of_route
@@ -33,6 +34,7 @@ def check_routes(merged: Merged, tiers: Mapping[str, FullTier], problems: Proble
         check_beside_cors(entry, route, problems)
         check_cors_of_route(entry, route, merged, problems)
         check_addresses(entry, route, problems)
+        check_access_of_route(entry, route, merged, tiers, problems)
         if merged.whole and not broken_tier:
             _check_features(entry, route, features, problems)
         for meter, cost in route.charges.items():

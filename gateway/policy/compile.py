@@ -14,6 +14,7 @@ from gateway.model.policies import (
     Quota,
     Tier,
 )
+from gateway.policy.compile_access import compile_issuer
 from gateway.policy.compile_limits import compile_limit
 from gateway.policy.compile_routes import compile_route
 from gateway.policy.compile_upstreams import compile_upstream
@@ -29,10 +30,11 @@ def compile_policies(merged: Merged, digest: str) -> PolicySet:
     upstreams = {name: compile_upstream(name, document) for name, document in written.items()}
     meters = dict(BUILT_IN_METERS) | {name: meter.unit for name, meter in merged.good_meters().items()}
     profiles = merged.good_cors()
+    issuers = {name: compile_issuer(name, document) for name, document in merged.good_issuers().items()}
     documents = merged.good_tiers()
     tiers = {name: _tier(name, documents[name], full) for name, full in full_tiers(documents).items()}
     routes = [
-        compile_route(entry.document, upstreams, written, profiles)
+        compile_route(entry.document, upstreams, written, profiles, issuers)
         for entry in merged.routes
         if entry.document
     ]

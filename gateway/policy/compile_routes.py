@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from gateway.model.access import Issuer
 from gateway.model.changes import HeaderChange, PathChange, RequestChange, folded
 from gateway.model.networks import AddressRules, Networks, parse_network
 from gateway.model.policies import NO_LIMIT, Route, Side, Upstream
 from gateway.policy.change_documents import HeadersDocument, RewriteDocument
+from gateway.policy.compile_access import compile_access
 from gateway.policy.compile_cors import compile_cors
 from gateway.policy.compile_limits import compile_cost
 from gateway.policy.compile_upstreams import route_timeouts
@@ -24,13 +26,16 @@ def compile_route(
     upstreams: Mapping[str, Upstream],
     documents: Mapping[str, UpstreamDocument],
     profiles: Mapping[str, CorsDocument],
+    issuers: Mapping[str, Issuer],
 ) -> Route:
     """The route; with several upstreams, one for each and all of them in its `split`."""
 
     cors = compile_cors(profiles[document.cors], document.match.methods) if document.cors else None
 
+    access = compile_access(document.access, issuers)
+
     def towards(name: str) -> Route:
-        return replace(_route(document, upstreams[name], documents[name]), cors=cors)
+        return replace(_route(document, upstreams[name], documents[name]), cors=cors, access=access)
 
     if document.upstream is not None:
         return towards(document.upstream)

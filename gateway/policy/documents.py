@@ -11,6 +11,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from gateway.policy.access_documents import AccessDocument, IssuerDocument
 from gateway.policy.change_documents import HeadersDocument, RewriteDocument
 from gateway.policy.cors_documents import CorsDocument
 from gateway.policy.cost_documents import AnyCost, CostDocument
@@ -283,6 +284,11 @@ class RouteDocument(Document):
         description="Who may call, by IP address; others get 403 whatever their key. Everybody if left out.",
         examples=[{"allow": ["203.0.113.0/24"]}],
     )
+    access: AccessDocument | None = Field(
+        default=None,
+        description="How callers may show who they are; by API keys if left out.",
+        examples=[{"issuers": ["acme"], "anonymous": "visitor"}],
+    )
     forward_credentials: bool = Field(
         default=False,
         description="Whether the upstream sees the API key; otherwise it is taken out of the request.",
@@ -330,6 +336,9 @@ class PolicyFile(Document):
     )
     cors: dict[Name, CorsDocument] = Field(
         default={}, description="Which pages of other origins may call, as profiles that routes name."
+    )
+    issuers: dict[Name, IssuerDocument] = Field(
+        default={}, description="Whose tokens (JWT) are believed, where a route says so."
     )
     admission: AdmissionDocument = Field(
         default=AdmissionDocument(), description="How limits are decided. At most once in the folder."

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from gateway.policy.access_documents import IssuerDocument
 from gateway.policy.cors_documents import CorsDocument
 from gateway.policy.documents import (
     AdmissionDocument,
@@ -21,10 +22,10 @@ from gateway.policy.values import Document
 
 D = TypeVar("D", bound=Document | str)
 
-_NAMED = frozenset({"upstreams", "meters", "tiers", "cors"})
+_NAMED = frozenset({"upstreams", "meters", "tiers", "cors", "issuers"})
 _ONCE = frozenset({"admission", "upgrade_url"})
 
-MOST = {"upstreams": 500, "meters": 100, "tiers": 200, "cors": 100, "routes": 2000}
+MOST = {"upstreams": 500, "meters": 100, "tiers": 200, "cors": 100, "issuers": 100, "routes": 2000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Merged:
     meters: dict[str, Entry[MeterDocument]] = field(default_factory=dict)
     tiers: dict[str, Entry[TierDocument]] = field(default_factory=dict)
     cors: dict[str, Entry[CorsDocument]] = field(default_factory=dict)
+    issuers: dict[str, Entry[IssuerDocument]] = field(default_factory=dict)
     routes: list[Entry[RouteDocument]] = field(default_factory=list)
     admission: Entry[AdmissionDocument] | None = None
     upgrade_url: Entry[str] | None = None
@@ -77,6 +79,9 @@ class Merged:
 
     def good_cors(self) -> dict[str, CorsDocument]:
         return _good(self.cors)
+
+    def good_issuers(self) -> dict[str, IssuerDocument]:
+        return _good(self.issuers)
 
 
 def _good(entries: dict[str, Entry[D]]) -> dict[str, D]:

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from gateway.accounts.keys import digest, mint
-from gateway.accounts.recognition import find_principal
+from gateway.accounts.recognition import find_account_principal, find_principal
 from gateway.accounts.records import Account, AccountChanges, AccountDetails, ApiKey, FoundKey, KeyLimits
 from gateway.accounts.store import Accounts
 from gateway.errors import Conflict, Invalid, NotFound
@@ -441,3 +441,27 @@ async def test_only_real_changes_are_told_to_gateways(
     assert (await told.get()).startswith("key:")
     assert told.empty()
     await listening.close()
+
+
+async def test_an_account_is_found_by_either_id(accounts: Accounts, pool: Pool) -> None:
+    made = await accounts.create_account("Ada", "team", external_id="crm-7")
+    for name in (made.public_id, "crm-7"):
+        found = await find_account_principal(pool, name, b"stands for it")
+        assert found is not None
+        assert found.active
+        principal = found.principal
+        assert (principal.account_id, principal.key_id, principal.tier) == (made.id, 0, "team")
+        assert principal.digest == b"stands for it"
+        assert (
+            principal.identity_lines
+            == f"Tollway-Account: {made.public_id}\r\nTollway-Tier: team\r\n".encode()
+        )
+    assert await find_account_principal(pool, "crm-8", b"") is None
+
+
+async def test_an_external_id_can_not_pass_for_another_accounts_own(accounts: Accounts, pool: Pool) -> None:
+    ada = await accounts.create_account("Ada", "team")
+    await accounts.create_account("Eve", "free", external_id=ada.public_id)
+    found = await find_account_principal(pool, ada.public_id, b"")
+    assert found is not None
+    assert found.principal.account_id == ada.id

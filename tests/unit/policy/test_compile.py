@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.model.access import KEYS_ONLY
 from gateway.model.policies import (
     NO_LIMIT,
     AdmissionMode,
@@ -76,7 +77,7 @@ def test_meters_hold_the_built_in_ones(policies: PolicySet) -> None:
 
 
 def test_tiers_with_what_they_inherit(policies: PolicySet) -> None:
-    assert list(policies.tiers) == ["free", "paid"]
+    assert list(policies.tiers) == ["free", "paid", "visitor"]
     paid = policies.tiers["paid"]
     assert paid.title == "paid"
     assert paid.price == Price(2500, "EUR", "year")
@@ -132,3 +133,16 @@ def test_a_snapshot_can_not_be_changed(policies: PolicySet) -> None:
     for mapping in (policies.tiers, policies.meters, policies.upstreams, policies.routes[0].charges):
         with pytest.raises(TypeError):
             mapping["x"] = 1  # type: ignore[index]  # that it fails is the point
+
+
+def test_who_may_call(policies: PolicySet) -> None:
+    write, *others = policies.routes
+    assert (write.access.keys, write.access.anonymous) == (False, "visitor")
+    assert [issuer.name for issuer in write.access.issuers] == ["acme", "ours", "theirs"]
+    acme = write.access.issuers[0]
+    assert (acme.algorithms, acme.tier_claim, dict(acme.required)) == (
+        ("RS256", "RS512"),
+        "plan",
+        {"scope": ("read", "write")},
+    )
+    assert all(route.access is KEYS_ONLY for route in others)

@@ -1,0 +1,34 @@
+"""From checked access documents to what the authenticator decides by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from gateway.model.access import KEYS_ONLY, Access, Issuer
+from gateway.policy.access_documents import AccessDocument, IssuerDocument
+
+
+def compile_issuer(name: str, document: IssuerDocument) -> Issuer:
+    """Whose tokens are believed, and what they must say."""
+    return Issuer(
+        name=name,
+        issuer=document.issuer,
+        audience=tuple(document.audience),
+        algorithms=tuple(document.algorithms),
+        pems=MappingProxyType(dict(document.pems or {})),
+        secret_env=document.secret_env,
+        jwks_url=document.jwks_url,
+        account_claim=document.account_claim,
+        tier_claim=document.tier_claim,
+        required=MappingProxyType({claim: tuple(values) for claim, values in document.required.items()}),
+        leeway_s=document.leeway_s,
+    )
+
+
+def compile_access(document: AccessDocument | None, issuers: Mapping[str, Issuer]) -> Access:
+    """How callers may show who they are; the usual way is always the same object."""
+    if document is None:
+        return KEYS_ONLY
+    access = Access(document.keys, tuple(issuers[name] for name in document.issuers), document.anonymous)
+    return KEYS_ONLY if access == KEYS_ONLY else access

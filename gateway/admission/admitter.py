@@ -8,7 +8,7 @@ import secrets
 
 from gateway.admission.charges import quota_key
 from gateway.admission.decider import Decider
-from gateway.admission.fields import granted_lines
+from gateway.admission.fields import granted_lines, whole_seconds
 from gateway.admission.leases import Bought, Lease, Leases
 from gateway.admission.refunds import Refunds
 from gateway.admission.refusal import refusal
@@ -91,7 +91,7 @@ class Admitter:
             log.info("limits are decided again")
         charges, decision = bought
         if decision.status is Status.REFUSED:
-            raise refusal(plan, charges, decision)
+            raise refusal(plan, charges, decision, _later_ms(plan))
         return Grant(principal, plan, granted_lines(charges, decision), periods=charges.periods)
 
     async def _restocked(self, lease: Lease) -> bool:
@@ -119,7 +119,8 @@ class Admitter:
             )
         if action is OnStoreLoss.ALLOW:
             return Grant(principal, plan, b"", charged=False)
-        raise AdmissionUnavailable(internal=str(lost), headers=b"Retry-After: 1\r\n") from lost
+        retry_after = b"Retry-After: %d\r\n" % whole_seconds(1000 + _later_ms(plan))
+        raise AdmissionUnavailable(internal=str(lost), headers=retry_after) from lost
 
     def settle(self, exchange: Exchange) -> None:
         """Give back what a call that is not billed paid into quotas. Its tokens stay spent. Never raises."""
@@ -156,6 +157,11 @@ class Admitter:
             self._upkeep.cancel()
         await self._leases.close()
         await self._refunds.close()
+
+
+def _later_ms(plan: ChargePlan) -> int:
+    """How much longer than needed a refused caller is told to wait; each another, or all come at once."""
+    return secrets.randbelow(plan.retry_jitter_ms + 1) if plan.retry_jitter_ms else 0
 
 
 def _tag(principal: Principal) -> str:

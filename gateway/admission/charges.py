@@ -32,23 +32,23 @@ def quota_key(quota: Quota, start_s: int) -> str:
 class Charges:
     """All charges of a call under `plan` in the present periods: buckets first, then quotas.
 
-    `keys` and `numbers` are the keys (see `store.counter_name`) and the arguments of the scripts; `periods`
-    are the starts of the quotas' periods in epoch seconds; `line` is the RateLimit line with places for `r`
-    and `t`.
+    `keys` and `numbers` are the keys (see `store.counter_name`) and the arguments of the scripts; `sizes`
+    are bursts and amounts; `periods` are the starts of the quotas' periods in epoch seconds.
     """
 
     __slots__ = (
         "costs",
         "ends_ms",
+        "fields",
         "flows",
         "keys",
         "limits",
-        "line",
         "names",
         "numbers",
         "periods",
         "policy_line",
         "quotas",
+        "sizes",
         "starts_ms",
     )
 
@@ -69,9 +69,13 @@ class Charges:
             *(bucket_key(limit) for limit in self.limits),
             *(charge.key for charge in self.quotas),
         )
+        self.sizes = (
+            *(limit.burst for limit in self.limits),
+            *(charge.quota.amount for charge in self.quotas),
+        )
         self.numbers = self._numbers()
+        self.fields = plan.fields
         self.policy_line = plan.policy_header
-        self.line = b"RateLimit: %s\r\n" % b",".join(b'"%s";r=%%d;t=%%d' % n.encode() for n in self.names)
         self.periods = tuple(charge.span.start_s for charge in self.quotas)
         self.starts_ms = max((charge.span.start_s * 1000 for charge in self.quotas), default=0)
         self.ends_ms = min((charge.span.end_s * 1000 for charge in self.quotas), default=NEVER_MS)

@@ -95,7 +95,7 @@ class Lease:
         return self.low == BUYING
 
     def header(self) -> bytes:
-        """The RateLimit lines of the call just taken. One or two charges is what most plans have."""
+        """The lines about limits for the call just taken. One or two charges is what most plans have."""
         calls, number = self.calls, len(self.lefts)
         if number == 2:
             return self.lines % (self.left + calls * self.cost, self.left_2 + calls * self.cost_2)
@@ -113,10 +113,12 @@ class Lease:
             return
         self.charges = charges
         self.periods = charges.periods
-        self.lines = leased_lines(charges, decision, self.calls)
-        self.costs, self.lefts = charges.costs, decision.left
-        self.left, self.cost = self.lefts[0], self.costs[0]
-        if len(self.lefts) > 1:
+        self.lines, shown = leased_lines(charges, decision, self.calls)
+        self.costs = tuple([charges.costs[position] for position in shown])
+        self.lefts = tuple([decision.left[position] for position in shown])
+        if shown:
+            self.left, self.cost = self.lefts[0], self.costs[0]
+        if len(shown) > 1:
             self.left_2, self.cost_2 = self.lefts[1], self.costs[1]
 
     def next_size(self, now_us: int) -> int:

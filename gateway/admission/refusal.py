@@ -14,16 +14,23 @@ from gateway.model.policies import ChargePlan, Limit
 PERIOD_NAMES = {1000: "second", 60_000: "minute", 3_600_000: "hour", 86_400_000: "day"}
 
 
-def refusal(plan: ChargePlan, charges: Charges, decision: Decision) -> RateLimited | QuotaExceeded:
-    """The error for a refused call. When buckets and quotas refuse, the quota is named: it lasts longest."""
+def refusal(
+    plan: ChargePlan, charges: Charges, decision: Decision, later_ms: int = 0
+) -> RateLimited | QuotaExceeded:
+    """The error for a refused call. When buckets and quotas refuse, the quota is named: it lasts longest.
+
+    `later_ms`: how much longer than needed the caller is told to wait.
+    """
     violated = [position for position, wait in enumerate(decision.wait_ms) if wait > 0]
     longest = max(violated, key=lambda position: decision.wait_ms[position])
     first_quota = len(charges.limits)
     quotas = [position for position in violated if position >= first_quota]
     worst = max(quotas, key=lambda position: decision.wait_ms[position]) if quotas else longest
-    describe = _describe_quota if quotas else _describe_limit
-    retry_after_s = whole_seconds(decision.wait_ms[longest])
-    detail = describe(plan, charges, decision, worst)
+    retry_after_s = whole_seconds(decision.wait_ms[longest] + later_ms)
+    if quotas:
+        detail = _describe_quota(plan, charges, decision, worst)
+    else:
+        detail = f"{_describe_limit(plan, charges, worst)} Try again in {retry_after_s} s."
     if plan.upgrade_url:
         detail += f" For more, upgrade at {plan.upgrade_url}"
     headers = refused_lines(charges, decision) + b"Retry-After: %d\r\n" % retry_after_s
@@ -41,11 +48,7 @@ def refusal(plan: ChargePlan, charges: Charges, decision: Decision) -> RateLimit
 def _standing(charges: Charges, decision: Decision, position: int) -> dict[str, object]:
     """Where the caller stands with one policy that refuses."""
     left = decision.left[position]
-    if position < len(charges.limits):
-        limit = charges.limits[position].burst
-    else:
-        limit = charges.quotas[position - len(charges.limits)].quota.amount
-    wait_ms = decision.wait_ms[position]
+    limit, wait_ms = charges.sizes[position], decision.wait_ms[position]
     return {
         "policy": charges.names[position],
         "limit": limit,
@@ -56,14 +59,13 @@ def _standing(charges: Charges, decision: Decision, position: int) -> dict[str, 
     }
 
 
-def _describe_limit(plan: ChargePlan, charges: Charges, decision: Decision, position: int) -> str:
+def _describe_limit(plan: ChargePlan, charges: Charges, position: int) -> str:
     limit = charges.limits[position]
-    wait_s = whole_seconds(decision.wait_ms[position])
     cost = charges.costs[position]
     needs = "" if cost == 1 else f" This call counts as {cost}."
     return (
         f"The limit `{limit.name}` of the tier `{plan.tier.name}` allows {_rate(limit)}"
-        f"{describe(limit.scope)}.{needs} Try again in {wait_s} s."
+        f"{describe(limit.scope)}.{needs}"
     )
 
 

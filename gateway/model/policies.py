@@ -37,6 +37,14 @@ class AdmissionMode(Enum):
     EXACT = "exact"
 
 
+class LimitFields(Enum):
+    """How answers tell callers about their limits. `LEGACY` is `X-RateLimit-*`, of the tightest one only."""
+
+    DRAFT = "draft"
+    LEGACY = "legacy"
+    OFF = "off"
+
+
 class HostHeader(Enum):
     """Which `Host` the upstream sees."""
 
@@ -304,6 +312,8 @@ class PolicySet:
     upgrade_url: str | None = None  # may hold `{tier}`; None: the portal's own page
     admission_mode: AdmissionMode = AdmissionMode.AUTO
     on_store_loss: OnStoreLoss = OnStoreLoss.REFUSE
+    limit_fields: LimitFields = LimitFields.DRAFT
+    retry_jitter_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -324,6 +334,8 @@ class ChargePlan:
     policy_header: bytes = field(default=b"")
     cost: int = 1  # at least 1 where there are limits
     units: Mapping[str, int] = field(default_factory=dict)  # of meters whose cost differs from call to call
+    fields: LimitFields = LimitFields.DRAFT
+    retry_jitter_ms: int = 0  # refused callers are told to wait up to so much longer than they have to
     scoped: bool = field(init=False)  # whether some counter depends on more than the account
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from gateway.model.policies import (
     AdmissionMode,
+    LimitFields,
     Meter,
     OnStoreLoss,
     Period,
@@ -16,12 +17,13 @@ from gateway.model.policies import (
 )
 from gateway.policy.compile_access import compile_issuer
 from gateway.policy.compile_limits import compile_limit
-from gateway.policy.compile_routes import compile_route
+from gateway.policy.compile_routes import compile_route, without_limit_fields
 from gateway.policy.compile_upstreams import compile_upstream
 from gateway.policy.documents import AdmissionDocument, TierDocument
 from gateway.policy.extends import FullTier, full_tiers
 from gateway.policy.merge import Merged
 from gateway.policy.meters import BUILT_IN_METERS
+from gateway.policy.texts import duration_ms
 
 
 def compile_policies(merged: Merged, digest: str) -> PolicySet:
@@ -39,6 +41,8 @@ def compile_policies(merged: Merged, digest: str) -> PolicySet:
         if entry.document
     ]
     admission = (merged.admission and merged.admission.document) or AdmissionDocument()
+    if LimitFields(admission.headers) is LimitFields.LEGACY:
+        routes = [without_limit_fields(route) for route in routes]
     return PolicySet(
         digest=digest,
         upstreams=MappingProxyType(upstreams),
@@ -48,6 +52,8 @@ def compile_policies(merged: Merged, digest: str) -> PolicySet:
         upgrade_url=merged.upgrade_url.document if merged.upgrade_url else None,
         admission_mode=AdmissionMode(admission.mode),
         on_store_loss=OnStoreLoss(admission.on_store_loss),
+        limit_fields=LimitFields(admission.headers),
+        retry_jitter_ms=duration_ms(admission.retry_jitter) if admission.retry_jitter else 0,
     )
 
 

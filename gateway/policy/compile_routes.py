@@ -20,6 +20,8 @@ from gateway.policy.documents import AddressesDocument, RouteDocument
 from gateway.policy.texts import segments_of, size_bytes, with_head
 from gateway.policy.upstream_documents import UpstreamDocument
 
+LEGACY_FIELDS = frozenset((b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"))
+
 
 def compile_route(
     document: RouteDocument,
@@ -41,6 +43,14 @@ def compile_route(
         return towards(document.upstream)
     sides = tuple(Side(side.weight, towards(side.upstream)) for side in document.split or () if side.weight)
     return replace(sides[0].route, split=sides if len(sides) > 1 else ())
+
+
+def without_limit_fields(route: Route) -> Route:
+    """The route without the upstream's own X-RateLimit fields: beside ours nobody could tell them apart."""
+    change = route.response_headers or HeaderChange(frozenset(), b"")
+    change = replace(change, dropped=change.dropped | LEGACY_FIELDS)
+    split = tuple(Side(side.weight, without_limit_fields(side.route)) for side in route.split)
+    return replace(route, response_headers=change, split=split)
 
 
 def _route(document: RouteDocument, upstream: Upstream, its: UpstreamDocument) -> Route:

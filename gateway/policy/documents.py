@@ -20,6 +20,7 @@ from gateway.policy.values import (
     Cost,
     Currency,
     Document,
+    Duration,
     Host,
     Link,
     Method,
@@ -311,6 +312,20 @@ class AdmissionDocument(Document):
         default="refuse",
         description="While Redis is gone: refuse calls with 503, or allow them unchecked (still metered).",
         examples=["refuse"],
+    )
+    headers: Literal["draft", "legacy", "off"] = Field(
+        default="draft",
+        description=(
+            "How answers tell callers about their limits: draft is RateLimit and RateLimit-Policy, legacy "
+            "X-RateLimit-Limit, -Remaining and -Reset of the tightest limit or quota, off neither. "
+            "Retry-After stays."
+        ),
+        examples=["draft"],
+    )
+    retry_jitter: Duration | None = Field(
+        default=None,
+        description="Refused callers are told to wait up to so much longer, each another while.",
+        examples=["2s"],
     )
 
 

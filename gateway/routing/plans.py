@@ -13,6 +13,7 @@ from gateway.model.policies import (
     AdmissionMode,
     ChargePlan,
     Limit,
+    LimitFields,
     Period,
     PolicySet,
     Quota,
@@ -135,7 +136,7 @@ class Plans:
     def _make(self, tier: Tier, charged: Charged) -> ChargePlan:
         ahead = all(BOUGHT_AHEAD.issuperset(limit.scope) and not limit.shared for limit in charged.limits)
         return ChargePlan(
-            id=plan_id(charged),
+            id=plan_id(charged, self._policies.limit_fields),
             tier=tier,
             limits=charged.limits,
             quotas=charged.quotas,
@@ -145,17 +146,24 @@ class Plans:
             policy_header=policy_header(charged, self._policies),
             cost=charged.cost,
             units=dict(charged.units),
+            fields=self._policies.limit_fields,
+            retry_jitter_ms=self._policies.retry_jitter_ms,
         )
 
 
-def plan_id(charged: Charged) -> str:
-    """The same for the same charges, in every worker and after every reload, whatever the tier is called."""
+def plan_id(charged: Charged, fields: LimitFields = LimitFields.DRAFT) -> str:
+    """The same for the same charges, in every worker and after every reload, whatever the tier is called.
+
+    Charges that are shown to callers in another way are others.
+    """
     content: list[object] = [
         [_limit_content(limit) for limit in charged.limits],
         [[quota.name, quota.meter, quota.amount, quota.per.value, cost] for quota, cost in charged.quotas],
     ]
     if charged.cost != 1 or charged.units:
         content += [charged.cost, charged.units]
+    if fields is not LimitFields.DRAFT:
+        content.append(fields.value)
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
@@ -165,7 +173,9 @@ def _limit_content(limit: Limit) -> list[object]:
 
 
 def policy_header(charged: Charged, policies: PolicySet) -> bytes:
-    """The complete line (draft-ietf-httpapi-ratelimit-headers-11); empty when nothing is charged."""
+    """The complete line (draft-ietf-httpapi-ratelimit-headers-11); empty when nothing is charged or shown."""
+    if policies.limit_fields is not LimitFields.DRAFT:
+        return b""
     items = [
         f"{_string(limit.name)};q={limit.tokens};w={limit.period_ms // 1000};tollway-burst={limit.burst}"
         for limit in charged.limits

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -17,7 +18,7 @@ from gateway.clock import ManualClock
 from gateway.errors import AdmissionUnavailable, QuotaExceeded, RateLimited
 from gateway.inline import Wait, drive
 from gateway.model.exchange import Exchange, Grant, RequestHead
-from gateway.model.policies import AdmissionMode, ChargePlan, OnStoreLoss, Period
+from gateway.model.policies import AdmissionMode, ChargePlan, LimitFields, OnStoreLoss, Period
 from gateway.model.principal import Mode
 from gateway.outcomes import Outcome
 from gateway.tasks import Tasks
@@ -394,7 +395,7 @@ async def test_keys_buy_ahead_each_for_itself(room: Room) -> None:
     one = call()
     assert one.principal is not None
     grant = await room.admitter.admit(one.principal, charges, one)
-    assert grant.header.endswith(b'RateLimit: "burst";r=999999;t=1000,"per-key";r=99999;t=100\r\n')
+    assert grant.header.endswith(b'RateLimit: "per-key";r=99999;t=100,"burst";r=999999;t=1000\r\n')
 
 
 async def test_what_accounts_share_they_use_up_together(room: Room) -> None:
@@ -407,3 +408,38 @@ async def test_what_accounts_share_they_use_up_together(room: Room) -> None:
 async def test_a_dear_call_takes_more_and_never_more_than_a_burst(room: Room) -> None:
     assert await passed(room, plan(limit(60, burst=10), cost=3), 9) == 3
     assert await passed(room, plan(limit(60, burst=10), cost=10**9), 9, account_id=8) == 1
+
+
+LATER_MS = 3000
+
+
+async def waits_told(room: Room, charges: ChargePlan, times: int) -> set[int]:
+    told = set()
+    for _ in range(times):
+        with pytest.raises((RateLimited, AdmissionUnavailable)) as refused:
+            await room.calls(charges, 1)
+        told.add(int(refused.value.headers.partition(b"Retry-After: ")[2]))
+    return told
+
+
+async def test_callers_refused_at_once_are_told_to_come_back_one_by_one(room: Room) -> None:
+    charges = replace(plan(limit(60, burst=1), mode=AUTO), retry_jitter_ms=LATER_MS)
+    await room.calls(charges, 1)
+    assert await waits_told(room, charges, 300) - {1} == {2, 3, 4}, "1 s is rare: 1000 ms and not one more"
+    room.store.down = True
+    assert await waits_told(room, charges, 300) - {1} == {2, 3, 4}
+
+
+@pytest.mark.parametrize("fields", list(LimitFields))
+async def test_a_lease_speaks_the_dialect_of_the_policies(room: Room, fields: LimitFields) -> None:
+    wanted = {
+        LimitFields.DRAFT: b"RateLimit-Policy: ",
+        LimitFields.LEGACY: b"X-RateLimit-Limit: 1000000\r\n",
+        LimitFields.OFF: b"",
+    }
+    charges = replace(PLENTY, fields=fields, policy_header=b"RateLimit-Policy: p\r\n")
+    grants = await room.calls(charges, 50)
+    assert room.leased > 40
+    for grant in grants:
+        assert grant.header.startswith(wanted[fields])
+        assert grant.header.endswith(b"\r\n") is (fields is not LimitFields.OFF)

@@ -33,7 +33,11 @@ def test_growth(case: str, size: int, since_us: int, next_size: int) -> None:
     ("charges", "left", "shown"),
     [
         (plan(limit(60, burst=99)), (50,), b'"burst";r=53;t=54\r\n'),
-        (plan(limit(60, burst=99), (quota(per=Period.DAY), 2)), (50, 100), b'"api_calls";r=106;t=43200\r\n'),
+        (
+            plan(limit(60, burst=99), (quota(per=Period.DAY), 2)),
+            (50, 100),
+            b'"api_calls";r=106;t=43200,"burst";r=53;t=54\r\n',
+        ),
         (
             plan(limit(60, burst=99), quota(per=Period.DAY), quota(meter="tokens", per=Period.HOUR)),
             (50, 100, 200),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.admission.charges import Charges
 from gateway.admission.refusal import refusal
 from gateway.admission.store import Decision, Status
@@ -90,3 +92,12 @@ def test_without_a_link_none_is_named() -> None:
     error = refused(plan(BURST, upgrade_url=None), (0,), (100,))
     assert "upgrade" not in error.detail
     assert "upgrade_url" not in error.extensions
+
+
+@pytest.mark.parametrize(("later_ms", "retry_after_s"), [(0, 2), (500, 2), (501, 3), (2_000, 4)])
+def test_who_is_told_to_wait_longer_reads_it_everywhere(later_ms: int, retry_after_s: int) -> None:
+    charges = plan(BURST)
+    decision = Decision(Status.REFUSED, NOON_MS, 0, (0,), (1_500,))
+    error = refusal(charges, Charges(charges, NOON_MS), decision, later_ms)
+    assert error.headers.endswith(b'"burst";r=0;t=2\r\nRetry-After: %d\r\n' % retry_after_s)
+    assert f"Try again in {retry_after_s} s." in error.detail

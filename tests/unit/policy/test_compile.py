@@ -15,6 +15,7 @@ from gateway.model.policies import (
     HostHeader,
     Keepalive,
     Limit,
+    LimitFields,
     Meter,
     OnStoreLoss,
     Period,
@@ -126,7 +127,17 @@ def test_routes_in_order_with_their_upstream(policies: PolicySet) -> None:
 def test_the_rest(policies: PolicySet) -> None:
     assert policies.admission_mode is AdmissionMode.EXACT
     assert policies.on_store_loss is OnStoreLoss.ALLOW
+    assert (policies.limit_fields, policies.retry_jitter_ms) == (LimitFields.LEGACY, 1500)
     assert policies.upgrade_url == "https://example.com/pricing?tier={tier}#buy"
+
+
+def test_legacy_fields_are_ours_alone(policies: PolicySet) -> None:
+    sides = [side.route for route in policies.routes for side in route.split]
+    for route in (*policies.routes, *sides):
+        assert route.response_headers is not None
+        kept = route.response_headers.apply([b"x-ratelimit-limit: 1\r\nX-RateLimit_Reset: 2\r\nA: b\r\n"])
+        assert b"".join(kept).lower().count(b"x-ratelimit") == 0, route.name
+        assert kept[0] == b"A: b\r\n"
 
 
 def test_a_snapshot_can_not_be_changed(policies: PolicySet) -> None:

@@ -217,3 +217,12 @@ def test_costs_by_method_and_size() -> None:
     assert plans.plan(free, routes["e"], "HEAD", 0).quotas == ()
     assert post.id != plans.plan(free, routes["e"], "POST", 9999).id
     assert post is plans.plan(free, routes["e"], "POST", 2048)
+
+
+@pytest.mark.parametrize("dialect", ["legacy", "off"])
+def test_how_limits_are_told_is_part_of_the_plan(dialect: str) -> None:
+    policies = _policies(f"admission: {{headers: {dialect}, retry_jitter: 2s}}\n")
+    plan = _plans(policies).plan(policies.tiers["free"], ROUTES["dear"])
+    assert (plan.fields.value, plan.retry_jitter_ms, plan.policy_header) == (dialect, 2000, b"")
+    usual = _plans(_policies()).plan(policies.tiers["free"], ROUTES["dear"])
+    assert plan.id != usual.id, "a lease bought for the one does not speak for the other"

@@ -210,6 +210,12 @@ class Settings:
         default=available_cores,
         shown="one per core",
     )
+    expected_workers: int | None = _setting(
+        _whole(1, 65_536),
+        "Workers on all machines that share the limits: each has its part while Redis is gone "
+        "(`on_store_loss: local`).",
+        shown="`TOLLWAY_WORKERS`",
+    )
     key_prefix: str = _setting(_key_prefix, "How new API keys begin.", default="tw")
     foreign_keys: bool = _setting(
         _flag,

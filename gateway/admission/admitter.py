@@ -10,6 +10,7 @@ from gateway.admission.charges import quota_key
 from gateway.admission.decider import Decider
 from gateway.admission.fields import granted_lines, whole_seconds
 from gateway.admission.leases import Bought, Lease, Leases
+from gateway.admission.local_limits import LocalLimits
 from gateway.admission.refunds import Refunds
 from gateway.admission.refusal import refusal
 from gateway.admission.store import EXACT, Status, Store, account_tag
@@ -34,14 +35,27 @@ UPKEEP_EVERY_S = 0.1
 class Admitter:
     """Decides every call of one worker: from a lease in hand if there is one, else by the store."""
 
-    def __init__(self, store: Store, slots: Slots, clock: Clock, tasks: Tasks, worker_id: str | int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        slots: Slots,
+        clock: Clock,
+        tasks: Tasks,
+        worker_id: str | int,
+        *,
+        workers: int = 1,
+    ) -> None:
+        """`workers`: how many share the limits while the store is gone."""
         self._cells = slots.cells
         self._leased_slot = slot("admission_leased_total")
+        self._refused_locally_slot = slot("admission_local_refusals_total")
         self._lost_slots = {
             action: slot("admission_store_lost_total", action.value) for action in OnStoreLoss
         }
         self._monotonic_us = clock.monotonic_us
         self._tasks = tasks
+        self._store_now_ms = store.now_ms
+        self._local = LocalLimits(workers)
         self._decider = Decider(store)
         self._refunds = Refunds(store, self._wake)
         # Another worker may be called the same, on another machine or after a crash: its holds are not ours.
@@ -85,11 +99,13 @@ class Admitter:
                     return self._take(lease, principal, plan)
                 bought = await self._buy(lease)
         except StoreUnavailable as lost:
-            return self._undecided(principal, plan, lost)
+            return self._undecided(principal, plan, buckets, lost)
         if self._store_lost:
             self._store_lost = False
             log.info("limits are decided again")
         charges, decision = bought
+        if plan.on_store_loss is OnStoreLoss.LOCAL:
+            self._local.learn(_tag(principal), charges, decision)
         if decision.status is Status.REFUSED:
             raise refusal(plan, charges, decision, _later_ms(plan))
         return Grant(principal, plan, granted_lines(charges, decision), periods=charges.periods)
@@ -107,7 +123,13 @@ class Admitter:
             return await self._decider.decide(lease.tag, lease.plan, EXACT, lease.buckets)
         return await self._leases.buy(lease, 1)
 
-    def _undecided(self, principal: Principal, plan: ChargePlan, lost: StoreUnavailable) -> Grant:
+    def _undecided(
+        self,
+        principal: Principal,
+        plan: ChargePlan,
+        buckets: tuple[str, ...] | None,
+        lost: StoreUnavailable,
+    ) -> Grant:
         """The store is gone: do what the policy says about that."""
         action = plan.on_store_loss
         self._cells[self._lost_slots[action]] += 1
@@ -119,8 +141,19 @@ class Admitter:
             )
         if action is OnStoreLoss.ALLOW:
             return Grant(principal, plan, b"", charged=False)
+        if action is OnStoreLoss.LOCAL:
+            return self._decide_locally(principal, plan, buckets)
         retry_after = b"Retry-After: %d\r\n" % whole_seconds(1000 + _later_ms(plan))
         raise AdmissionUnavailable(internal=str(lost), headers=retry_after) from lost
+
+    def _decide_locally(
+        self, principal: Principal, plan: ChargePlan, buckets: tuple[str, ...] | None
+    ) -> Grant:
+        local = self._local.decide(_tag(principal), plan, buckets, self._store_now_ms())
+        if local.decision.status is Status.REFUSED:
+            self._cells[self._refused_locally_slot] += 1
+            raise refusal(local.plan, local.charges, local.decision, _later_ms(plan))
+        return Grant(principal, plan, b"", charged=False)
 
     def settle(self, exchange: Exchange) -> None:
         """Give back what a call that is not billed paid into quotas. Its tokens stay spent. Never raises."""

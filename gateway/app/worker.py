@@ -48,7 +48,12 @@ async def serve_worker(process: Process) -> None:
 
     redis = TickRedis(parse_address(wiring.redis_url), slots, tasks)
     admission = Admitter(
-        RedisStore(redis, clock), slots, clock, tasks, f"{process.name}-{secrets.token_hex(4)}"
+        RedisStore(redis, clock),
+        slots,
+        clock,
+        tasks,
+        f"{process.name}-{secrets.token_hex(4)}",
+        workers=settings.expected_workers or settings.workers,
     )
     redis.start()
     await redis.wait_until_up()

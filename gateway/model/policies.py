@@ -27,6 +27,7 @@ class OnStoreLoss(Enum):
     """What happens to a call whose limits can not be decided because Redis is gone."""
 
     REFUSE = "refuse"
+    LOCAL = "local"  # each worker decides for its part of every limit
     ALLOW = "allow"
 
 
@@ -115,6 +116,7 @@ class Tier:
     limits: tuple[Limit, ...]
     quotas: tuple[Quota, ...]
     features: frozenset[str]
+    mode: AdmissionMode | None = None  # None: that of all tiers
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,4 +68,5 @@ def _tier(name: str, document: TierDocument, full: FullTier) -> Tier:
             Quota(key, quota.meter, quota.amount, Period(quota.per)) for key, quota in full.quotas.items()
         ),
         features=full.features,
+        mode=AdmissionMode(full.admission) if full.admission else None,
     )

@@ -112,7 +112,7 @@ class TierDocument(Document):
         default=None,
         description=(
             "A tier to start from: limits and quotas of the same name are replaced, others added, "
-            "features united. Title and price are not inherited."
+            "features united. Title and price are not inherited; admission is, unless written."
         ),
         examples=["community"],
     )
@@ -138,6 +138,11 @@ class TierDocument(Document):
         max_length=500,
         description="What routes may require; any name you like.",
         examples=[["export"]],
+    )
+    admission: Literal["auto", "exact"] | None = Field(
+        default=None,
+        description="How limits of this tier are decided, auto or exact; admission.mode if left out.",
+        examples=["exact"],
     )
 
 
@@ -308,9 +313,12 @@ class AdmissionDocument(Document):
         ),
         examples=["auto"],
     )
-    on_store_loss: Literal["refuse", "allow"] = Field(
+    on_store_loss: Literal["refuse", "local", "allow"] = Field(
         default="refuse",
-        description="While Redis is gone: refuse calls with 503, or allow them unchecked (still metered).",
+        description=(
+            "While Redis is gone: refuse calls with 503, decide limits by each worker's part of them "
+            "(local), or allow calls unchecked. What passes is still metered."
+        ),
         examples=["refuse"],
     )
     headers: Literal["draft", "legacy", "off"] = Field(

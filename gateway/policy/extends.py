@@ -15,6 +15,7 @@ class FullTier:
     limits: Mapping[str, LimitDocument]
     quotas: Mapping[str, QuotaDocument]
     features: frozenset[str]
+    admission: str | None = None
 
 
 def quota_name(quota: QuotaDocument) -> str:
@@ -45,8 +46,10 @@ def _unite(line: list[TierDocument]) -> FullTier:
     limits: dict[str, LimitDocument] = {}
     quotas: dict[str, QuotaDocument] = {}
     features: set[str] = set()
+    admission: str | None = None
     for tier in line:
         limits.update({limit.name: limit for limit in tier.limits})
         quotas.update({quota_name(quota): quota for quota in tier.quotas})
         features.update(tier.features)
-    return FullTier(limits, quotas, frozenset(features))
+        admission = tier.admission or admission
+    return FullTier(limits, quotas, frozenset(features), admission)

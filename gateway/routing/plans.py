@@ -140,7 +140,7 @@ class Plans:
             tier=tier,
             limits=charged.limits,
             quotas=charged.quotas,
-            mode=self._policies.admission_mode if ahead else AdmissionMode.EXACT,
+            mode=(tier.mode or self._policies.admission_mode) if ahead else AdmissionMode.EXACT,
             on_store_loss=self._policies.on_store_loss,
             upgrade_url=self._upgrades.with_more(tier, charged.quotas),
             policy_header=policy_header(charged, self._policies),

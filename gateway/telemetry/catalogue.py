@@ -133,7 +133,12 @@ METRICS: tuple[Metric, ...] = (
         "admission_store_lost_total",
         Kind.COUNTER,
         "Calls whose limits Redis could not decide, by what the policy made of them.",
-        (("action", ("refuse", "allow")),),
+        (("action", ("refuse", "local", "allow")),),
+    ),
+    Metric(
+        "admission_local_refusals_total",
+        Kind.COUNTER,
+        "Calls refused by a worker's own part of their limits while Redis was gone.",
     ),
     Metric("admission_store_up", Kind.GAUGE, "1 while the worker has a working Redis connection."),
     Metric(

@@ -39,7 +39,7 @@ class Room:
         self.slots = Slots.in_memory()
         self.tasks = Tasks()
         self.store = FakeStore(self.clock)
-        self.admitter = Admitter(self.store, self.slots, self.clock, self.tasks, "w1")
+        self.admitter = Admitter(self.store, self.slots, self.clock, self.tasks, "w1", workers=2)
 
     async def calls(self, charges: ChargePlan, times: int) -> list[Grant]:
         return [await self.admitter.admit(principal(), charges, call()) for _ in range(times)]
@@ -261,6 +261,32 @@ async def test_without_a_store_allow_lets_pass_unchecked(room: Room, mode: Admis
     grants = await room.calls(charges, 30)
     assert {(grant.charged, grant.header) for grant in grants} == {(False, b"")}
     assert room.slots.get("admission_store_lost_total", "allow") == 30
+
+
+@pytest.mark.parametrize("mode", list(AdmissionMode))
+async def test_without_a_store_local_lets_the_worker_s_part_pass(room: Room, mode: AdmissionMode) -> None:
+    room.store.down = True
+    charges = plan(limit(60, burst=20), quota(), mode=mode, on_store_loss=OnStoreLoss.LOCAL)
+    grants = await room.calls(charges, 10)
+    assert {(grant.charged, grant.header) for grant in grants} == {(False, b"")}
+    with pytest.raises(RateLimited) as refused:
+        await room.calls(charges, 1)
+    assert b"Retry-After: 2\r\n" in refused.value.headers
+    assert "allows 60 calls per minute with bursts of up to 20" in str(refused.value), "what is sold"
+    assert room.slots.get("admission_store_lost_total", "local") == 11
+    assert room.slots.get("admission_local_refusals_total") == 1
+    room.store.down = False
+    assert (await room.calls(charges, 1))[0].charged
+
+
+async def test_without_a_store_local_refuses_for_a_quota_known_to_be_used_up(room: Room) -> None:
+    charges = plan(quota(1), on_store_loss=OnStoreLoss.LOCAL)
+    await room.calls(charges, 1)
+    for down in (False, True):
+        room.store.down = down
+        with pytest.raises(QuotaExceeded) as refused:
+            await room.calls(charges, 1)
+        assert "1 of 1 api_calls in this month" in str(refused.value)
 
 
 async def test_an_outage_is_logged_once_and_so_is_its_end(

@@ -226,3 +226,26 @@ def test_how_limits_are_told_is_part_of_the_plan(dialect: str) -> None:
     assert (plan.fields.value, plan.retry_jitter_ms, plan.policy_header) == (dialect, 2000, b"")
     usual = _plans(_policies()).plan(policies.tiers["free"], ROUTES["dear"])
     assert plan.id != usual.id, "a lease bought for the one does not speak for the other"
+
+
+OF_TIERS = """
+tiers:
+  a: {limits: [{name: l, rate: 9/second, burst: 99}]}
+  b: {extends: a, admission: exact}
+  c: {extends: b}
+  d: {extends: c, admission: auto}
+upstreams: {u: {targets: [http://u]}}
+routes: [{name: all, match: {path: /**}, upstream: u}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("extra", "modes"),
+    [("", "auto exact exact auto"), ("admission: {mode: exact}\n", "exact exact exact auto")],
+)
+def test_a_tier_may_be_decided_in_another_way_and_hands_that_down(extra: str, modes: str) -> None:
+    policies = compile_sources(Sources((("a.yaml", (OF_TIERS + extra).encode()),))).policies
+    assert policies is not None
+    plans = _plans(policies)
+    made = [plans.plan(tier, policies.routes[0]).mode.value for tier in policies.tiers.values()]
+    assert " ".join(made) == modes

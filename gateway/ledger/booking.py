@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import asyncpg
@@ -25,6 +26,28 @@ QUERIES = load_queries(__file__, "booking")
 log = logging.getLogger("tollway.ledger")
 
 
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a journal has been booked.
+
+    `open_calls`: calls of segments before it that were open when it came into its segment. None: all of which
+    no end is seen (a cursor of an older release).
+    """
+
+    position: Position
+    open_calls: frozenset[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Where a cursor was and where it goes. `open_calls` if it comes into another segment."""
+
+    expected: Position
+    position: Position
+    open_calls: Sequence[int] | None = None
+    finished: bool = False
+
+
 class Booking:
     """What the recorder asks of Postgres. Everything raises LedgerUnavailable, then nothing has changed."""
 
@@ -32,23 +55,18 @@ class Booking:
         self._pool = pool
         self._months: set[datetime] = set()  # whose partitions are there
 
-    async def follow(self, journal_id: str) -> Position | None:
+    async def follow(self, journal_id: str) -> Cursor | None:
         """How far a journal has been booked; None if it is finished."""
         async with self._connection() as connection:
             await connection.execute(QUERIES.open_cursor, journal_id)
             row = await connection.fetchrow(QUERIES.read_cursor, journal_id)
-        return None if row is None or row["closed"] else Position(row["segment"], row["offset_bytes"])
+        if row is None or row["closed"]:
+            return None
+        open_calls = None if row["open_calls"] is None else frozenset(row["open_calls"])
+        return Cursor(Position(row["segment"], row["offset_bytes"]), open_calls)
 
-    async def book(
-        self,
-        journal_id: str,
-        expected: Position,
-        position: Position,
-        events: Sequence[UsageEvent],
-        *,
-        finished: bool,
-    ) -> bool:
-        """Book `events` and move the cursor from `expected` to `position`.
+    async def book(self, journal_id: str, move: Move, events: Sequence[UsageEvent]) -> bool:
+        """Book `events` and move the cursor.
 
         False if the cursor is elsewhere: another recorder has booked meanwhile, and nothing has changed.
         Events that are in the ledger all the same (a journal restored from a backup) are left out.
@@ -56,7 +74,7 @@ class Booking:
         async with self._connection() as connection:
             await self._ensure_months(connection, events)
             with suppress(asyncpg.UniqueViolationError):
-                booked = await _book(connection, journal_id, expected, position, events, finished=finished)
+                booked = await _book(connection, journal_id, move, events)
                 if booked and (uses := _last_uses(events)):
                     await connection.execute(QUERIES.note_key_uses, list(uses), list(uses.values()))
                 return booked
@@ -67,7 +85,7 @@ class Booking:
                 known,
                 extra={"journal": journal_id, "count": known},
             )
-            return await _book(connection, journal_id, expected, position, new, finished=finished)
+            return await _book(connection, journal_id, move, new)
 
     async def forget(self, present: Sequence[str]) -> None:
         """Drop old cursors of finished journals; `present` are the journals whose folders are still there."""
@@ -98,18 +116,10 @@ class Booking:
             raise LedgerUnavailable(str(error), lost=False) from error
 
 
-async def _book(
-    connection: Connection,
-    journal_id: str,
-    expected: Position,
-    position: Position,
-    events: Sequence[UsageEvent],
-    *,
-    finished: bool,
-) -> bool:
+async def _book(connection: Connection, journal_id: str, move: Move, events: Sequence[UsageEvent]) -> bool:
     async with connection.transaction():
         row = await connection.fetchrow(QUERIES.lock_cursor, journal_id)
-        if row is None or row["closed"] or Position(row["segment"], row["offset_bytes"]) != expected:
+        if row is None or row["closed"] or Position(row["segment"], row["offset_bytes"]) != move.expected:
             return False
         if events:
             rows = [event_row(event) for event in events]  # not while copying: a failure would leave it open
@@ -117,7 +127,10 @@ async def _book(
             hours = hourly_totals(events)
             await connection.execute(QUERIES.add_hourly, *_columns(hours))
             await connection.execute(QUERIES.add_monthly, *_columns(monthly_totals(hours)))
-        await connection.execute(QUERIES.move_cursor, journal_id, position.segment, position.offset, finished)
+        segment, offset = move.position.segment, move.position.offset
+        await connection.execute(
+            QUERIES.move_cursor, journal_id, segment, offset, move.finished, move.open_calls
+        )
     return True
 
 

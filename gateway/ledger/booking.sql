@@ -4,7 +4,9 @@ INSERT INTO journal_cursors (journal_id) VALUES ($1) ON CONFLICT (journal_id) DO
 
 -- read_cursor
 -- How far a journal has been booked. $1 journal_id
-SELECT segment, offset_bytes, closed_at IS NOT NULL AS closed FROM journal_cursors WHERE journal_id = $1;
+SELECT segment, offset_bytes, closed_at IS NOT NULL AS closed,
+       CASE WHEN open_calls_in = segment THEN open_calls END AS open_calls
+FROM journal_cursors WHERE journal_id = $1;
 
 -- lock_cursor
 -- The same, and nobody else books this journal until the transaction ends. $1 journal_id
@@ -13,8 +15,11 @@ FROM journal_cursors WHERE journal_id = $1 FOR UPDATE;
 
 -- move_cursor
 -- $1 journal_id  $2 segment  $3 offset_bytes  $4 whether the journal is finished
+-- $5 sequence numbers of calls of earlier segments that are open; NULL when the segment stays the same
 UPDATE journal_cursors
-SET segment = $2, offset_bytes = $3, moved_at = now(), closed_at = CASE WHEN $4 THEN now() END
+SET segment = $2, offset_bytes = $3, moved_at = now(), closed_at = CASE WHEN $4 THEN now() END,
+    open_calls = coalesce($5::bigint[], open_calls),
+    open_calls_in = CASE WHEN $5::bigint[] IS NULL THEN open_calls_in ELSE $2 END
 WHERE journal_id = $1;
 
 -- forget_cursors

@@ -33,15 +33,22 @@ class Progress:
     those change nothing in the ledger, and are read again after a restart.
     """
 
-    def __init__(self, journal: Journal, committed: Position) -> None:
+    def __init__(
+        self, journal: Journal, committed: Position, open_calls: frozenset[int] | None = None
+    ) -> None:
+        """`open_calls`: what `left_open` said when `committed` came into its segment, if that is known."""
         self.journal = journal
         self.committed = committed
         self.position = committed
         self.open: dict[int, Opened] = {}
-        self._remember()
+        self._remember(open_calls)
 
-    def _remember(self) -> None:
-        """Collect the open calls of an earlier recorder's reading: their segments are still there."""
+    def _remember(self, open_calls: frozenset[int] | None) -> None:
+        """Collect the open calls of an earlier recorder's reading: segments that name them are still there.
+
+        Those that name their ends need not be, so what earlier segments begin counts only if it is known to
+        have been open.
+        """
         for number in self.journal.segments():
             if number > self.committed.segment:
                 return
@@ -50,12 +57,12 @@ class Progress:
             for record in scan:
                 if not behind and scan.offset > self.committed.offset:
                     return
-                if type(record) is Begin:
-                    self.open[record.sequence] = (record, number)
-                elif type(record) is CallProgress:
-                    self.open[record.begin.sequence] = (record, number)
-                elif type(record) is End:
+                if isinstance(record, End):
                     self.open.pop(record.sequence, None)
+                elif isinstance(record, Begin | CallProgress):
+                    sequence = record.sequence if isinstance(record, Begin) else record.begin.sequence
+                    if not behind or open_calls is None or sequence in open_calls:
+                        self.open[sequence] = (record, number)
 
     def read(self, limit: int) -> Batch:
         """The next events, about `limit` at most. FileNotFoundError, SegmentRefused, OSError."""
@@ -89,6 +96,26 @@ class Progress:
         """Whether the batch has something for Postgres: events, or a segment that can go afterwards."""
         left_a_segment = 0 < self.committed.segment < batch.position.segment
         return bool(batch.events) or batch.finished or left_a_segment
+
+    def left_open(self, batch: Batch) -> list[int] | None:
+        """Calls of earlier segments that are open once the batch counts; None if it stays in its segment.
+
+        Postgres keeps them with the cursor: segments that none of them needs are deleted, and with those the
+        ends of others.
+        """
+        if batch.position.segment == self.committed.segment:
+            return None
+        return sorted(
+            sequence
+            for sequence, (_, number) in self._still_open(batch).items()
+            if number < batch.position.segment
+        )
+
+    def _still_open(self, batch: Batch) -> dict[int, Opened]:
+        still_open = self.open | batch.begun
+        for sequence in batch.ended:
+            still_open.pop(sequence, None)
+        return still_open
 
     def _take(self, scan: Scan, number: int, batch: Batch, limit: int) -> None:
         before = scan.offset
@@ -125,9 +152,7 @@ class Progress:
 
     def _interrupt(self, batch: Batch) -> None:
         """The writer is gone: what is still open will never end."""
-        still_open = self.open | batch.begun
-        for sequence in batch.ended:
-            still_open.pop(sequence, None)
+        still_open = self._still_open(batch)
         lasts = [still_open[sequence][0] for sequence in sorted(still_open)]
         batch.events += [interrupted_event(self.journal.prefix, last) for last in lasts]
         batch.ended = list(self.open)

@@ -10,7 +10,7 @@ from pathlib import Path
 from gateway.clock import Clock
 from gateway.journal.format import SegmentRefused
 from gateway.journal.reader import Journal, find_journals, sweep_unborn
-from gateway.ledger.booking import Booking
+from gateway.ledger.booking import Booking, Move
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.progress import Batch, Progress
 from gateway.storage.postgres import Pool
@@ -121,20 +121,19 @@ class Recorder:
     async def _follow(self, folder: Path) -> Progress | None:
         """Begin with a journal, or delete it if all of it has been booked."""
         journal = Journal(folder)
-        position = await self._booking.follow(journal.id)
-        if position is None:
+        cursor = await self._booking.follow(journal.id)
+        if cursor is None:
             self._remove(journal)
             return None
-        progress = self._progress[journal.id] = Progress(journal, position)
+        progress = self._progress[journal.id] = Progress(journal, cursor.position, cursor.open_calls)
         return progress
 
     async def _book(self, progress: Progress, batch: Batch) -> int:
         journal, events = progress.journal, batch.events
         if events:
             self._waiting_since_us[journal.id] = _ended_at_us(batch, 0)
-        mine = await self._booking.book(
-            journal.id, progress.committed, batch.position, events, finished=batch.finished
-        )
+        move = Move(progress.committed, batch.position, progress.left_open(batch), batch.finished)
+        mine = await self._booking.book(journal.id, move, events)
         self._waiting_since_us.pop(journal.id, None)
         if not mine:
             del self._progress[journal.id]

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.accounts.store import Accounts
 from gateway.journal.reader import Position
-from gateway.ledger.booking import Booking
+from gateway.ledger.booking import Booking, Move
 from gateway.model.principal import Mode
 from gateway.model.usage import UsageEvent
 from gateway.outcomes import Outcome
@@ -56,8 +56,9 @@ async def book(database_url: str) -> str:
             event(3, account.id, DAY + timedelta(days=1), Outcome.RATE_LIMITED, {}),
             event(4, None, DAY, Outcome.UNAUTHENTICATED, {}),
         ]
-        moved = Position(start.segment, start.offset + 100)
-        assert await booking.book("0" * 20, start, moved, events, finished=False)
+        at = start.position
+        move = Move(at, Position(at.segment, at.offset + 100))
+        assert await booking.book("0" * 20, move, events)
         return account.public_id
     finally:
         await pool.close()

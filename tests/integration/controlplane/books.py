@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from gateway.journal.reader import Position
-from gateway.ledger.booking import Booking
+from gateway.ledger.booking import Booking, Move
 from gateway.model.principal import Mode
 from gateway.model.usage import UsageEvent
 from gateway.outcomes import Outcome
@@ -44,4 +44,4 @@ async def book(pool: Pool, account_id: int, at: datetime, *, calls: int, mode: M
     journal = f"{account_id}-{mode.value}-{at_us}"
     start = await booking.follow(journal)
     assert start is not None
-    assert await booking.book(journal, start, Position(1, 1), events, finished=True)
+    assert await booking.book(journal, Move(start.position, Position(1, 1), finished=True), events)

@@ -288,6 +288,58 @@ async def test_long_calls_outlive_rotation_and_a_restart_of_the_recorder(books: 
     assert books.left == []
 
 
+async def test_a_call_whose_end_went_with_its_segment_stays_over_for_the_next_recorder(
+    books: Books, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Segment 1 stays for the call that is open, segment 2 goes: it alone says that others of 1 are over."""
+    writer = books.writer()
+    for sequence in (1, 2, 3):
+        begin(writer, sequence)
+    sequence = 10
+    while writer.segment == 1:
+        begin(writer, sequence)
+        end(writer, sequence)
+        sequence += 1
+    end(writer, 2)
+    end(writer, 3)
+    while writer.segment == 2:
+        begin(writer, sequence)
+        end(writer, sequence)
+        sequence += 1
+    served = await books.book_all()
+    assert sorted(path.name for path in writer.folder.glob("*.seg")) == ["00000001.seg", "00000003.seg"]
+    begin(writer, sequence)
+    writer.close()
+    assert await books.book_all() == 2
+    assert await books.outcomes() == {"served": served, "interrupted": 2}
+    assert await books.disagreements() == []
+    assert "are in the ledger already" not in caplog.text, "nobody leans on the primary key for this"
+    assert books.left == []
+
+
+async def test_a_cursor_that_an_older_release_moved_on_forgets_no_open_call(books: Books) -> None:
+    """It moves the cursor alone: what an earlier recorder noted beside it is about another segment."""
+    writer = books.writer()
+    sequence = 1
+    while writer.segment == 1:
+        begin(writer, sequence)
+        end(writer, sequence)
+        sequence += 1
+    await books.book_all()
+    begin(writer, 500)
+    while writer.segment < 4:
+        begin(writer, sequence)
+        end(writer, sequence)
+        sequence += 1
+    await books.book_all()
+    await books.pool.execute("UPDATE journal_cursors SET open_calls_in = 2, open_calls = '{}'")
+    end(writer, 500)
+    writer.close()
+    await books.book_all()
+    assert await books.outcomes() == {"served": sequence}
+    assert books.slots.get("recorder_corrupt_records_total") == 0
+
+
 async def test_a_journal_restored_from_a_backup_changes_nothing(
     books: Books, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -125,6 +125,49 @@ def test_a_successor_knows_the_open_calls_of_its_predecessor(tmp_path: Path) -> 
     writer.close()
 
 
+def test_what_is_left_open_is_said_when_a_batch_comes_into_another_segment(tmp_path: Path) -> None:
+    writer = make_writer(tmp_path)
+    progress = progress_in(tmp_path)
+    begin(writer, 1)
+    begin(writer, 2)
+    progress.accept(progress.read(1000), committed=True)
+    begin(writer, 3)
+    batch = progress.read(1000)
+    assert progress.left_open(batch) is None, "the same segment"
+    progress.accept(batch, committed=True)
+    end(writer, 1)
+    for number in range(10, 80):
+        begin(writer, number)
+        end(writer, number)
+    note(writer, 3, 500)
+    begin(writer, 4)
+    assert progress.left_open(progress.read(1000)) == [2], "1 is over, 3 and 4 were noted in the new segment"
+    writer.close()
+
+
+def test_a_successor_takes_over_what_was_open_and_nothing_that_only_seems_so(tmp_path: Path) -> None:
+    writer = make_writer(tmp_path)
+    first = progress_in(tmp_path)
+    begin(writer, 1)
+    begin(writer, 2)
+    while writer.segment == 1:
+        begin(writer, 10)
+        end(writer, 10)
+    end(writer, 2)
+    while writer.segment == 2:
+        begin(writer, 11)
+        end(writer, 11)
+    batch = first.read(1000)
+    left_open = first.left_open(batch)
+    first.accept(batch, committed=True)
+    assert left_open == [1]
+    assert first.journal.segments() == [1, 3], "the end of 2 went with its segment"
+    assert sorted(Progress(first.journal, first.committed).open) == [1, 2]
+    second = Progress(first.journal, first.committed, frozenset(left_open))
+    assert second.open == first.open
+    writer.close()
+
+
 def test_an_end_whose_begin_was_damaged_is_damage(tmp_path: Path) -> None:
     writer = make_writer(tmp_path)
     begin(writer, 1)

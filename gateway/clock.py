@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -24,6 +25,16 @@ class SystemClock:
 
     def monotonic_us(self) -> int:
         return time.monotonic_ns() // 1000
+
+
+class OffClock(SystemClock):
+    """The machine's clocks, but the wall clock is off by `off_us[0]`, whatever that is at the moment."""
+
+    def __init__(self, off_us: Sequence[int]) -> None:
+        self._off_us = off_us
+
+    def now_us(self) -> int:
+        return super().now_us() + self._off_us[0]
 
 
 class ManualClock:

@@ -306,6 +306,13 @@ class Settings:
         shown="no",
     )
 
+    proof_clocks: bool = _setting(
+        _flag,
+        "Set by `tollway prove-metering` for the gateway it starts; no other starts with it.",
+        default=False,
+        shown="no",
+    )
+
     @property
     def public_url(self) -> str:
         """The public port as one can call it from this machine."""

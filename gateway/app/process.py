@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import signal
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
+from pathlib import Path
 
 import uvloop
 
+from gateway.app.clocks import clock_of
 from gateway.app.wiring import Wiring
-from gateway.clock import SystemClock
 from gateway.errors import StartupError
 from gateway.tasks import Tasks
 from gateway.telemetry.logs import set_up_logs
@@ -24,6 +26,8 @@ EXIT_CONFIG = 78
 """Exit status of a process that can not start as configured (sysexits.h, EX_CONFIG)."""
 
 HEARTBEAT_S = 1.0
+COMM_PREFIX = "tw:"
+"""The kernel shows fifteen characters."""
 
 
 class State(IntEnum):
@@ -42,7 +46,7 @@ class Process:
         self.name = name
         self.wiring = wiring
         self.slots = Slots.open(wiring.metrics_dir / f"{name}.slots")
-        self.clock = SystemClock()
+        self.clock = clock_of(name, wiring.settings)
         self.tasks = Tasks()
         self.stop = asyncio.Event()
         self.on_reload: Callable[[], None] = lambda: None
@@ -50,7 +54,12 @@ class Process:
     def state(self, state: State) -> None:
         """Tell the other processes how far this one is."""
         self.slots.set("state", state)
+        self.beat()
+
+    def beat(self) -> None:
+        """Give a sign of life."""
         self.slots.set("heartbeat_us", self.clock.now_us())
+        self.slots.set("alive_us", self.clock.monotonic_us())
 
 
 Serve = Callable[[Process], Awaitable[None]]
@@ -59,12 +68,19 @@ Serve = Callable[[Process], Awaitable[None]]
 def run_process(name: str, wiring: Wiring, serve: Serve) -> int:
     """Run `serve` until SIGTERM or the supervisor's death; the exit status."""
     set_up_logs(wiring.settings.log_format, wiring.settings.log_level, name)
+    _show_name(name)
     try:
         uvloop.run(_run(name, wiring, serve))
     except StartupError as error:
         log.error("%s", error)  # noqa: TRY400  one clear line, no traceback
         return EXIT_CONFIG
     return 0
+
+
+def _show_name(name: str) -> None:
+    """In `ps -o comm` and `top`. Linux only; elsewhere all of a gateway's processes look alike."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(f"{COMM_PREFIX}{name}", encoding="ascii")
 
 
 async def _run(name: str, wiring: Wiring, serve: Serve) -> None:
@@ -98,5 +114,5 @@ def _orphaned(process: Process) -> None:
 
 async def _beat(process: Process) -> None:
     while True:
-        process.slots.set("heartbeat_us", process.clock.now_us())
+        process.beat()
         await asyncio.sleep(HEARTBEAT_S)

@@ -69,7 +69,7 @@ class Health:
 
     def _missing_workers(self) -> list[dict[str, str]]:
         processes = read_all(self._folder)
-        now_us = self._clock.now_us()
+        now_us = self._clock.monotonic_us()
         missing = []
         for number in range(1, self._workers + 1):
             name = f"worker-{number}"

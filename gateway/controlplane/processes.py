@@ -21,13 +21,14 @@ class Process:
     name: str
     state: str
     heartbeat_at_us: int
+    alive_at_us: int  # the same, monotonic
     generation: int
 
     def lacks(self, now_us: int) -> str | None:
-        """Why it is not to be counted on; None if it is."""
+        """Why it is not to be counted on; None if it is. `now_us` is monotonic: clocks step, life goes on."""
         if self.state != "ready":
             return f"is {self.state}"
-        age_us = now_us - self.heartbeat_at_us
+        age_us = now_us - self.alive_at_us
         if age_us > HEARTBEAT_MAX_US:
             return f"has given no sign of life for {age_us // 1_000_000} s"
         return None
@@ -44,5 +45,6 @@ def _process(name: str, cells: list[int]) -> Process:
         name,
         STATES[state] if 0 <= state < len(STATES) else "unknown",
         cells[slot("heartbeat_us")],
+        cells[slot("alive_us")],
         cells[slot("policy_generation")],
     )

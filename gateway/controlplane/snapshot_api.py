@@ -101,7 +101,7 @@ class SnapshotApi:
 
     async def list_workers(self, _: web.Request) -> web.Response:
         """Every process of this gateway, with what it lacks to be counted on."""
-        now_us = self._clock.now_us()
+        now_us = self._clock.monotonic_us()
         return answer({"data": [_process(one, now_us) for one in read_all(self._folder).values()]})
 
 

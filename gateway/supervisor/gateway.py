@@ -20,12 +20,13 @@ from pathlib import Path
 import asyncpg
 
 from gateway.accounts.store import Accounts
+from gateway.app.clocks import clock_of
 from gateway.app.control import serve_control
 from gateway.app.process import EXIT_CONFIG, Process, Serve, State, run_process
 from gateway.app.recorder import serve_recorder
 from gateway.app.wiring import JOURNALS, Wiring, accepted_policies, metrics_dir
 from gateway.app.worker import check_certificate, serve_worker
-from gateway.clock import SystemClock
+from gateway.clock import Clock
 from gateway.demo import DemoKeys, prepare_demo, render_demo, serve_demo_upstream
 from gateway.errors import StartupError
 from gateway.model.policies import PolicySet
@@ -59,6 +60,7 @@ def run(settings: Settings, *, demo: bool) -> int:
     terminal = Terminal.now()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket per caller: as many as we may have
+    clock = clock_of("supervisor", settings)
     with contextlib.ExitStack() as opened:
         try:
             _prepare_folder(settings.data_dir, opened)
@@ -81,7 +83,7 @@ def run(settings: Settings, *, demo: bool) -> int:
         alive, alive_in_parent = os.pipe()
         wiring = Wiring(settings, stores.database_url, stores.redis_url, _admin_token(settings), alive)
         children = Children(slots, [alive_in_parent])
-        gateway = _Gateway(wiring, children, watcher, stores, slots)
+        gateway = _Gateway(wiring, children, watcher, stores, slots, clock)
         opened.callback(gateway.stop)
         gateway.start(demo=demo)
         _tell_ready(wiring, keys, policies)
@@ -95,14 +97,20 @@ class _Gateway:
     """The running processes and what they stand on."""
 
     def __init__(
-        self, wiring: Wiring, children: Children, watcher: PolicyWatcher, stores: Stores, slots: Slots
+        self,
+        wiring: Wiring,
+        children: Children,
+        watcher: PolicyWatcher,
+        stores: Stores,
+        slots: Slots,
+        clock: Clock,
     ) -> None:
         self._wiring = wiring
         self._children = children
         self._watcher = watcher
         self._stores = stores
         self._slots = slots
-        self._clock = SystemClock()
+        self._clock = clock
 
     def start(self, *, demo: bool) -> None:
         """Fork every process and wait until all are ready. StartupError names one that is not."""
@@ -153,6 +161,7 @@ class _Gateway:
             self._children.restart_due()
             self._tend_stores()
             self._slots.set("heartbeat_us", self._clock.now_us())
+            self._slots.set("alive_us", self._clock.monotonic_us())
 
     def _tend_stores(self) -> None:
         try:

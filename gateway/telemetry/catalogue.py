@@ -196,6 +196,12 @@ METRICS: tuple[Metric, ...] = (
         roles=_SUPERVISOR,
     ),
     Metric("heartbeat_us", Kind.GAUGE, "Last sign of life, microseconds since the epoch.", roles=_EVERY),
+    Metric(
+        "alive_us",
+        Kind.GAUGE,
+        "The same by the machine's monotonic clock, which no step of the time moves.",
+        roles=_EVERY,
+    ),
     Metric("state", Kind.GAUGE, "0 starting, 1 ready, 2 draining, 3 stopped.", roles=_EVERY),
 )
 

@@ -56,6 +56,7 @@ def worker(folder: Path, number: int, clock: ManualClock, state: int = READY) ->
     slots = Slots.open(folder / f"worker-{number}.slots")
     slots.set("state", state)
     slots.set("heartbeat_us", clock.now_us())
+    slots.set("alive_us", clock.monotonic_us())
     slots.set("policy_generation", 3)
 
 
@@ -101,6 +102,16 @@ async def test_not_ready_while_a_worker_is_not(
     (missing,) = (await ready(tmp_path, clock, tasks))["missing"]
     assert (missing["what"], missing["why"]) == ("worker-2", why), case
     assert missing["mend"]
+
+
+@pytest.mark.parametrize("step_s", [-300, 300])
+async def test_a_step_of_the_time_makes_no_worker_look_dead(
+    tmp_path: Path, clock: ManualClock, tasks: Tasks, step_s: int
+) -> None:
+    worker(tmp_path, 1, clock)
+    worker(tmp_path, 2, clock)
+    clock.step_wall(step_s)
+    assert (await ready(tmp_path, clock, tasks))["status"] == "ready"
 
 
 async def test_a_worker_that_never_started_is_missed(

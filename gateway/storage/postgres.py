@@ -29,6 +29,7 @@ LOST: tuple[type[Exception], ...] = (
     asyncpg.OperatorInterventionError,  # being shut down or starting up
     asyncpg.InsufficientResourcesError,  # too many connections, disk full
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a server that dies within an exchange can leave its connection in disorder
 )
 """What a call raises when the database is gone or can not serve, as opposed to refusing what we asked."""
 

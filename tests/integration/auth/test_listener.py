@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import asyncpg
@@ -149,6 +150,25 @@ async def test_without_a_server_it_goes_on_trying_and_says_so_once(
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "canary" not in caplog.text
     assert slots.get("key_listener_up") == 0
+
+
+async def test_a_connection_that_a_dying_server_left_in_disorder_is_made_anew(
+    database_url: str, cache: KeyCache, slots: Slots, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library says so with an error of its own kind; not to listen any more would be for good."""
+    listen, asked = asyncpg.Connection.add_listener, 0
+
+    async def disorderly(self: Any, *arguments: Any) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise asyncpg.InternalClientError("cannot switch to state 12; another operation is in progress")
+        await listen(self, *arguments)
+
+    monkeypatch.setattr(asyncpg.Connection, "add_listener", disorderly)
+    tasks.spawn(KeyListener(database_url, cache, slots).run(), name="auth.listen")
+    await until(lambda: slots.get("key_listener_up") == 1)
+    assert asked == 2
 
 
 class FreezingProxy:

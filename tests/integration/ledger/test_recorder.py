@@ -404,12 +404,19 @@ async def test_a_partition_dropped_under_a_running_recorder_is_made_again(books:
     writer.close()
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionRefusedError("connection refused"),
+        asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"),
+    ],
+)
 async def test_an_outage_is_logged_once_survived_and_caught_up(
-    books: Books, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    books: Books, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     monkeypatch.setattr(recorder_module, "POLL_S", 0.001)
     monkeypatch.setattr(recorder_module, "MAX_BACKOFF_S", 0.002)
-    books.plug.error = ConnectionRefusedError("connection refused")
+    books.plug.error = error
     writer = books.writer()
     begin(writer, 1)
     end(writer, 1)

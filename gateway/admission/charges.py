@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway.admission.period import Span, period_at
 from gateway.admission.subjects import bucket_key
 from gateway.admission.token_bucket import Flow
-from gateway.model.policies import ChargePlan, Limit, Quota
+from gateway.model.policies import ChargePlan, Limit, Period, Quota
 
 NEVER_MS = 1 << 62
 PLANS_MAX = 4096
@@ -26,7 +26,12 @@ class QuotaCharge:
 
 def quota_key(quota: Quota, start_s: int) -> str:
     """The name of the counter of `quota` in the period that starts at `start_s`, below the account's tag."""
-    return f"q:{quota.meter}:{quota.per.value}:{start_s}"
+    return period_key(quota.meter, quota.per, start_s)
+
+
+def period_key(meter: str, per: Period, start_s: int) -> str:
+    """The same by what the quota counts: two quotas on one meter and kind of period share a counter."""
+    return f"q:{meter}:{per.value}:{start_s}"
 
 
 class Charges:

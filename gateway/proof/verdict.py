@@ -1,0 +1,253 @@
+"""Compares the books of a proof. Each check says what must hold, what was found, and what breaks it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from gateway.errors import GatewayError
+from gateway.proof.books import Books, Row, Sighting
+from gateway.proof.calls import Note
+from gateway.proof.world import LIMITED_BURST, LIMITED_PER_S, QUOTAS
+
+EXAMPLES = 5
+OF_THE_UPSTREAM = {"served", "client_aborted", "upstream_error", "upstream_aborted", "interrupted"}
+"""How a call that the upstream saw may have ended in a proof."""
+PLAUSIBLE = {
+    "fails": {"upstream_error", "client_aborted", "interrupted"},
+    "breaks": {"upstream_aborted", "client_aborted", "interrupted"},
+}
+"""By kind; any other ends as follows."""
+WELL = {"served", "client_aborted", "interrupted"}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the verdict. `wrong` has an example of each thing that is not as it should be."""
+
+    what: str
+    expected: str
+    found: str
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        return not self.wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What there is to know of a proof's run beyond its books."""
+
+    books: Books
+    notes: list[Note]
+    accounts: dict[str, str]  # public id -> tier
+    seconds: float
+    unbooked: list[str]  # journals that are left
+    exit_status: int
+    tracebacks: list[str]
+
+
+def judge(run: Run) -> list[Check]:
+    """Every check."""
+    compared = _Compared(run)
+    return [
+        compared.seen_is_booked(),
+        compared.seen_once(),
+        compared.booked_once(),
+        compared.outcomes_of_seen(),
+        compared.nothing_invented(),
+        compared.refused_never_seen(),
+        compared.callers_agree(),
+        compared.figures_agree(),
+        compared.answers_are_the_callers_own(),
+        compared.sums_agree(),
+        compared.nothing_unexpected(),
+        compared.quotas_hold(),
+        compared.rates_hold(),
+        compared.counters_cover_the_ledger(),
+        compared.all_is_booked(),
+        compared.ended_well(),
+    ]
+
+
+class _Compared:
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._rows = {row.request_id: row for row in run.books.rows}
+        self._seen = {one.request_id: one for one in run.books.sightings}
+        self._codes = _outcomes_by_code()
+
+    def seen_is_booked(self) -> Check:
+        missing = [_seen(one) for key, one in self._seen.items() if key not in self._rows]
+        found = len(self._seen) - len(missing)
+        return Check("requests the upstream saw are booked", _n(len(self._seen)), _n(found), missing)
+
+    def seen_once(self) -> Check:
+        sightings = self._run.books.sightings
+        twice = _repeated(one.request_id for one in sightings) + _repeated(one.number for one in sightings)
+        return Check("no call reaches the upstream twice", "0", _n(len(twice)), twice)
+
+    def booked_once(self) -> Check:
+        twice = _repeated(row.request_id for row in self._run.books.rows)
+        return Check("no request is booked twice", "0", _n(len(twice)), twice)
+
+    def outcomes_of_seen(self) -> Check:
+        wrong = []
+        for key, one in self._seen.items():
+            row = self._rows.get(key)
+            if row is not None and row.outcome not in PLAUSIBLE.get(one.kind, WELL):
+                wrong.append(f"{_seen(one)} is booked as {row.outcome} {row.status}")
+        what = "outcomes fit what the upstream did"
+        return Check(what, _n(len(self._seen)), _n(len(self._seen) - len(wrong)), wrong)
+
+    def nothing_invented(self) -> Check:
+        claimed = [row for row in self._rows.values() if row.outcome == "served" or row.charges]
+        wrong = []
+        for row in claimed:
+            seen = self._seen.get(row.request_id)
+            if seen is None:
+                wrong.append(f"{_row(row)} never reached the upstream")
+            elif row.outcome == "served" and seen.status not in (row.status, 0):
+                wrong.append(f"{_row(row)}: the upstream answered {seen.status}")
+        what = "what is billed was done by the upstream"
+        return Check(what, _n(len(claimed)), _n(len(claimed) - len(wrong)), wrong)
+
+    def refused_never_seen(self) -> Check:
+        refused = [row for row in self._rows.values() if row.outcome not in OF_THE_UPSTREAM]
+        wrong = [_row(row) for row in refused if row.request_id in self._seen]
+        return Check(
+            "what was refused never got there", _n(len(refused)), _n(len(refused) - len(wrong)), wrong
+        )
+
+    def callers_agree(self) -> Check:
+        told = [note for note in self._run.notes if note.request_id]
+        wrong = [text for note in told if (text := self._disagrees(note))]
+        return Check("callers were told what is booked", _n(len(told)), _n(len(told) - len(wrong)), wrong)
+
+    def _disagrees(self, note: Note) -> str:
+        row = self._rows.get(note.request_id)
+        if row is None:
+            return f"{_note(note)} is not booked"
+        if not note.whole:
+            return ""
+        if note.code:
+            outcomes = {self._codes.get(note.code, "?")}
+        else:
+            outcomes = {"served" if note.status < 500 else "upstream_error", "interrupted"}
+        # Killed between the last byte and the end of its record, a call that was answered is `interrupted`.
+        status_fits = row.status == note.status or row.outcome == "interrupted"
+        whose_fits = row.account in (note.account, None)
+        if row.outcome in outcomes and status_fits and whose_fits:
+            return ""
+        return f"{_note(note)} is booked as {row.outcome} {row.status} of {row.account}"
+
+    def figures_agree(self) -> Check:
+        served = [
+            row for row in self._rows.values() if row.outcome == "served" and row.request_id in self._seen
+        ]
+        notes = {note.request_id: note for note in self._run.notes if note.whole}
+        wrong = []
+        for row in served:
+            seen, note = self._seen[row.request_id], notes.get(row.request_id)
+            if row.route == "socket":
+                booked, theirs = (0, 0, *row.messages), (0, 0, *seen.messages)
+                callers = (0, 0, note.messages, note.messages) if note else theirs
+            else:
+                booked = (row.ingress_bytes, row.egress_bytes, 0, 0)
+                theirs = (seen.got, seen.sent, 0, 0)
+                callers = (note.sent_bytes, note.got_bytes, 0, 0) if note else theirs
+            if not booked == theirs == callers:
+                wrong.append(f"{_row(row)}: booked {booked}, upstream {theirs}, caller {callers}")
+        what = "bytes and messages of served calls agree"
+        return Check(what, _n(len(served)), _n(len(served) - len(wrong)), wrong)
+
+    def answers_are_the_callers_own(self) -> Check:
+        wrong = [f"{_note(note)}: {note.wrong}" for note in self._run.notes if note.wrong]
+        return Check("nobody got what was another's", "0", _n(len(wrong)), wrong)
+
+    def sums_agree(self) -> Check:
+        wrong = self._run.books.sums_that_differ
+        return Check("hours and months are the sums of rows", "0 differ", f"{len(wrong)} differ", wrong)
+
+    def nothing_unexpected(self) -> Check:
+        wrong = [_row(row) for row in self._rows.values() if row.outcome == "unexpected"]
+        return Check("nothing ended unexpectedly", "0", _n(len(wrong)), wrong)
+
+    def quotas_hold(self) -> Check:
+        wrong, found, most = [], [], []
+        for account, tier in self._run.accounts.items():
+            if tier in QUOTAS:
+                periods = sum(one.account == account for one in self._run.books.counters) or 1
+                units = self._run.books.booked.get((account, "live", "api_calls"), 0)
+                found.append(_n(units))
+                most.append(_n(QUOTAS[tier] * periods))
+                if units > QUOTAS[tier] * periods:
+                    wrong.append(
+                        f"{tier}: {units} units were sold, {units - QUOTAS[tier] * periods} too many"
+                    )
+        return Check("quotas are never exceeded", "<= " + ", ".join(most), ", ".join(found), wrong)
+
+    def rates_hold(self) -> Check:
+        limited = {account for account, tier in self._run.accounts.items() if tier == "limited"}
+        admitted = sum(self._rows[key].account in limited for key in self._seen if key in self._rows)
+        most = LIMITED_BURST + int(LIMITED_PER_S * self._run.seconds) + 1
+        wrong = [f"{admitted - most} too many"] if admitted > most else []
+        return Check("the rate limit is never exceeded", f"<= {_n(most)}", _n(admitted), wrong)
+
+    def counters_cover_the_ledger(self) -> Check:
+        """While Redis is gone these policies refuse, so whatever is billed was counted before."""
+        counted: dict[tuple[str, str, str], int] = defaultdict(int)
+        for one in self._run.books.counters:
+            counted[one.account, one.mode, one.meter] += one.units
+        booked = {key: self._run.books.booked.get(key, 0) for key in counted}
+        wrong = [
+            f"{key}: {units} billed, {counted[key]} counted"
+            for key, units in booked.items()
+            if units > counted[key]
+        ]
+        what = "Redis has counted what is billed"
+        return Check(what, f">= {_n(sum(booked.values()))}", _n(sum(counted.values())), wrong)
+
+    def all_is_booked(self) -> Check:
+        left = self._run.unbooked
+        return Check("all journals are booked", "0 left", f"{len(left)} left", left)
+
+    def ended_well(self) -> Check:
+        wrong = list(self._run.tracebacks)
+        if self._run.exit_status:
+            wrong.append(f"the gateway ended with status {self._run.exit_status}")
+        served = sum(row.outcome == "served" for row in self._rows.values())
+        if not served:
+            wrong.append("not one call was served: nothing is proven")
+        found = f"status {self._run.exit_status}, {len(self._run.tracebacks)} tracebacks"
+        return Check("the gateway ended well", "status 0, 0 tracebacks", found, wrong)
+
+
+def _outcomes_by_code() -> dict[str, str]:
+    errors = [GatewayError]
+    for error in errors:
+        errors += error.__subclasses__()
+    return {error.code: error.outcome.label for error in errors}
+
+
+def _repeated(values: Iterable[object]) -> list[str]:
+    return [f"{value} {times} times" for value, times in Counter(values).items() if times > 1]
+
+
+def _n(number: int) -> str:
+    return f"{number:,}"
+
+
+def _seen(one: Sighting) -> str:
+    return f"call {one.number} ({one.kind}, {one.request_id})"
+
+
+def _row(row: Row) -> str:
+    return f"{row.request_id} ({row.route or 'no route'}, {row.outcome} {row.status})"
+
+
+def _note(note: Note) -> str:
+    told = f"{note.status} {note.code}".strip()
+    return f"call {note.number} ({note.kind}, {note.request_id}), answered {told}"

@@ -1,0 +1,80 @@
+"""What there is to call in a proof: routes, tiers, and who calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from string import Template
+
+LIMITED_PER_S = 20
+LIMITED_BURST = 20
+QUOTAS = {"scarce": 200, "middling": 5000}
+"""Tiers whose calls run out: one is decided exactly from the start, one is bought ahead for a while."""
+
+_POLICIES = Template("""
+upstreams:
+  witness:
+    targets: [http://127.0.0.1:$port]
+    timeouts: {response: 60s, idle: 60s}
+meters:
+  pages: {unit: page}
+tiers:
+  scarce:
+    quotas: [{meter: api_calls, amount: $scarce, per: month}]
+  middling:
+    quotas: [{meter: api_calls, amount: $middling, per: month}]
+  limited:
+    limits: [{name: burst, rate: $rate/second, burst: $burst}]
+  plentiful:
+    limits: [{name: burst, rate: 100000/second, burst: 100000}]
+    quotas:
+      - {meter: api_calls, amount: 1000000000, per: month}
+      - {meter: pages, amount: 1000000000, per: day}
+    features: [paid]
+routes:
+  - {name: paid, match: {path: /paid/*}, upstream: witness, requires: [paid]}
+  - {name: upload, match: {methods: [POST], path: /upload/*}, upstream: witness, charges: {api_calls: 1, pages: 3}}
+  - {name: short, match: {path: /short/*}, upstream: witness}
+  - {name: slow, match: {path: /slow/*}, upstream: witness}
+  - {name: stream, match: {path: /stream/*}, upstream: witness}
+  - {name: socket, match: {path: /socket/*}, upstream: witness}
+  - {name: fails, match: {path: /fails/*}, upstream: witness}
+  - {name: breaks, match: {path: /breaks/*}, upstream: witness}
+""")  # noqa: E501  one route a line
+
+
+def policies(port: int) -> str:
+    """The policies of the proof, with its upstream at `port`."""
+    return _POLICIES.substitute(QUOTAS, port=port, rate=LIMITED_PER_S, burst=LIMITED_BURST)
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """An account with a key, and how many callers use it."""
+
+    tier: str
+    mode: str
+    callers: int
+
+
+CAST = (
+    Who("plentiful", "live", 10),
+    Who("plentiful", "test", 3),
+    Who("limited", "live", 3),
+    Who("scarce", "live", 3),
+    Who("middling", "live", 4),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One of the cast, with what was made for it."""
+
+    who: Who
+    account: str  # public id
+    secret: str = field(repr=False)
+
+
+def wanted(number: int, kind: str) -> bytes:
+    """What the upstream answers to call `number` of a kind that goes well. No other call gets these bytes."""
+    line = b"call %d of kind %s\n" % (number, kind.encode())
+    return line * (1 + number % 7 if kind != "stream" else 40)

@@ -1,0 +1,168 @@
+"""The proof would notice: small books in order, and what is said when one thing in them is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from gateway.proof.books import Books, Counter, Row, Sighting
+from gateway.proof.calls import Note
+from gateway.proof.verdict import Run, judge
+
+ACME, SMALL = "acct_acme", "acct_small"
+
+
+def served(key: str, number: int, account: str = ACME) -> tuple[Sighting, Row, Note]:
+    """A call that went well, in all three books."""
+    return (
+        Sighting(key, number, "short", 200, 0, 30, whole=True),
+        Row(key, account, "live", "plentiful", "short", "served", 200, 0, 30, (0, 0), {"api_calls": 1}),
+        Note(number, "short", account, key, 200, whole=True, got_bytes=30),
+    )
+
+
+def in_order() -> Run:
+    """Two served calls, one of them with a quota, one interrupted one and one that was refused."""
+    both = [served("a", 1), served("b", 2, SMALL)]
+    sightings = [one[0] for one in both] + [Sighting("c", 3, "slow")]
+    rows = [one[1] for one in both]
+    rows += [
+        Row("c", ACME, "live", "plentiful", "slow", "interrupted", 0, 0, 0, (0, 0), {}),
+        Row("d", SMALL, "live", "scarce", "short", "quota_exceeded", 429, 0, 90, (0, 0), {}),
+    ]
+    notes = [one[2] for one in both] + [Note(3, "slow", ACME)]
+    notes += [Note(4, "short", SMALL, "d", 429, "quota_exceeded", whole=True, got_bytes=90)]
+    books = Books(
+        sightings,
+        rows,
+        booked={(ACME, "live", "api_calls"): 1, (SMALL, "live", "api_calls"): 1},
+        counters=[Counter(ACME, "live", "api_calls", 2), Counter(SMALL, "live", "api_calls", 1)],
+    )
+    return Run(books, notes, {ACME: "plentiful", SMALL: "scarce"}, 10.0, [], 0, [])
+
+
+def broken(run: Run) -> list[str]:
+    return [check.what for check in judge(run) if not check.holds]
+
+
+def test_books_in_order_hold() -> None:
+    assert broken(in_order()) == []
+
+
+Change = Callable[[Run], Run | None]
+
+
+def lose_row(run: Run) -> None:
+    del run.books.rows[2]
+
+
+def see_twice(run: Run) -> None:
+    run.books.sightings.append(run.books.sightings[0])
+
+
+def reach_twice(run: Run) -> None:
+    run.books.sightings[1] = replace(run.books.sightings[1], number=1)
+
+
+def book_twice(run: Run) -> None:
+    run.books.rows.append(run.books.rows[0])
+
+
+def call_a_failure_served(run: Run) -> None:
+    run.books.sightings[0] = replace(run.books.sightings[0], kind="fails", status=500)
+
+
+def invent(run: Run) -> None:
+    run.books.rows.append(replace(run.books.rows[0], request_id="x"))
+
+
+def bill_a_refusal(run: Run) -> None:
+    run.books.rows[3] = replace(run.books.rows[3], charges={"api_calls": 1})
+
+
+def refuse_too_late(run: Run) -> None:
+    run.books.sightings.append(Sighting("d", 4, "short"))
+
+
+def tell_a_caller_something_else(run: Run) -> None:
+    run.notes[0].status = 204
+
+
+def book_on_another(run: Run) -> None:
+    run.books.rows[0] = replace(run.books.rows[0], account=SMALL)
+
+
+def miss_a_byte(run: Run) -> None:
+    run.notes[0].got_bytes = 29
+
+
+def cross_answers(run: Run) -> None:
+    run.notes[0].wrong = "bytes of another answer came"
+
+
+def differ_in_sums(run: Run) -> None:
+    run.books.sums_that_differ.append("hours rows ...")
+
+
+def end_unexpectedly(run: Run) -> None:
+    run.books.rows[3] = replace(run.books.rows[3], outcome="unexpected")
+
+
+def oversell(run: Run) -> None:
+    run.books.booked[SMALL, "live", "api_calls"] = 201
+    run.books.counters[1] = Counter(SMALL, "live", "api_calls", 201)
+
+
+def let_too_many_in(run: Run) -> Run:
+    return replace(run, accounts={ACME: "limited", SMALL: "scarce"}, seconds=-1.0)
+
+
+def count_too_little(run: Run) -> None:
+    run.books.counters[0] = Counter(ACME, "live", "api_calls", 0)
+
+
+def leave_a_journal(run: Run) -> Run:
+    return replace(run, unbooked=["0192f1a2b3c48abc9def"])
+
+
+def end_badly(run: Run) -> Run:
+    return replace(run, exit_status=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "noticed"),
+    [
+        (lose_row, ["requests the upstream saw are booked"]),
+        (see_twice, ["no call reaches the upstream twice"]),
+        (reach_twice, ["no call reaches the upstream twice"]),
+        (book_twice, ["no request is booked twice"]),
+        (
+            call_a_failure_served,
+            ["outcomes fit what the upstream did", "what is billed was done by the upstream"],
+        ),
+        (invent, ["what is billed was done by the upstream"]),
+        (bill_a_refusal, ["what is billed was done by the upstream"]),
+        (refuse_too_late, ["outcomes fit what the upstream did", "what was refused never got there"]),
+        (tell_a_caller_something_else, ["callers were told what is booked"]),
+        (book_on_another, ["callers were told what is booked"]),
+        (miss_a_byte, ["bytes and messages of served calls agree"]),
+        (cross_answers, ["nobody got what was another's"]),
+        (differ_in_sums, ["hours and months are the sums of rows"]),
+        (end_unexpectedly, ["callers were told what is booked", "nothing ended unexpectedly"]),
+        (oversell, ["quotas are never exceeded"]),
+        (let_too_many_in, ["the rate limit is never exceeded"]),
+        (count_too_little, ["Redis has counted what is billed"]),
+        (leave_a_journal, ["all journals are booked"]),
+        (end_badly, ["the gateway ended well"]),
+    ],
+)
+def test_one_thing_wrong_is_noticed(change: Change, noticed: list[str]) -> None:
+    run = in_order()
+    assert broken(change(run) or run) == noticed
+
+
+def test_without_one_served_call_nothing_is_proven() -> None:
+    run = replace(in_order(), books=Books(), notes=[])
+    assert broken(run) == ["the gateway ended well"]

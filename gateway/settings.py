@@ -18,11 +18,11 @@ from typing import Any
 
 from gateway.errors import StartupError
 from gateway.model.networks import NO_NETWORKS, Networks, parse_networks
+from gateway.setting_texts import as_choice, as_flag, as_key_prefix, as_path, as_token, as_url, as_whole
 
 PREFIX = "TOLLWAY_"
 MB_PER_WORKER = 32
 """Two segments of a journal: one that is written, one that is booked."""
-_KEY_PREFIX = re.compile(r"[a-z][a-z0-9]{1,15}")
 
 
 class SettingsError(StartupError):
@@ -75,62 +75,6 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def _text(text: str) -> str:
-    return text
-
-
-def _url(*schemes: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        # The value may hold a password: it is never repeated.
-        if text.partition("://")[0] not in schemes or not text.partition("://")[2]:
-            raise ValueError(
-                f"must be a URL that starts with {' or '.join(f'{name}://' for name in schemes)}"
-            )
-        return text
-
-    return parse
-
-
-def _token(text: str) -> str:
-    if len(text) < 16 or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("must be at least 16 printable ASCII characters without spaces")
-    return text
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,12}", text) or not low <= int(text) <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}, got {text!r}")
-        return int(text)
-
-    return parse
-
-
-def _choice(*names: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text.lower() not in names:
-            raise ValueError(f"must be {', '.join(names[:-1])} or {names[-1]}, got {text!r}")
-        return text.lower()
-
-    return parse
-
-
-def _flag(text: str) -> bool:
-    if text.lower() not in {"1", "true", "yes", "on", "0", "false", "no", "off"}:
-        raise ValueError(f"must be yes or no, got {text!r}")
-    return text.lower() in {"1", "true", "yes", "on"}
-
-
-def _key_prefix(text: str) -> str:
-    if not _KEY_PREFIX.fullmatch(text):
-        raise ValueError(f"must be 2 to 16 of a-z and 0-9 and start with a letter, got {text!r}")
-    return text
-
-
-def _path(text: str) -> Path:
-    return Path(text).expanduser()
-
-
 def available_cores() -> int:
     """How many cores this process may use, at least one."""
     if hasattr(os, "sched_getaffinity"):
@@ -167,28 +111,28 @@ class Settings:
     """Everything the environment decides. Made by `read_settings`; the defaults alone are a working set."""
 
     database_url: str | None = _setting(
-        _url("postgresql", "postgres"),
+        as_url("postgresql", "postgres"),
         "PostgreSQL 14 or newer. Unset: a private one under the data directory.",
         shown="embedded",
         secret=True,
     )
     redis_url: str | None = _setting(
-        _url("redis", "rediss", "unix"),
+        as_url("redis", "rediss", "unix"),
         "Redis 6.2 or newer. Unset: a private one under the data directory.",
         shown="embedded",
         secret=True,
     )
     admin_token: str | None = _setting(
-        _token, "The first token of the admin API, at least 16 characters.", shown="none", secret=True
+        as_token, "The first token of the admin API, at least 16 characters.", shown="none", secret=True
     )
     data_dir: Path = _setting(
-        _path,
+        as_path,
         "Journals, counters and the embedded servers' data.",
         default=Path(".tollway"),
         shown="./.tollway",
     )
     policies: Path = _setting(
-        _path, "Folder of the policy files.", default=Path("policies"), shown="./policies"
+        as_path, "Folder of the policy files.", default=Path("policies"), shown="./policies"
     )
     listen: Address = _setting(
         Address.parse, "Where customers' calls arrive.", default=Address("127.0.0.1", 8080)
@@ -200,79 +144,83 @@ class Settings:
         Address.parse, "People's API and pages, for customers.", default=Address("127.0.0.1", 8091)
     )
     portal_url: str | None = _setting(
-        _url("https", "http"),
+        as_url("https", "http"),
         "The portal's public address, as upgrade links show it.",
         shown="http:// and the portal's host and port",
     )
     workers: int = _setting(
-        _whole(1, 256),
+        as_whole(1, 256),
         "Processes that serve customers' calls.",
         default=available_cores,
         shown="one per core",
     )
     expected_workers: int | None = _setting(
-        _whole(1, 65_536),
+        as_whole(1, 65_536),
         "Workers on all machines that share the limits: each has its part while Redis is gone "
         "(`on_store_loss: local`).",
         shown="`TOLLWAY_WORKERS`",
     )
-    key_prefix: str = _setting(_key_prefix, "How new API keys begin.", default="tw")
+    key_prefix: str = _setting(as_key_prefix, "How new API keys begin.", default="tw")
     foreign_keys: bool = _setting(
-        _flag,
+        as_flag,
         "`yes` accepts keys of any format, imported by SHA-256; then every bearer token counts as a key.",
         default=False,
         shown="no",
     )
     log_format: str = _setting(
-        _choice("console", "json"),
+        as_choice("console", "json"),
         "`console` for people, `json` for machines.",
         default=_log_format,
         shown="console on a terminal, else json",
     )
     log_level: str = _setting(
-        _choice("debug", "info", "warning", "error"), "The least that is logged.", default="info"
+        as_choice("debug", "info", "warning", "error"), "The least that is logged.", default="info"
     )
     drain_timeout_s: int = _setting(
-        _whole(0, 3600), "Seconds that calls in flight may take to finish when the gateway stops.", default=30
+        as_whole(0, 3600),
+        "Seconds that calls in flight may take to finish when the gateway stops.",
+        default=30,
     )
-    head_timeout_s: int = _setting(_whole(1, 300), "Seconds until a request's head is complete.", default=10)
+    head_timeout_s: int = _setting(
+        as_whole(1, 300), "Seconds until a request's head is complete.", default=10
+    )
     body_timeout_s: int = _setting(
-        _whole(1, 3600), "Seconds between two pieces of a request's body.", default=30
+        as_whole(1, 3600), "Seconds between two pieces of a request's body.", default=30
     )
     keepalive_timeout_s: int = _setting(
-        _whole(1, 3600), "Seconds an idle client connection stays open.", default=75
+        as_whole(1, 3600), "Seconds an idle client connection stays open.", default=75
     )
     max_head_bytes: int = _setting(
-        _whole(1024, 1_048_576), "The largest request head that is accepted.", default=65536
+        as_whole(1024, 1_048_576), "The largest request head that is accepted.", default=65536
     )
     max_body_bytes: int = _setting(
-        _whole(0, 10**12 - 1),
+        as_whole(0, 10**12 - 1),
         "The largest request body where a route says nothing; 0: no limit.",
         default=0,
     )
     max_connections: int = _setting(
-        _whole(1, 1_000_000), "Client connections of one worker; those beyond are cut.", default=20_000
+        as_whole(1, 1_000_000), "Client connections of one worker; those beyond are cut.", default=20_000
     )
     max_connections_per_address: int = _setting(
-        _whole(1, 1_000_000), "Client connections of one worker from one address.", default=4096
+        as_whole(1, 1_000_000), "Client connections of one worker from one address.", default=4096
     )
     journal_sync: str = _setting(
-        _choice("interval", "always", "off"),
+        as_choice("interval", "always", "off"),
         "When the disk is asked to keep journals: each second, for each call, or never.",
         default="interval",
     )
     journal_max_mb: int = _setting(
-        _whole(1, 100_000_000),
+        as_whole(1, 100_000_000),
         "Megabytes of journals that may wait to be booked; at least 32 for each worker.",
         default=10_240,
     )
     on_journal_full: str = _setting(
-        _choice("refuse", "pass"),
+        as_choice("refuse", "pass"),
         "Calls that can not be recorded: `refuse` with 503, or `pass` and count them.",
         default="refuse",
     )
     progress_interval_s: int = _setting(
-        _whole(1, 3600), "Seconds between two notes of how far a long call is.", default=10
+        as_whole(1, 3600), "Seconds between two notes of how far a long call is.", default=10
     )
     trusted_proxies: Networks = _setting(
         parse_networks,
@@ -281,33 +229,33 @@ class Settings:
         shown="none",
     )
     trusted_header: str = _setting(
-        _choice("x-forwarded-for", "forwarded"),
+        as_choice("x-forwarded-for", "forwarded"),
         "The header in which those proxies name the caller; the other one is ignored.",
         default="x-forwarded-for",
     )
     proxy_protocol: str = _setting(
-        _choice("off", "trusted", "all"),
+        as_choice("off", "trusted", "all"),
         "Whose connections must begin with a PROXY preamble: those of trusted proxies, or `all`.",
         default="off",
     )
     send_forwarded: bool = _setting(
-        _flag, "`yes` tells upstreams where calls come from in `Forwarded` too.", default=False, shown="no"
+        as_flag, "`yes` tells upstreams where calls come from in `Forwarded` too.", default=False, shown="no"
     )
     tls_cert: Path | None = _setting(
-        _path,
+        as_path,
         "PEM file of the public port's certificate and its chain; calls then arrive by TLS.",
         shown="none",
     )
-    tls_key: Path | None = _setting(_path, "PEM file of that certificate's key.", shown="none")
+    tls_key: Path | None = _setting(as_path, "PEM file of that certificate's key.", shown="none")
     control_wide: bool = _setting(
-        _flag,
+        as_flag,
         "`yes` lets the control port listen beyond loopback without an admin token.",
         default=False,
         shown="no",
     )
 
     proof_clocks: bool = _setting(
-        _flag,
+        as_flag,
         "Set by `tollway prove-metering` for the gateway it starts; no other starts with it.",
         default=False,
         shown="no",

@@ -23,11 +23,15 @@ def as_url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
-def as_token(text: str) -> str:
-    """A secret long enough to be one."""
-    if len(text) < 16 or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("must be at least 16 printable ASCII characters without spaces")
-    return text
+def as_secret(least: int) -> Callable[[str], str]:
+    """A secret of so many characters or more, which is never repeated."""
+
+    def parse(text: str) -> str:
+        if len(text) < least or not text.isascii() or not text.isprintable() or " " in text:
+            raise ValueError(f"must be at least {least} printable ASCII characters without spaces")
+        return text
+
+    return parse
 
 
 def as_whole(low: int, high: int) -> Callable[[str], int]:

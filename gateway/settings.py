@@ -18,11 +18,13 @@ from typing import Any
 
 from gateway.errors import StartupError
 from gateway.model.networks import NO_NETWORKS, Networks, parse_networks
-from gateway.setting_texts import as_choice, as_flag, as_key_prefix, as_path, as_token, as_url, as_whole
+from gateway.people.mail_server import MailServer, parse_sender
+from gateway.setting_texts import as_choice, as_flag, as_key_prefix, as_path, as_secret, as_url, as_whole
 
 PREFIX = "TOLLWAY_"
 MB_PER_WORKER = 32
 """Two segments of a journal: one that is written, one that is booked."""
+MAIL_FROM = "tollway@localhost"
 
 
 class SettingsError(StartupError):
@@ -123,7 +125,7 @@ class Settings:
         secret=True,
     )
     admin_token: str | None = _setting(
-        as_token, "The first token of the admin API, at least 16 characters.", shown="none", secret=True
+        as_secret(16), "The first token of the admin API, at least 16 characters.", shown="none", secret=True
     )
     data_dir: Path = _setting(
         as_path,
@@ -148,6 +150,25 @@ class Settings:
         "The portal's public address, as upgrade links show it.",
         shown="http:// and the portal's host and port",
     )
+    portal_secret: str | None = _setting(
+        as_secret(32),
+        "Signs people's access tokens and seals what waits; 32 characters or more, alike on all gateways.",
+        shown="made once, kept in the database",
+        secret=True,
+    )
+    registration: bool = _setting(
+        as_flag, "`no`: people join accounts by invitation only.", default=True, shown="yes"
+    )
+    default_tier: str | None = _setting(
+        str, "Tier of accounts that register themselves.", shown="the first free tier"
+    )
+    smtp_url: MailServer | None = _setting(
+        MailServer.parse,
+        "Mail server, as smtp://user:password@host:587. Unset: mails become files in the data directory.",
+        shown="none",
+        secret=True,
+    )
+    mail_from: str = _setting(parse_sender, "Sender of mails.", default=MAIL_FROM)
     workers: int = _setting(
         as_whole(1, 256),
         "Processes that serve customers' calls.",
@@ -335,6 +356,8 @@ def _conflicts(settings: Settings, given: Mapping[str, str]) -> list[str]:
         )
     if (settings.tls_cert is None) is not (settings.tls_key is None):
         problems.append(f"{PREFIX}TLS_CERT and {PREFIX}TLS_KEY go together: set both or neither")
+    if settings.smtp_url is not None and settings.mail_from == MAIL_FROM:
+        problems.append(f"{PREFIX}SMTP_URL needs {PREFIX}MAIL_FROM: an address that may send there")
     if settings.journal_max_mb < MB_PER_WORKER * settings.workers:
         problems.append(
             f"{_source('journal_max_mb', given)} must be at least {MB_PER_WORKER} for each of "

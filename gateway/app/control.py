@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import redis.asyncio
 from aiohttp import web
@@ -12,15 +13,24 @@ from gateway.accounts.store import Accounts
 from gateway.app.policies import PoliciesInUse
 from gateway.app.process import Process, State
 from gateway.controlplane.collaborators import Collaborators
+from gateway.controlplane.doors import Doors
 from gateway.controlplane.health import Health
+from gateway.controlplane.identity import Identity
 from gateway.controlplane.operator_app import build_operator_app
 from gateway.controlplane.portal import build_portal_app
 from gateway.controlplane.serving import ControlRunner
 from gateway.controlplane.tokens import BootstrapToken
 from gateway.ledger.usage import Usage
-from gateway.operators.idempotency import forget_forever
-from gateway.settings import Address
-from gateway.storage.postgres import lazy_pool
+from gateway.operators import idempotency
+from gateway.people import requests
+from gateway.people.delivery import by_smtp, into_files
+from gateway.people.outbox import Deliver, Outbox
+from gateway.people.passwords import Passwords
+from gateway.people.vault import Vault
+from gateway.settings import Address, Settings
+from gateway.storage.postgres import Pool, lazy_pool
+
+log = logging.getLogger("tollway.control")
 
 
 async def serve_control(process: Process) -> None:
@@ -52,17 +62,44 @@ async def serve_control(process: Process) -> None:
         slots_folder=wiring.metrics_dir,
         version=__version__,
     )
+    identity = _identity(process, pool)
+    if settings.registration and identity.tier_of_newcomers(policies.policies()) is None:
+        log.warning("nobody can register: set TOLLWAY_DEFAULT_TIER to a tier that the policies have")
     runners = [
         await _serve(operators, settings.control),
-        await _serve(build_portal_app(collaborators), settings.portal),
+        await _serve(build_portal_app(collaborators, identity, __version__), settings.portal),
     ]
-    process.tasks.spawn(forget_forever(pool), name="control.idempotency")
+    tasks = process.tasks
+    tasks.spawn(idempotency.forget_forever(pool), name="control.idempotency")
+    tasks.spawn(requests.forget_forever(pool), name="control.people")
+    tasks.spawn(identity.outbox.send_forever(pool, _deliver(settings)), name="control.mail")
     process.state(State.READY)
     await process.stop.wait()
     process.state(State.DRAINING)
     await asyncio.gather(*(runner.cleanup() for runner in runners))
+    identity.passwords.close()
     await store.aclose()
     pool.terminate()
+
+
+def _identity(process: Process, pool: Pool) -> Identity:
+    settings = process.wiring.settings
+    vault = Vault(pool, settings.portal_secret)
+    return Identity(
+        passwords=Passwords(),
+        vault=vault,
+        outbox=Outbox(vault),
+        doors=Doors(process.clock),
+        portal_url=settings.portal_base_url,
+        registration=settings.registration,
+        default_tier=settings.default_tier,
+    )
+
+
+def _deliver(settings: Settings) -> Deliver:
+    if settings.smtp_url is not None:
+        return by_smtp(settings.smtp_url, settings.mail_from)
+    return into_files(settings.data_dir / "mail", settings.mail_from)
 
 
 async def _serve(app: web.Application, address: Address) -> ControlRunner:

@@ -1,6 +1,8 @@
-"""Customers on the portal port, recognised by their own API key."""
+"""Who looks at an account on the portal port: whoever holds one of its API keys, or is its member."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -8,20 +10,35 @@ from aiohttp.typedefs import Handler, Middleware
 from gateway.accounts.keys import digest, is_well_formed
 from gateway.accounts.store import Accounts
 from gateway.auth.credentials import Credentials
+from gateway.controlplane.callers import Callers, bearer_of
 from gateway.controlplane.problems import Problem
 from gateway.errors import Unauthenticated
-from gateway.model.principal import Principal
+from gateway.model.principal import Mode
+from gateway.people.access_tokens import looks_like_one
 
-PRINCIPAL = web.RequestKey("principal", Principal)
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Which account is looked at. By a key: only at what keys of its mode did."""
+
+    account_id: int
+    account: str
+    mode: Mode
+    key: str | None = None
+
+
+VIEWER = web.RequestKey("viewer", Viewer)
 """Where handlers find who asks."""
 
 
-def require_key(accounts: Accounts) -> Middleware:
-    """A middleware that lets nobody pass without a key that works. A suspended account may still look."""
+def require_viewer(accounts: Accounts, callers: Callers) -> Middleware:
+    """A middleware that lets nobody pass without a key or an access token that works.
+
+    A suspended account may still look.
+    """
     credentials = Credentials(accounts.key_prefix)
 
-    @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def keyholder(request: web.Request) -> Viewer:
         try:
             secret, _ = credentials.choose(_only(request, "Authorization"), _only(request, "X-API-Key"))
         except Unauthenticated:
@@ -35,7 +52,16 @@ def require_key(accounts: Accounts) -> Middleware:
                 Unauthenticated.default_detail,
                 headers={"WWW-Authenticate": 'Bearer realm="tollway"'},
             )
-        request[PRINCIPAL] = found.principal
+        holder = found.principal
+        return Viewer(holder.account_id, holder.account, holder.mode, holder.key)
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if looks_like_one(bearer_of(request)):
+            member = await callers.act_for_account(request, "usage:read")
+            request[VIEWER] = Viewer(member.account_id, member.account, Mode.LIVE)
+        else:
+            request[VIEWER] = await keyholder(request)
         return await handler(request)
 
     return check

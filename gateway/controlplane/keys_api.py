@@ -108,7 +108,7 @@ class KeysApi:
         wanted = await read_body(request, NewKey)
         accounts = self._accounts.on(request[CONNECTION])
         made, secret = await accounts.create_key(
-            request.match_info["account"], wanted.name, Mode(wanted.mode), self._limits(wanted)
+            request.match_info["account"], wanted.name, Mode(wanted.mode), limits_of(wanted, self._policies())
         )
         headers = {"Location": f"/admin/v1/keys/{made.public_id}"}
         return answer({**wording.key(made), "secret": secret}, status=201, headers=headers)
@@ -140,17 +140,19 @@ class KeysApi:
             bytes.fromhex(wanted.sha256),
             wanted.name,
             Mode(wanted.mode),
-            self._limits(wanted),
+            limits_of(wanted, self._policies()),
         )
         return answer(wording.key(made), status=201)
 
-    def _limits(self, wanted: NewKey) -> KeyLimits:
-        known = {route.name for route in self._policies().routes}
-        if unknown := sorted(set(wanted.only_routes) - known):
-            raise invalid([("only_routes", f"has {len(unknown)} that the policies in use do not have")])
-        return KeyLimits(
-            expires_in_s=wanted.expires_in_s,
-            only_routes=tuple(wanted.only_routes),
-            only_methods=tuple(wanted.only_methods),
-            only_networks=tuple(wanted.only_networks),
-        )
+
+def limits_of(wanted: NewKey, policies: PolicySet) -> KeyLimits:
+    """How far the key is to reach. Raises Problem for routes that are not there."""
+    known = {route.name for route in policies.routes}
+    if unknown := sorted(set(wanted.only_routes) - known):
+        raise invalid([("only_routes", f"has {len(unknown)} that the policies in use do not have")])
+    return KeyLimits(
+        expires_in_s=wanted.expires_in_s,
+        only_routes=tuple(wanted.only_routes),
+        only_methods=tuple(wanted.only_methods),
+        only_networks=tuple(wanted.only_networks),
+    )

@@ -1,9 +1,10 @@
-"""The admin API as an OpenAPI 3.1 document, made of the declarations that make the router."""
+"""An API of ours as an OpenAPI 3.1 document, made of the declarations that make the router."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -20,16 +21,39 @@ _ANY = (400, 401, 403, 429, 500, 503)
 Json = dict[str, Any]
 
 
-def describe(endpoints: Sequence[Endpoint], prefix: str, version: str) -> Json:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flavour:
+    """What one API has and another has not."""
+
+    title: str
+    needs: Callable[[str], str]  # what a scope asks of the caller, in words
+    is_public: Callable[[str], bool]  # whether a scope asks for no token
+    headers: Callable[[Endpoint], list[tuple[str, Json]]]  # optional request headers with their schemas
+    also_refuses: Callable[[Endpoint], set[int]]  # further statuses
+
+
+_KEY = {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"}
+ADMIN_FLAVOUR = Flavour(
+    title="Tollway admin API",
+    needs=lambda scope: f"Needs the scope `{scope}`.",
+    is_public=lambda _: False,
+    headers=lambda one: [("Idempotency-Key", _KEY)] if one.method == "POST" else [],
+    also_refuses=lambda _: set(),
+)
+
+
+def describe(
+    endpoints: Sequence[Endpoint], prefix: str, version: str, flavour: Flavour = ADMIN_FLAVOUR
+) -> Json:
     """The document. Its schemas come from the very types that check what is sent and build the answers."""
     schemas = _schemas(endpoints)
     paths: Json = {}
     for endpoint in endpoints:
         path = prefix + _PATH_PARAMETER.sub(r"{\1}", endpoint.path)
-        paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint, schemas)
+        paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint, schemas, flavour)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Tollway admin API", "version": version},
+        "info": {"title": flavour.title, "version": version},
         "security": [{"token": []}],
         "paths": paths,
         "components": {
@@ -66,16 +90,18 @@ def _schemas(endpoints: Sequence[Endpoint]) -> _Schemas:
     return _Schemas([(kind, "validation") for kind in sent] + [(kind, "serialization") for kind in answered])
 
 
-def _operation(endpoint: Endpoint, schemas: _Schemas) -> Json:
+def _operation(endpoint: Endpoint, schemas: _Schemas, flavour: Flavour) -> Json:
     words = (endpoint.handler.__doc__ or "").strip()
     operation: Json = {
         "operationId": getattr(endpoint.handler, "__name__", ""),
         "tags": [endpoint.scope.partition(":")[0]],
         "summary": words.split(". ")[0].rstrip("."),
-        "description": f"{words}\n\nNeeds the scope `{endpoint.scope}`.",
-        "parameters": [*_path_parameters(endpoint), *_query(endpoint), *_headers(endpoint)],
-        "responses": _responses(endpoint, schemas),
+        "description": f"{words}\n\n{flavour.needs(endpoint.scope)}",
+        "parameters": [*_path_parameters(endpoint), *_query(endpoint), *_headers(endpoint, flavour)],
+        "responses": _responses(endpoint, schemas, flavour.also_refuses(endpoint)),
     }
+    if flavour.is_public(endpoint.scope):
+        operation["security"] = []
     if endpoint.body is not None:
         operation["requestBody"] = {
             "required": bool(schemas.definitions.get(endpoint.body.__name__, {}).get("required")),
@@ -115,22 +141,15 @@ def _schema_of(model: type[BaseModel], name: str) -> Json:
     return {key: value for key, value in schema.items() if key not in ("title", "default")}
 
 
-def _headers(endpoint: Endpoint) -> list[Json]:
-    headers = []
-    if endpoint.method == "POST":
-        headers.append(
-            (
-                "Idempotency-Key",
-                {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"},
-            )
-        )
+def _headers(endpoint: Endpoint, flavour: Flavour) -> list[Json]:
+    headers = flavour.headers(endpoint)
     if 412 in endpoint.refuses:
-        headers.append(("If-Match", {"type": "string"}))
+        headers = [*headers, ("If-Match", {"type": "string"})]
     return [{"name": name, "in": "header", "required": False, "schema": schema} for name, schema in headers]
 
 
-def _responses(endpoint: Endpoint, schemas: _Schemas) -> Json:
-    refused = {*_ANY, *endpoint.refuses}
+def _responses(endpoint: Endpoint, schemas: _Schemas, further: set[int]) -> Json:
+    refused = {*_ANY, *endpoint.refuses, *further}
     if _PATH_PARAMETER.search(endpoint.path):
         refused.add(404)
     if endpoint.body is not None or endpoint.query is not None:

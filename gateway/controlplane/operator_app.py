@@ -9,7 +9,7 @@ from aiohttp import web
 from gateway.accounts.overrides import Overrides
 from gateway.controlplane.accounts_api import AccountsApi
 from gateway.controlplane.attempts import Attempts
-from gateway.controlplane.bodies import MAX_BODY_BYTES, answer
+from gateway.controlplane.bodies import MAX_BODY_BYTES
 from gateway.controlplane.collaborators import Collaborators
 from gateway.controlplane.endpoints import Endpoint, bind
 from gateway.controlplane.health import Health
@@ -18,7 +18,7 @@ from gateway.controlplane.openapi import describe
 from gateway.controlplane.operators_api import OperatorsApi
 from gateway.controlplane.overrides_api import OverridesApi
 from gateway.controlplane.problems import add_headers, answer_problems
-from gateway.controlplane.reference_page import CONTENT_SECURITY_POLICY, render_reference
+from gateway.controlplane.reference import Reference
 from gateway.controlplane.snapshot_api import SnapshotApi
 from gateway.controlplane.tokens import StoredTokens, Tokens, require_token
 from gateway.controlplane.usage_api import UsageApi
@@ -64,20 +64,3 @@ def build_operator_app(
     )
     app.add_subapp(ADMIN, admin)
     return app
-
-
-class Reference:
-    """What the admin API can do, for programs and for people. It holds no secret, so it asks for no token."""
-
-    def __init__(self, described: dict[str, object]) -> None:
-        self._described = described
-        self._page = render_reference(described)
-
-    async def document(self, _: web.Request) -> web.Response:
-        """The OpenAPI document."""
-        return answer(self._described)
-
-    async def page(self, _: web.Request) -> web.Response:
-        """The same as a page."""
-        headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
-        return web.Response(text=self._page, content_type="text/html", charset="utf-8", headers=headers)

@@ -1,36 +1,103 @@
-"""The application on the portal port: the page of tiers, and what customers may ask about themselves."""
+"""The application on the portal port: people's API, the tiers, and what customers ask about themselves."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Literal
 
 from aiohttp import web
+from typing_extensions import TypedDict
 
 from gateway.admission.period import period_at
 from gateway.controlplane import wording
 from gateway.controlplane.bodies import MAX_BODY_BYTES, answer, read_query
+from gateway.controlplane.callers import Callers
 from gateway.controlplane.collaborators import Collaborators
-from gateway.controlplane.keyholders import PRINCIPAL, require_key
-from gateway.controlplane.problems import add_headers, answer_problems
+from gateway.controlplane.endpoints import Endpoint
+from gateway.controlplane.entrance import Entrance
+from gateway.controlplane.entry_api import EntryApi
+from gateway.controlplane.identity import Identity
+from gateway.controlplane.keyholders import VIEWER, Viewer, require_viewer
+from gateway.controlplane.members_api import MembersApi
+from gateway.controlplane.openapi import describe
+from gateway.controlplane.own_keys_api import OwnKeysApi
+from gateway.controlplane.portal_endpoints import FLAVOUR, bind_portal
+from gateway.controlplane.problems import add_headers, answer_problems, invalid
+from gateway.controlplane.reference import Reference
+from gateway.controlplane.self_api import SelfApi
 from gateway.controlplane.tiers_page import CONTENT_SECURITY_POLICY, render_tiers
-from gateway.controlplane.usage_api import PagedSpan, usage_page
+from gateway.controlplane.usage_api import PagedSpan, UsagePage, usage_page
 from gateway.ledger.usage import Sums
 from gateway.model.policies import Quota
-from gateway.model.principal import Principal
+from gateway.model.principal import Mode
 
 API = "/api/v1"
+AUTH = "/auth"
 
 
-def build_portal_app(with_: Collaborators) -> web.Application:
-    """The application, for `serving.ControlRunner`. Pages for everybody, the API for holders of a key."""
-    portal = Portal(with_)
-    api = web.Application(middlewares=[require_key(with_.accounts)], client_max_size=MAX_BODY_BYTES)
-    api.add_routes([web.get("/account", portal.get_account), web.get("/usage", portal.get_usage)])
+def build_portal_app(with_: Collaborators, identity: Identity, version: str) -> web.Application:
+    """The application, for `serving.ControlRunner`. Pages for everybody, the API for people and keys."""
+    portal, entrance = Portal(with_), Entrance(with_, identity)
+    callers = Callers(with_.pool, identity, with_.clock)
+    endpoints = [
+        *EntryApi(with_, identity, entrance).endpoints(),
+        *SelfApi(with_, identity).endpoints(),
+        *OwnKeysApi(with_.accounts, with_.policies).endpoints(),
+        *MembersApi(with_, identity).endpoints(),
+    ]
+    auth = web.Application(client_max_size=MAX_BODY_BYTES)
+    auth.add_routes(bind_portal(endpoints, callers, with_.pool, identity.outbox.wake))
+    api = web.Application(
+        middlewares=[require_viewer(with_.accounts, callers)], client_max_size=MAX_BODY_BYTES
+    )
+    api.add_routes([web.route(one.method, one.path, one.handler) for one in portal.endpoints()])
+    below_api = [*(replace(one, path=AUTH + one.path) for one in endpoints), *portal.endpoints()]
+    reference = Reference(describe(below_api, API, version, FLAVOUR))
+
     app = web.Application(middlewares=[answer_problems], client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(add_headers)
-    app.add_routes([web.get("/", portal.home), web.get("/tiers", portal.tiers)])
+    app.add_routes(
+        [
+            web.get("/", portal.home),
+            web.get("/tiers", portal.tiers),
+            web.get("/openapi.json", reference.document),
+            web.get("/reference", reference.page),
+        ]
+    )
+    app.add_subapp(API + AUTH, auth)
     app.add_subapp(API, api)
     return app
+
+
+class OwnUsage(PagedSpan):
+    """A page of one's own sums. `mode`: what keys of this mode did, for people; a key sees its own."""
+
+    mode: Literal["live", "test"] | None = None
+
+
+class ViewedAccount(TypedDict):
+    """The account in short."""
+
+    id: str
+    name: str
+    status: str
+
+
+class ViewedKey(TypedDict):
+    """The key that asks."""
+
+    id: str
+    mode: str
+
+
+class StandingDocument(TypedDict):
+    """An account, what its tier allows, and what is used of each quota."""
+
+    account: ViewedAccount
+    key: ViewedKey | None
+    tier: dict[str, object]
+    quotas: list[dict[str, object]]
 
 
 class Portal:
@@ -39,6 +106,13 @@ class Portal:
     def __init__(self, with_: Collaborators) -> None:
         self._accounts, self._usage = with_.accounts, with_.usage
         self._policies, self._clock = with_.policies, with_.clock
+
+    def endpoints(self) -> list[Endpoint]:
+        """The addresses below `/api/v1` for members and for holders of a key."""
+        return [
+            Endpoint("GET", "/account", self.get_account, "account:read", StandingDocument),
+            Endpoint("GET", "/usage", self.get_usage, "usage:read", UsagePage, query=OwnUsage),
+        ]
 
     async def home(self, _: web.Request) -> web.Response:
         """There is one page so far."""
@@ -51,32 +125,35 @@ class Portal:
         return web.Response(text=text, content_type="text/html", charset="utf-8", headers=headers)
 
     async def get_account(self, request: web.Request) -> web.Response:
-        """The key's account, what its tier allows, and what is used of each quota."""
-        principal = request[PRINCIPAL]
-        account = await self._accounts.get_account(principal.account)
+        """The account, what its tier allows, and what is used of each quota."""
+        viewer = request[VIEWER]
+        account = await self._accounts.get_account(viewer.account)
         tier = self._policies().tiers.get(account.tier)
         return answer(
             {
                 "account": {"id": account.public_id, "name": account.name, "status": account.status},
-                "key": {"id": principal.key, "mode": principal.mode.value},
+                "key": None if viewer.key is None else {"id": viewer.key, "mode": viewer.mode.value},
                 "tier": {"name": account.tier} if tier is None else wording.tier(tier),
-                "quotas": [await self._used(principal, one) for one in (tier.quotas if tier else ())],
+                "quotas": [await self._used(viewer, one) for one in (tier.quotas if tier else ())],
             }
         )
 
     async def get_usage(self, request: web.Request) -> web.Response:
-        """The account's own sums, of keys of the same mode."""
-        asked = read_query(request, PagedSpan)
-        principal = request[PRINCIPAL]
+        """The account's own sums. A key sees what keys of its mode did."""
+        asked = read_query(request, OwnUsage)
+        viewer = request[VIEWER]
+        if viewer.key is not None and asked.mode not in (None, viewer.mode.value):
+            raise invalid([("mode", "is that of the key that asks, unless a member asks")])
+        mode = viewer.mode if asked.mode is None else Mode(asked.mode)
         start, end = asked.bounds(self._clock.now_us())
-        sums = Sums(principal.account, start, end, asked.bucket, principal.mode)
+        sums = Sums(viewer.account, start, end, asked.bucket, mode)
         return answer(await usage_page(self._usage, asked, sums))
 
-    async def _used(self, principal: Principal, quota: Quota) -> wording.Document:
+    async def _used(self, viewer: Viewer, quota: Quota) -> wording.Document:
         """A quota with what the ledger has of the present period: calls appear seconds after their end."""
         span = period_at(quota.per, self._clock.now_us())
         start, end = (datetime.fromtimestamp(at_s, UTC) for at_s in span)
-        used = await self._usage.period_total(principal.account_id, quota.meter, start, end, principal.mode)
+        used = await self._usage.period_total(viewer.account_id, quota.meter, start, end, viewer.mode)
         return {
             **wording.quota(quota),
             "used": used,

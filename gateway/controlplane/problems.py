@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler
 from pydantic import ValidationError
 
 from gateway.errors import Conflict, Invalid, NotFound, TollwayError
+from gateway.people.passwords import Busy
 from gateway.storage.postgres import LOST
 
 log = logging.getLogger("tollway.control")
@@ -100,6 +101,8 @@ def _of_accounts(error: Exception) -> Problem | None:
             return Problem(409, "conflict", str(error))
         case Invalid():
             return invalid([(error.field, error.message)])
+        case Busy():
+            return Problem(503, "busy", str(error), headers={"Retry-After": "2"})
     return None
 
 

@@ -1,4 +1,4 @@
-"""The admin API's reference as a page. Self-contained: no scripts, no fonts, nothing loaded from anywhere."""
+"""The reference of an API as a page. Self-contained: no scripts, no fonts, nothing loaded from anywhere."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def render_reference(described: Json) -> str:
 <main>
 <h1>{title}</h1>
 <p>Version {escape(described["info"]["version"])}. For programs: <a href="/openapi.json">openapi.json</a>.
-Every request carries <code>Authorization: Bearer &lt;token&gt;</code>.</p>
+Requests carry <code>Authorization: Bearer &lt;token&gt;</code>, unless they are for everybody.</p>
 {sections}
 </main>
 </body>

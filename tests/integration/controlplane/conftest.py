@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from argon2 import PasswordHasher
 
 from gateway.accounts.store import Accounts
 from gateway.clock import ManualClock
 from gateway.controlplane.collaborators import Collaborators
+from gateway.controlplane.doors import Doors
 from gateway.controlplane.health import Health
+from gateway.controlplane.identity import Identity
 from gateway.controlplane.operator_app import build_operator_app
 from gateway.controlplane.portal import build_portal_app
 from gateway.controlplane.tokens import BootstrapToken
@@ -30,6 +33,9 @@ from gateway.model.policies import (
     Tier,
     Upstream,
 )
+from gateway.people.outbox import Outbox
+from gateway.people.passwords import Passwords
+from gateway.people.vault import Vault
 from gateway.storage.postgres import Pool, connect_pool
 from gateway.tasks import Tasks
 
@@ -126,8 +132,33 @@ async def admin(stranger: Client, aiohttp_client: Any) -> Client:
     return made
 
 
+def make_identity(pool: Pool, clock: ManualClock, **changes: Any) -> Identity:
+    """The portal's means, with hashes that cost little."""
+    vault = Vault(pool)
+    made: dict[str, Any] = {
+        "passwords": Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)),
+        "vault": vault,
+        "outbox": Outbox(vault),
+        "doors": Doors(clock),
+        "portal_url": "https://portal.example",
+        "registration": True,
+        "default_tier": None,
+    }
+    return Identity(**{**made, **changes})
+
+
 @pytest.fixture
-async def portal(collaborators: Collaborators, aiohttp_client: Any) -> Client:
+def identity(pool: Pool, clock: ManualClock) -> Identity:
+    return make_identity(pool, clock)
+
+
+@pytest.fixture
+def portal_app(collaborators: Collaborators, identity: Identity) -> web.Application:
+    return build_portal_app(collaborators, identity, "1.2.3")
+
+
+@pytest.fixture
+async def portal(portal_app: web.Application, aiohttp_client: Any) -> Client:
     """The portal port."""
-    made: Client = await aiohttp_client(TestServer(build_portal_app(collaborators)))
+    made: Client = await aiohttp_client(TestServer(portal_app))
     return made

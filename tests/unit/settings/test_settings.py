@@ -64,6 +64,14 @@ def test_an_empty_variable_counts_as_unset() -> None:
         ("brackets around nonsense", "LISTEN", "[zz]:80", "must have an IPv6 address in the brackets"),
         ("another format", "LOG_FORMAT", "xml", "must be console or json, got 'xml'"),
         ("another level", "LOG_LEVEL", "loud", "must be debug, info, warning or error, got 'loud'"),
+        ("a short portal secret", "PORTAL_SECRET", "short", "must be at least 32 printable ASCII characters"),
+        ("a mail server that is none", "SMTP_URL", "mail.example", "must be like smtp://user:password@host"),
+        (
+            "a sender that is none",
+            "MAIL_FROM",
+            "me\r\nBcc: you",
+            "must be a mail address like gateway@example.com",
+        ),
         ("another way to sync", "JOURNAL_SYNC", "maybe", "must be interval, always or off, got 'maybe'"),
         ("another thing to do when full", "ON_JOURNAL_FULL", "drop", "must be refuse or pass, got 'drop'"),
         ("no time between notes", "PROGRESS_INTERVAL_S", "0", "must be a whole number from 1 to 3600"),
@@ -177,3 +185,11 @@ def test_every_setting_says_what_it_is() -> None:
         assert re.fullmatch(r"TOLLWAY_[A-Z_]+", one.name)
         assert one.default
         assert one.about.endswith(".")
+
+
+def test_a_mail_server_needs_a_sender() -> None:
+    url = "smtp://user:p4ssw0rd@mail.example"
+    (said,) = problems_of({"TOLLWAY_SMTP_URL": url})
+    assert said == "TOLLWAY_SMTP_URL needs TOLLWAY_MAIL_FROM: an address that may send there"
+    settings = read_settings({"TOLLWAY_SMTP_URL": url, "TOLLWAY_MAIL_FROM": "gateway@example.com"})
+    assert "p4ssw0rd" not in repr(settings)

@@ -1,0 +1,69 @@
+"""`/api/v1/auth/keys`: the keys of one's account."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from gateway.accounts.store import Accounts
+from gateway.controlplane import wording
+from gateway.controlplane.accounts_api import Empty, Page
+from gateway.controlplane.bodies import answer, read_body, read_query
+from gateway.controlplane.callers import MEMBERSHIP
+from gateway.controlplane.endpoints import CONNECTION, Endpoint
+from gateway.controlplane.keys_api import KEY, KeyList, NewKey, Rotation, limits_of
+from gateway.errors import NotFound
+from gateway.model.policies import PolicySet
+from gateway.model.principal import Mode
+
+
+class OwnKeysApi:
+    """What members do with the keys of their account."""
+
+    def __init__(self, accounts: Accounts, policies: Callable[[], PolicySet]) -> None:
+        self._accounts, self._policies = accounts, policies
+
+    def endpoints(self) -> list[Endpoint]:
+        """The addresses below `/api/v1/auth`."""
+        read, write, new = "keys:read", "keys:write", wording.NewKeyDocument
+        return [
+            Endpoint("GET", "/keys", self.list_keys, read, KeyList, query=Page),
+            Endpoint("POST", "/keys", self.create_key, write, new, body=NewKey, status=201),
+            Endpoint("POST", f"{KEY}/revoke", self.revoke_key, write, wording.KeyDocument, body=Empty),
+            Endpoint("POST", f"{KEY}/rotate", self.rotate_key, write, new, body=Rotation, status=201),
+        ]
+
+    async def list_keys(self, request: web.Request) -> web.Response:
+        """The keys of the account, revoked ones included, without secrets."""
+        page, account = read_query(request, Page), request[MEMBERSHIP].account
+        found = await self._accounts.list_keys(account, after=page.after, limit=page.limit)
+        return answer(page.of([(one.public_id, wording.key(one)) for one in found]))
+
+    async def create_key(self, request: web.Request) -> web.Response:
+        """A new key. The only answer that ever holds its secret."""
+        wanted = await read_body(request, NewKey)
+        made, secret = await self._accounts.on(request[CONNECTION]).create_key(
+            request[MEMBERSHIP].account, wanted.name, Mode(wanted.mode), limits_of(wanted, self._policies())
+        )
+        return answer({**wording.key(made), "secret": secret}, status=201)
+
+    async def revoke_key(self, request: web.Request) -> web.Response:
+        """The key stops working within a second. Again changes nothing."""
+        await read_body(request, Empty)
+        accounts, key = await self._own(request)
+        return answer(wording.key(await accounts.revoke_key(key)))
+
+    async def rotate_key(self, request: web.Request) -> web.Response:
+        """A successor with a secret of its own; the old key goes on working for the overlap."""
+        wanted = await read_body(request, Rotation)
+        accounts, key = await self._own(request)
+        made, secret = await accounts.rotate_key(key, wanted.overlap_s)
+        return answer({**wording.key(made), "secret": secret}, status=201)
+
+    async def _own(self, request: web.Request) -> tuple[Accounts, str]:
+        """The key's id, if it is the account's. Raises NotFound for others' as for none."""
+        accounts, key = self._accounts.on(request[CONNECTION]), request.match_info["key"]
+        if (await accounts.get_key(key)).account != request[MEMBERSHIP].account:
+            raise NotFound("There is no such key.")
+        return accounts, key

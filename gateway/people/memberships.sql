@@ -1,0 +1,111 @@
+-- add
+-- $1 public id, $2 person's id, $3 account's id, $4 role. No row when the person is a member already.
+INSERT INTO memberships (public_id, person_id, account_id, role)
+VALUES ($1, $2, $3, $4)
+ON CONFLICT (account_id, person_id) DO NOTHING
+RETURNING public_id;
+
+-- of_person
+-- $1 person's id.
+SELECT
+    m.public_id, p.public_id AS person, p.email, p.name, m.account_id, a.public_id AS account,
+    a.name AS account_name, m.role, m.created_at
+FROM memberships AS m
+INNER JOIN people AS p ON p.id = m.person_id
+INNER JOIN accounts AS a ON a.id = m.account_id
+WHERE m.person_id = $1
+ORDER BY m.id;
+
+-- of_account
+-- $1 account's public id.
+SELECT
+    m.public_id, p.public_id AS person, p.email, p.name, m.account_id, a.public_id AS account,
+    a.name AS account_name, m.role, m.created_at
+FROM memberships AS m
+INNER JOIN people AS p ON p.id = m.person_id
+INNER JOIN accounts AS a ON a.id = m.account_id
+WHERE a.public_id = $1
+ORDER BY m.id;
+
+-- get
+-- $1 public id, $2 account's public id.
+SELECT
+    m.public_id, p.public_id AS person, p.email, p.name, m.account_id, a.public_id AS account,
+    a.name AS account_name, m.role, m.created_at
+FROM memberships AS m
+INNER JOIN people AS p ON p.id = m.person_id
+INNER JOIN accounts AS a ON a.id = m.account_id
+WHERE m.public_id = $1 AND a.public_id = $2;
+
+-- lock_owners
+-- $1 account's id. Nobody else takes an owner away until the transaction ends.
+SELECT public_id
+FROM memberships
+WHERE account_id = $1 AND role = 'owner'
+ORDER BY id
+FOR UPDATE;
+
+-- set_role
+-- $1 public id, $2 role.
+UPDATE memberships
+SET role = $2
+WHERE public_id = $1;
+
+-- remove
+-- $1 public id.
+DELETE FROM memberships
+WHERE public_id = $1;
+
+-- invite
+-- $1 public id, $2 digest, $3 account's public id, $4 email, $5 role, $6 seconds it works.
+-- A second invitation to the same address takes the place of the first.
+INSERT INTO invitations (public_id, digest, account_id, email, role, expires_at)
+SELECT $1, $2, a.id, $4, $5, now() + make_interval(secs => $6)
+FROM accounts AS a
+WHERE a.public_id = $3
+ON CONFLICT (account_id, lower(email)) DO UPDATE
+SET digest = EXCLUDED.digest, role = EXCLUDED.role, expires_at = EXCLUDED.expires_at
+RETURNING id;
+
+-- get_invitation
+-- $1 id.
+SELECT
+    i.id, i.public_id, i.account_id, a.public_id AS account, a.name AS account_name, i.email, i.role,
+    i.created_at, i.expires_at
+FROM invitations AS i
+INNER JOIN accounts AS a ON a.id = i.account_id
+WHERE i.id = $1;
+
+-- invitations_of_account
+-- $1 account's public id.
+SELECT
+    i.id, i.public_id, i.account_id, a.public_id AS account, a.name AS account_name, i.email, i.role,
+    i.created_at, i.expires_at
+FROM invitations AS i
+INNER JOIN accounts AS a ON a.id = i.account_id
+WHERE a.public_id = $1 AND i.expires_at > now()
+ORDER BY i.id;
+
+-- find_invitation
+-- $1 digest. One at a time.
+SELECT
+    i.id, i.public_id, i.account_id, a.public_id AS account, a.name AS account_name, i.email, i.role,
+    i.created_at, i.expires_at
+FROM invitations AS i
+INNER JOIN accounts AS a ON a.id = i.account_id
+WHERE i.digest = $1 AND i.expires_at > now()
+FOR UPDATE OF i;
+
+-- find_invitation_of_account
+-- $1 public id, $2 account's public id.
+SELECT
+    i.id, i.public_id, i.account_id, a.public_id AS account, a.name AS account_name, i.email, i.role,
+    i.created_at, i.expires_at
+FROM invitations AS i
+INNER JOIN accounts AS a ON a.id = i.account_id
+WHERE i.public_id = $1 AND a.public_id = $2;
+
+-- drop_invitation
+-- $1 id.
+DELETE FROM invitations
+WHERE id = $1;

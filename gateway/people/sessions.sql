@@ -1,0 +1,64 @@
+-- begin
+-- $1 public id, $2 person's id, $3 seconds it lasts.
+INSERT INTO sessions (public_id, person_id, expires_at)
+VALUES ($1, $2, now() + make_interval(secs => $3))
+RETURNING id;
+
+-- add_token
+-- $1 digest, $2 session's id.
+INSERT INTO refresh_tokens (digest, session_id)
+VALUES ($1, $2);
+
+-- person_of_token
+-- $1 digest.
+SELECT p.public_id
+FROM refresh_tokens AS t
+INNER JOIN sessions AS s ON s.id = t.session_id
+INNER JOIN people AS p ON p.id = s.person_id
+WHERE t.digest = $1;
+
+-- take_token
+-- $1 digest. Waits for whoever exchanges the same token at this moment.
+SELECT
+    t.used_at IS NOT NULL AS used, s.id, s.public_id, p.public_id AS person,
+    s.ended_at IS NULL AND s.expires_at > now() AS works
+FROM refresh_tokens AS t
+INNER JOIN sessions AS s ON s.id = t.session_id
+INNER JOIN people AS p ON p.id = s.person_id
+WHERE t.digest = $1
+FOR UPDATE OF t, s;
+
+-- use_token
+-- $1 digest.
+UPDATE refresh_tokens
+SET used_at = now()
+WHERE digest = $1;
+
+-- prolong
+-- $1 session's id, $2 seconds from now.
+UPDATE sessions
+SET expires_at = now() + make_interval(secs => $2)
+WHERE id = $1;
+
+-- end_one
+-- $1 session's id, $2 why.
+UPDATE sessions
+SET ended_at = now(), ended_why = $2
+WHERE id = $1 AND ended_at IS NULL;
+
+-- end_all
+-- $1 person's public id, $2 why, $3 public id of the one that goes on, or NULL.
+UPDATE sessions
+SET ended_at = now(), ended_why = $2
+WHERE
+    person_id = (SELECT id FROM people WHERE public_id = $1)
+    AND ended_at IS NULL
+    AND ($3::text IS NULL OR public_id <> $3);
+
+-- find_person
+-- $1 session's public id, $2 person's public id. Who it is, while the session goes on.
+SELECT
+    p.id, p.public_id, p.email, p.name, p.created_at, p.verified_at, p.password_changed_at, p.totp_enabled_at
+FROM sessions AS s
+INNER JOIN people AS p ON p.id = s.person_id
+WHERE s.public_id = $1 AND p.public_id = $2 AND s.ended_at IS NULL AND s.expires_at > now();

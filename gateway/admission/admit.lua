@@ -9,6 +9,8 @@
 -- ARGV[5]  calls to charge, 0 | 1   ARGV[6]  calls wanted beyond these   ARGV[7]  calls the holder still holds
 -- ARGV[8]  number of buckets; then for each bucket:   tokens   period_ms   burst   cost
 --                             then for each quota:    amount   cost   start_ms   end_ms of the period
+--          A cost below 0 is that of a shadow: what it can not pay refuses nothing, a bucket is not charged then
+--          and a quota is. `wait_ms` tells, when the call is admitted; when others refuse it is 0.
 -- returns  {status, now in ms, calls granted beyond, then for each charge: left, wait_ms}
 --          status 0 refused: `wait_ms` > 0 where a retry has to wait · 1 admitted · 2 too late, nothing charged
 --                 3 now is outside a period given, nothing charged. `left` may be negative after a tier change.
@@ -32,32 +34,37 @@ local position = 9
 for i = 1, bucket_count do
   local tokens, period, burst, cost = unpack(ARGV, position, position + 3)
   local bucket = load_bucket(KEYS[i], tonumber(tokens), tonumber(period), tonumber(burst), now, hold_ms)
-  bucket.cost = tonumber(cost)
+  bucket.cost, bucket.shadow = math.abs(tonumber(cost)), tonumber(cost) < 0
   bucket.wait = bucket_wait_ms(bucket, calls * bucket.cost, now)
-  passes = passes and bucket.wait == 0
+  passes = passes and (bucket.wait == 0 or bucket.shadow)
   buckets[i], position = bucket, position + 4
 end
 
 for i = bucket_count + 1, #KEYS do
   local amount, cost, starts, ends = unpack(ARGV, position, position + 3)
-  local quota = {key = KEYS[i], cost = tonumber(cost), ends = tonumber(ends), wait = 0}
+  local quota = {key = KEYS[i], cost = math.abs(tonumber(cost)), shadow = tonumber(cost) < 0,
+                 ends = tonumber(ends), wait = 0}
   if now < tonumber(starts) or now >= quota.ends then return {3, now, 0} end
   local used = redis.call('GET', quota.key)
   quota.fresh = not used
   quota.remaining = tonumber(amount) - tonumber(used or 0)
   if calls * quota.cost > 0 and quota.remaining < calls * quota.cost then quota.wait = quota.ends - now end
-  passes = passes and quota.wait == 0
+  passes = passes and (quota.wait == 0 or quota.shadow)
   quotas[#quotas + 1], position = quota, position + 4
+end
+
+local function wait_of(charge)
+  return charge.shadow and not passes and 0 or charge.wait
 end
 
 local function report()
   for _, bucket in ipairs(buckets) do
     reply[#reply + 1] = math.floor(bucket.level / bucket.period)
-    reply[#reply + 1] = bucket.wait
+    reply[#reply + 1] = wait_of(bucket)
   end
   for _, quota in ipairs(quotas) do
     reply[#reply + 1] = quota.remaining
-    reply[#reply + 1] = quota.wait
+    reply[#reply + 1] = wait_of(quota)
   end
   return reply
 end
@@ -69,7 +76,7 @@ end
 
 local extra = wanted
 for _, bucket in ipairs(buckets) do
-  bucket.level = bucket.level - calls * bucket.cost * bucket.period
+  if bucket.wait == 0 then bucket.level = bucket.level - calls * bucket.cost * bucket.period end
   local tokens = math.floor(bucket.level / bucket.period)
   local slice = math.min(math.floor(tokens / BUCKET_SHARE), math.floor(tokens - bucket.burst / 2))
   extra = math.max(0, math.min(extra, math.floor(slice / bucket.cost)))

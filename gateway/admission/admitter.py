@@ -6,14 +6,14 @@ import asyncio
 import logging
 import secrets
 
-from gateway.admission.charges import quota_key
+from gateway.admission.charges import Charges, quota_key
 from gateway.admission.decider import Decider
 from gateway.admission.fields import granted_lines, whole_seconds
 from gateway.admission.leases import Bought, Lease, Leases
 from gateway.admission.local_limits import LocalLimits
 from gateway.admission.refunds import Refunds
 from gateway.admission.refusal import refusal
-from gateway.admission.store import EXACT, Status, Store, account_tag
+from gateway.admission.store import EXACT, Decision, Status, Store, account_tag
 from gateway.admission.subjects import bucket_keys
 from gateway.clock import Clock
 from gateway.errors import AdmissionUnavailable, StoreUnavailable
@@ -46,7 +46,8 @@ class Admitter:
         workers: int = 1,
     ) -> None:
         """`workers`: how many share the limits while the store is gone."""
-        self._cells = slots.cells
+        self._slots, self._cells = slots, slots.cells
+        self._shadow_slots: dict[str, int] = {}
         self._leased_slot = slot("admission_leased_total")
         self._refused_locally_slot = slot("admission_local_refusals_total")
         self._lost_slots = {
@@ -108,7 +109,17 @@ class Admitter:
             self._local.learn(_tag(principal), charges, decision)
         if decision.status is Status.REFUSED:
             raise refusal(plan, charges, decision, _later_ms(plan))
+        if any(decision.wait_ms):
+            self._count_shadows(charges, decision)
         return Grant(principal, plan, granted_lines(charges, decision), periods=charges.periods)
+
+    def _count_shadows(self, charges: Charges, decision: Decision) -> None:
+        """Count what would have refused the call, had it been enforced."""
+        for name, wait_ms in zip(charges.names, decision.wait_ms, strict=True):
+            if wait_ms:
+                if name not in self._shadow_slots:
+                    self._shadow_slots[name] = self._slots.named("shadow_refusals_total", name)
+                self._cells[self._shadow_slots[name]] += 1
 
     async def _restocked(self, lease: Lease) -> bool:
         """Wait for the purchase under way if it is likely to bring enough for everybody who waits."""

@@ -38,7 +38,8 @@ class Charges:
     """All charges of a call under `plan` in the present periods: buckets first, then quotas.
 
     `keys` and `numbers` are the keys (see `store.counter_name`) and the arguments of the scripts; `sizes`
-    are bursts and amounts; `periods` are the starts of the quotas' periods in epoch seconds.
+    are bursts and amounts; `periods` are the starts of the quotas' periods in epoch seconds; `shown` are the
+    positions of those that are no shadows.
     """
 
     __slots__ = (
@@ -53,6 +54,8 @@ class Charges:
         "periods",
         "policy_line",
         "quotas",
+        "shadows",
+        "shown",
         "sizes",
         "starts_ms",
     )
@@ -78,6 +81,11 @@ class Charges:
             *(limit.burst for limit in self.limits),
             *(charge.quota.amount for charge in self.quotas),
         )
+        self.shadows = (
+            *(limit.shadow for limit in self.limits),
+            *(charge.quota.shadow for charge in self.quotas),
+        )
+        self.shown = tuple(one for one, shadow in enumerate(self.shadows) if not shadow)
         self.numbers = self._numbers()
         self.fields = plan.fields
         self.policy_line = plan.policy_header
@@ -87,12 +95,13 @@ class Charges:
 
     def _numbers(self) -> tuple[int, ...]:
         numbers: list[int] = []
-        for flow, cost in zip(self.flows, self.costs, strict=False):
+        signed = [-cost if shadow else cost for shadow, cost in zip(self.shadows, self.costs, strict=True)]
+        for flow, cost in zip(self.flows, signed, strict=False):
             numbers += (flow.tokens, flow.period_ms, flow.burst, cost)
-        for charge in self.quotas:
+        for charge, cost in zip(self.quotas, signed[len(self.flows) :], strict=True):
             numbers += (
                 charge.quota.amount,
-                charge.cost,
+                cost,
                 charge.span.start_s * 1000,
                 charge.span.end_s * 1000,
             )

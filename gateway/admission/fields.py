@@ -65,7 +65,7 @@ def _filled(template: Template, available: tuple[int, ...] | list[int]) -> bytes
 
 
 def _template(charges: Charges, decision: Decision, available: tuple[int, ...]) -> Template:
-    if charges.fields is LimitFields.OFF or not charges.names:
+    if charges.fields is LimitFields.OFF or not charges.shown:
         return Template(b"", ())
     windows = _windows_s(charges, decision, available)
     order = _tightest_first(charges, decision, available, windows)
@@ -86,7 +86,7 @@ def _tightest_first(
     def tightness(one: int) -> tuple[int, int, int]:
         return -decision.wait_ms[one], available[one] // max(1, charges.costs[one]), -windows[one]
 
-    order = list(range(len(charges.names)))
+    order = list(charges.shown)
     if len(order) > 1:
         order.sort(key=tightness)
     return order

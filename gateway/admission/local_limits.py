@@ -77,7 +77,7 @@ class LocalLimits:
             if short is not None:
                 return short
         part = self._parts.get(plan.id) or self._divide(plan)
-        keys = part.charges.keys if buckets is None else buckets
+        keys = part.charges.keys if buckets is None else _of_enforced(plan, buckets)
         names = [counter_name(tag, key) for key in keys]
         costs = [min(plan.cost, flow.burst) for flow in part.flows]
         after = [self._bucket(name, flow, now_ms) for name, flow in zip(names, part.flows, strict=True)]
@@ -97,7 +97,12 @@ class LocalLimits:
         refusing, lefts = [], []
         for paid, charge in zip(plan.quotas, Charges(plan, now_ms).quotas, strict=True):
             known = self._short.get(counter_name(tag, charge.key))
-            if known is not None and now_ms < known.end_ms and paid[0].amount - known.used < charge.cost:
+            if (
+                known is not None
+                and not paid[0].shadow
+                and now_ms < known.end_ms
+                and paid[0].amount - known.used < charge.cost
+            ):
                 refusing.append(paid)
                 lefts.append(paid[0].amount - known.used)
         if not refusing:
@@ -108,8 +113,9 @@ class LocalLimits:
         return Local(asked, charges, Decision(Status.REFUSED, now_ms, 0, tuple(lefts), waits))
 
     def _divide(self, plan: ChargePlan) -> _Part:
-        charges = Charges(replace(plan, quotas=()), 0)
-        flows = tuple(Flow.of(self._part_of(limit)) for limit in plan.limits)
+        limits = tuple(limit for limit in plan.limits if not limit.shadow)
+        charges = Charges(replace(plan, limits=limits, quotas=()), 0)
+        flows = tuple(Flow.of(self._part_of(limit)) for limit in limits)
         if len(self._parts) >= PLANS_MAX:
             self._parts.clear()
         part = self._parts[plan.id] = _Part(charges, flows)
@@ -129,3 +135,8 @@ class LocalLimits:
             self._buckets.move_to_end(name)
         while len(self._buckets) > self._buckets_max:
             self._buckets.popitem(last=False)
+
+
+def _of_enforced(plan: ChargePlan, buckets: tuple[str, ...]) -> tuple[str, ...]:
+    """The buckets of limits that are no shadows: shadows are not decided here."""
+    return tuple(bucket for limit, bucket in zip(plan.limits, buckets, strict=False) if not limit.shadow)

@@ -50,10 +50,11 @@ class MemoryStore:
         for left, charge in zip(remaining, charges.quotas, strict=True):
             short = ask.calls * charge.cost > 0 and left < ask.calls * charge.cost
             waits.append(charge.span.end_s * 1000 - now_ms if short else 0)
-        if any(waits):
+        enforced = [0 if shadow else wait for shadow, wait in zip(charges.shadows, waits, strict=True)]
+        if any(enforced):
             left_now = (*(bucket.tokens for bucket in buckets), *remaining)
-            return Decision(Status.REFUSED, now_ms, 0, left_now, tuple(waits))
-        return self._charge(tag, charges, ask, buckets, remaining)
+            return Decision(Status.REFUSED, now_ms, 0, left_now, tuple(enforced))
+        return self._charge(tag, charges, ask, (buckets, remaining, waits))
 
     def _refilled(self, tag: str, charges: Charges, now_ms: int) -> list[Bucket]:
         buckets = []
@@ -64,12 +65,13 @@ class MemoryStore:
         return buckets
 
     def _charge(
-        self, tag: str, charges: Charges, ask: Ask, buckets: list[Bucket], remaining: list[int]
+        self, tag: str, charges: Charges, ask: Ask, standing: tuple[list[Bucket], list[int], list[int]]
     ) -> Decision:
         now_ms = self.now_ms()
+        buckets, remaining, waits = standing
         after = [
-            token_bucket.take(bucket, ask.calls * cost)
-            for bucket, cost in zip(buckets, charges.costs, strict=False)
+            bucket if wait else token_bucket.take(bucket, ask.calls * cost)  # only a shadow can have to wait
+            for bucket, cost, wait in zip(buckets, charges.costs, waits, strict=False)
         ]
         rest = [
             left - ask.calls * charge.cost for left, charge in zip(remaining, charges.quotas, strict=True)
@@ -89,7 +91,7 @@ class MemoryStore:
             *(bucket.tokens for bucket in after),
             *(units - extra * charge.cost for units, charge in zip(rest, charges.quotas, strict=True)),
         )
-        return Decision(Status.ADMITTED, now_ms, extra, left, (0,) * len(left))
+        return Decision(Status.ADMITTED, now_ms, extra, left, tuple(waits))
 
     def _slice(self, charges: Charges, ask: Ask, buckets: list[Bucket], remaining: list[int]) -> int:
         slices = [

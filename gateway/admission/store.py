@@ -31,7 +31,8 @@ class Decision(NamedTuple):
     """The store's answer. `left` and `wait_ms` have one entry per charge, buckets first.
 
     `left` is what remains after the call and the `extra` calls granted in advance; a quota's is negative when
-    a lower tier came into force. `wait_ms` is above 0 for each charge that refuses.
+    a lower tier came into force. `wait_ms` is above 0 for each charge that refuses; when the call is
+    admitted, for each shadow that would have refused it.
     """
 
     status: Status

@@ -134,7 +134,9 @@ class Portal:
                 "account": {"id": account.public_id, "name": account.name, "status": account.status},
                 "key": None if viewer.key is None else {"id": viewer.key, "mode": viewer.mode.value},
                 "tier": {"name": account.tier} if tier is None else wording.tier(tier),
-                "quotas": [await self._used(viewer, one) for one in (tier.quotas if tier else ())],
+                "quotas": [
+                    await self._used(viewer, one) for one in (tier.quotas if tier else ()) if not one.shadow
+                ],
             }
         )
 

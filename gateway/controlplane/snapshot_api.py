@@ -94,7 +94,7 @@ class SnapshotApi:
                 "admission_mode": policies.admission_mode.value,
                 "on_store_loss": policies.on_store_loss.value,
                 "meters": [{"name": one.name, "unit": one.unit} for one in policies.meters.values()],
-                "tiers": [wording.tier(one) for one in policies.tiers.values()],
+                "tiers": [wording.tier(one, shadows=True) for one in policies.tiers.values()],
                 "routes": [_route(one) for one in policies.routes],
             }
         )

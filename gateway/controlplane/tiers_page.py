@@ -58,8 +58,8 @@ def _card(tier: Tier, *, upgrade: bool) -> str:
         '<p class="badge">Suggested for you</p>' if upgrade else "",
         f"<h2>{escape(tier.title)}</h2>",
         f'<p class="price">{escape(price)}</p>',
-        _listed("Rate limits", map(wording.limit_text, tier.limits)),
-        _listed("Quotas", map(wording.quota_text, tier.quotas)),
+        _listed("Rate limits", [wording.limit_text(one) for one in tier.limits if not one.shadow]),
+        _listed("Quotas", [wording.quota_text(one) for one in tier.quotas if not one.shadow]),
         _listed("Features", (name.replace("_", " ") for name in sorted(tier.features))),
         "</li>",
     ]

@@ -179,16 +179,24 @@ def change(one: Change) -> ChangeDocument:
     }
 
 
-def tier(one: Tier) -> Document:
-    """A tier as customers may see it."""
+def tier(one: Tier, *, shadows: bool = False) -> Document:
+    """A tier as customers may see it. `shadows`: as operators do, with whom it is enforced for."""
     return {
         "name": one.name,
         "title": one.title,
         "price": None if one.price is None else price(one.price),
-        "limits": [limit(each) for each in one.limits],
-        "quotas": [quota(each) for each in one.quotas],
+        "limits": [
+            limit(each) | _enforced(each, shadows) for each in one.limits if shadows or not each.shadow
+        ],
+        "quotas": [
+            quota(each) | _enforced(each, shadows) for each in one.quotas if shadows or not each.shadow
+        ],
         "features": sorted(one.features),
     }
+
+
+def _enforced(one: Limit | Quota, shown: bool) -> Document:
+    return {"enforce": one.enforce} if shown else {}
 
 
 def price(one: Price) -> Document:

@@ -72,6 +72,12 @@ class Limit:
     burst: int
     scope: Scope = OF_ACCOUNT
     routes: frozenset[str] = frozenset()  # empty: every route
+    enforce: int = 100  # percent of the accounts; for the others it is a shadow
+
+    @property
+    def shadow(self) -> bool:
+        """Whether it is decided and counted, and refuses nobody."""
+        return self.enforce == 0
 
     @property
     def shared(self) -> bool:
@@ -87,6 +93,12 @@ class Quota:
     meter: str
     amount: int
     per: Period
+    enforce: int = 100  # percent of the accounts; for the others it is a shadow
+
+    @property
+    def shadow(self) -> bool:
+        """Whether it is decided and counted, and refuses nobody."""
+        return self.enforce == 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gateway.policy.check_access import check_issuers
 from gateway.policy.check_cors import check_cors
@@ -17,6 +17,7 @@ from gateway.policy.extends import FullTier, full_tiers, quota_name
 from gateway.policy.merge import Entry, Merged
 from gateway.policy.meters import BUILT_IN_METERS, cost_problem
 from gateway.policy.problems import Problem, Problems, listed, meant, quoted
+from gateway.policy.rollout_documents import RolloutDocument
 
 
 def check(merged: Merged, problems: Problems, objection: Objection = no_objection) -> None:
@@ -32,6 +33,7 @@ def check(merged: Merged, problems: Problems, objection: Objection = no_objectio
             _check_extends(name, entry, entry.document, merged, problems)
             _check_names(entry, entry.document, full.get(name), problems)
             _check_counters(entry, entry.document, full, problems)
+            _check_rollout(entry, entry.document, problems)
             _check_size(entry, full.get(name), problems)
             _check_quota_meters(entry, entry.document, merged, problems)
             _check_limit_routes(entry, entry.document, merged, problems)
@@ -121,6 +123,18 @@ def _check_counters(
 
 def _counter(quota: QuotaDocument) -> tuple[str, str]:
     return quota.meter, quota.per
+
+
+def _check_rollout(entry: Entry[TierDocument], tier: TierDocument, problems: Problems) -> None:
+    parts: tuple[tuple[str, Sequence[RolloutDocument]], ...] = (
+        ("limits", tier.limits),
+        ("quotas", tier.quotas),
+    )
+    for what, documents in parts:
+        for position, one in enumerate(documents):
+            if one.shadow and one.enforce is not None:
+                message = f"says {one.enforce} while shadow: true says 0; remove one of them"
+                problems.add(entry.problem(message, what, position, "enforce"))
 
 
 def _check_size(entry: Entry[TierDocument], full: FullTier | None, problems: Problems) -> None:

@@ -9,14 +9,12 @@ from gateway.model.policies import (
     LimitFields,
     Meter,
     OnStoreLoss,
-    Period,
     PolicySet,
     Price,
-    Quota,
     Tier,
 )
 from gateway.policy.compile_access import compile_issuer
-from gateway.policy.compile_limits import compile_limit
+from gateway.policy.compile_limits import compile_limit, compile_quota
 from gateway.policy.compile_routes import compile_route, without_limit_fields
 from gateway.policy.compile_upstreams import compile_upstream
 from gateway.policy.documents import AdmissionDocument, TierDocument
@@ -64,9 +62,7 @@ def _tier(name: str, document: TierDocument, full: FullTier) -> Tier:
         title=document.title or name,
         price=Price(price.amount, price.currency, price.per) if price else None,
         limits=tuple(compile_limit(key, limit) for key, limit in full.limits.items()),
-        quotas=tuple(
-            Quota(key, quota.meter, quota.amount, Period(quota.per)) for key, quota in full.quotas.items()
-        ),
+        quotas=tuple(compile_quota(key, quota) for key, quota in full.quotas.items()),
         features=full.features,
         mode=AdmissionMode(full.admission) if full.admission else None,
     )

@@ -15,6 +15,7 @@ from gateway.policy.access_documents import AccessDocument, IssuerDocument
 from gateway.policy.change_documents import HeadersDocument, RewriteDocument
 from gateway.policy.cors_documents import CorsDocument
 from gateway.policy.cost_documents import AnyCost, CostDocument
+from gateway.policy.rollout_documents import RolloutDocument
 from gateway.policy.upstream_documents import RouteTimeoutsDocument, UpstreamDocument
 from gateway.policy.values import (
     Cost,
@@ -54,7 +55,7 @@ class PriceDocument(Document):
     per: Literal["month", "year"] = Field(description="How often it is due.", examples=["month"])
 
 
-class LimitDocument(Document):
+class LimitDocument(RolloutDocument):
     """How fast calls may come: a token bucket."""
 
     name: Name = Field(
@@ -87,7 +88,7 @@ class LimitDocument(Document):
     )
 
 
-class QuotaDocument(Document):
+class QuotaDocument(RolloutDocument):
     """How much of a meter an account may use per calendar period (UTC). At the amount, calls are refused."""
 
     name: Name | None = Field(

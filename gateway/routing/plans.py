@@ -87,11 +87,15 @@ def _allowance(tier: Tier, scopes: list[Scope], meters: list[str]) -> list[Fract
     """The tightest rate and burst of each scope, and quota of each meter; None where there is no bound."""
     bounds: list[list[Fraction]] = []
     for scope in scopes:
-        limits = [limit for limit in tier.limits if limit.scope == scope]
+        limits = [limit for limit in tier.limits if limit.scope == scope and not limit.shadow]
         bounds.append([Fraction(limit.tokens, limit.period_ms) for limit in limits])
         bounds.append([Fraction(limit.burst) for limit in limits])
     bounds += [
-        [Fraction(quota.amount, _HOURS[quota.per]) for quota in tier.quotas if quota.meter == meter]
+        [
+            Fraction(quota.amount, _HOURS[quota.per])
+            for quota in tier.quotas
+            if quota.meter == meter and not quota.shadow
+        ]
         for meter in meters
     ]
     return [min(bound, default=None) for bound in bounds]
@@ -164,6 +168,10 @@ def plan_id(charged: Charged, fields: LimitFields = LimitFields.DRAFT) -> str:
         content += [charged.cost, charged.units]
     if fields is not LimitFields.DRAFT:
         content.append(fields.value)
+    shadows = [limit.name for limit in charged.limits if limit.shadow]
+    shadows += [quota.name for quota, _ in charged.quotas if quota.shadow]
+    if shadows:
+        content.append({"shadows": shadows})
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
@@ -179,8 +187,9 @@ def policy_header(charged: Charged, policies: PolicySet) -> bytes:
     items = [
         f"{_string(limit.name)};q={limit.tokens};w={limit.period_ms // 1000};tollway-burst={limit.burst}"
         for limit in charged.limits
+        if not limit.shadow
     ]
-    items += [_quota_item(quota, policies) for quota, _ in charged.quotas]
+    items += [_quota_item(quota, policies) for quota, _ in charged.quotas if not quota.shadow]
     return f"RateLimit-Policy: {','.join(items)}\r\n".encode("ascii") if items else b""
 
 

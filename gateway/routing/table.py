@@ -9,6 +9,7 @@ from gateway.model.policies import ChargePlan, PolicySet, Route, Tier
 from gateway.model.principal import Principal
 from gateway.routing.matching import PathIndex
 from gateway.routing.plans import Plans, Upgrades
+from gateway.routing.rollout import Rollout
 from gateway.routing.splits import Splits
 from gateway.routing.terms import with_overrides
 
@@ -30,6 +31,7 @@ class RoutingTable:
         self._upgrades = Upgrades(policies, portal_url)
         self._plans = Plans(policies, self._upgrades)
         self._splits = Splits()
+        self._rollout = Rollout(policies.tiers.values())
         self._known: dict[str, dict[str, ChargePlan]] = {}  # by terms, then route
 
     def match(self, head: RequestHead) -> Route:
@@ -81,14 +83,19 @@ class RoutingTable:
         principal, route = exchange.principal, exchange.route
         assert principal is not None, "authenticated before it is charged"
         assert route is not None, "routed before it is charged"
-        known = self._known.get(principal.terms)
+        terms = principal.terms
+        if self._rollout:
+            terms = self._rollout.terms(principal)
+        known = self._known.get(terms)
         if known is None:
-            known = self._first_of(principal)
+            known = self._first_of(principal, terms)
         plan = known.get(route.name)
         if plan is None:
             tier = self.policies.tiers[principal.tier]
             if principal.overrides:
                 tier = with_overrides(tier, principal.overrides)
+            if self._rollout:
+                tier = self._rollout.tier(tier, principal.account)
             plan = self._plan(tier, route, exchange.head)
             if not route.varies:
                 known[route.name] = plan
@@ -97,7 +104,7 @@ class RoutingTable:
             exchange.route = self._splits.side(route, principal.account, exchange.request_id)
         return plan
 
-    def _first_of(self, principal: Principal) -> dict[str, ChargePlan]:
+    def _first_of(self, principal: Principal, terms: str) -> dict[str, ChargePlan]:
         """A place for the plans of this tier with these overrides, emptied when there are too many."""
         if principal.tier not in self.policies.tiers:
             raise TierUnknown(
@@ -105,7 +112,7 @@ class RoutingTable:
             )
         if len(self._known) >= MOST_REMEMBERED:
             self._known.clear()
-        return self._known.setdefault(principal.terms, {})
+        return self._known.setdefault(terms, {})
 
     def _plan(self, tier: Tier, route: Route, head: RequestHead) -> ChargePlan:
         if not route.requires <= tier.features:

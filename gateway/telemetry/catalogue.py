@@ -28,6 +28,7 @@ class Metric:
     labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
     bounds: tuple[float, ...] = ()  # histogram: upper bounds of its buckets, ascending, without +Inf
     scale: float = 1.0  # slots are integers: exposed value = slot / scale
+    named: bool = False  # the values of its only label are places for names that the policies choose
     roles: tuple[str, ...] = ("worker",)  # processes that keep it (`worker-1` is a worker); empty: all
 
     def series(self) -> list[tuple[str, ...]]:
@@ -42,6 +43,11 @@ class Metric:
 
 _OUTCOMES = ("outcome", tuple(outcome.label for outcome in Outcome))
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+NAMES_MAX = 64
+OTHER = "other"
+"""The label of what is counted under names for which there is no place left."""
+_PLACES = (*(str(number) for number in range(NAMES_MAX)), OTHER)
 
 _RECORDER = ("recorder",)
 _SUPERVISOR = ("supervisor",)
@@ -139,6 +145,13 @@ METRICS: tuple[Metric, ...] = (
         "admission_local_refusals_total",
         Kind.COUNTER,
         "Calls refused by a worker's own part of their limits while Redis was gone.",
+    ),
+    Metric(
+        "shadow_refusals_total",
+        Kind.COUNTER,
+        "Calls admitted that a limit or quota would have refused, had it been enforced for the account.",
+        (("limit", _PLACES),),
+        named=True,
     ),
     Metric("admission_store_up", Kind.GAUGE, "1 while the worker has a working Redis connection."),
     Metric(

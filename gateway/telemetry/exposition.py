@@ -17,7 +17,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from gateway.telemetry.catalogue import LAYOUT, METRICS, Kind, Metric
+from gateway.telemetry.catalogue import LAYOUT, METRICS, NAMES_MAX, OTHER, Kind, Metric
+from gateway.telemetry.names import names_of, read_names
 from gateway.telemetry.slots import read_slots
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -47,7 +48,20 @@ class SlotsCollector:
         yield InfoMetricFamily("tollway_build", "The release that runs.", {"version": self._version})
         for metric in METRICS:
             kept = {name: cells for name, cells in processes.items() if _keeps(metric, name, cells)}
-            yield _family(metric, kept)
+            yield _family(metric, kept) if not metric.named else self._named(metric, kept)
+
+    def _named(self, metric: Metric, processes: Mapping[str, list[int]]) -> Family:
+        """Only places that have a name, under it, and the one for all others."""
+        family = CounterMetricFamily(
+            f"tollway_{metric.name}", metric.help, labels=["process", metric.labels[0][0]]
+        )
+        first = LAYOUT[metric.name]
+        for process, cells in processes.items():
+            names = read_names(names_of(self._folder / f"{process}{SUFFIX}")).get(metric.name, [])
+            for place, name in enumerate(names):
+                family.add_metric([process, name], cells[first + place])
+            family.add_metric([process, OTHER], cells[first + NAMES_MAX])
+        return family
 
 
 def render(folder: Path, version: str) -> bytes:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from gateway.telemetry.catalogue import BY_NAME, FINGERPRINT, LAYOUT, SLOT_COUNT, slot
+from gateway.telemetry.names import Names, names_of
 
 _BYTES = (SLOT_COUNT + 1) * 8
 """The last slot holds the fingerprint of the layout: another release's figures are never taken for ours."""
@@ -26,8 +27,9 @@ class Slots:
     `observe_us`.
     """
 
-    def __init__(self, cells: MutableSequence[int]) -> None:
+    def __init__(self, cells: MutableSequence[int], names: Names | None = None) -> None:
         self.cells = cells
+        self._names = names or Names(None)
 
     @classmethod
     def in_memory(cls) -> Slots:
@@ -39,6 +41,7 @@ class Slots:
         """Slots in `path`, kept from an earlier writer if the layout still fits."""
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not _fits(path.read_bytes()):
+            names_of(path).unlink(missing_ok=True)
             path.unlink()  # not truncated: a process that still maps it would die of SIGBUS
         with path.open("ab+") as file:
             # Written, not truncated to size: on a full disk a hole in the file would kill us later (SIGBUS).
@@ -47,7 +50,7 @@ class Slots:
             memory = mmap.mmap(file.fileno(), _BYTES)
         cells = cast("MutableSequence[int]", memoryview(memory).cast("q"))
         cells[SLOT_COUNT] = FINGERPRINT
-        return cls(cells)
+        return cls(cells, Names(names_of(path)))
 
     def add(self, name: str, amount: int = 1, *labels: str) -> None:
         """Count `amount` more in one series."""
@@ -60,6 +63,10 @@ class Slots:
     def get(self, name: str, *labels: str) -> int:
         """The raw integer of one series."""
         return self.cells[slot(name, *labels)]
+
+    def named(self, name: str, value: str) -> int:
+        """The slot of a series whose label value only the policies know. Slow to find: keep it."""
+        return slot(name, self._names.place(name, value))
 
     def observe_us(self, name: str, value_us: int) -> None:
         """Put a duration into a histogram without labels; its scale must be microseconds."""

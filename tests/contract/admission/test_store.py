@@ -266,3 +266,43 @@ async def test_dear_calls_take_what_they_cost(caller: Caller) -> None:
     charges = plan(limit(60, burst=10), cost=4)
     assert [(await caller.call(charges)).left for _ in range(2)] == [(6,), (2,)]
     assert (await caller.call(charges)).wait_ms == (2000,)
+
+
+TRIED = limit(60, burst=2, name="tried", shadow=True)
+
+
+async def test_a_shadow_bucket_refuses_nobody_and_tells_when_it_would_have(
+    caller: Caller, clock: ManualClock
+) -> None:
+    charges = plan(limit(60, burst=9), TRIED)
+    calls = [await caller.call(charges) for _ in range(4)]
+    assert {call.status for call in calls} == {Status.ADMITTED}
+    assert [call.wait_ms for call in calls] == [(0, 0), (0, 0), (0, 1000), (0, 1000)]
+    assert [call.left for call in calls] == [(8, 1), (7, 0), (6, 0), (5, 0)]
+    clock.advance(1)
+    assert (await caller.call(charges)).wait_ms == (0, 0), "what it did not pay for it does not owe"
+
+
+async def test_a_shadow_quota_counts_beyond_its_amount(caller: Caller) -> None:
+    charges = plan((quota(5, shadow=True), 2))
+    calls = [await caller.call(charges) for _ in range(4)]
+    assert {call.status for call in calls} == {Status.ADMITTED}
+    assert [call.left for call in calls] == [(3,), (1,), (-1,), (-3,)]
+    assert [call.wait_ms[0] > 0 for call in calls] == [False, False, True, True]
+    assert (await caller.call(plan(quota(8)))).status is Status.REFUSED, "enforced, it knows what was used"
+
+
+async def test_what_is_refused_anyway_is_charged_to_no_shadow_and_says_nothing_of_one(caller: Caller) -> None:
+    charges = plan(limit(60, burst=2), TRIED, quota(1, shadow=True))
+    await caller.call(charges)
+    await caller.call(charges)
+    refused = await caller.call(charges)
+    assert (refused.status, refused.wait_ms) == (Status.REFUSED, (1000, 0, 0))
+    assert refused.left == (0, 0, -1)
+
+
+async def test_a_short_shadow_makes_calls_exact(caller: Caller) -> None:
+    charges = plan(BIG, limit(60, burst=64, name="tried", shadow=True))
+    ahead = [await caller.call(charges, Ask("w", 1, 50, 0)) for _ in range(40)]
+    assert sum(call.extra for call in ahead[:5]) > 0
+    assert ahead[-1].extra == 0

@@ -33,6 +33,8 @@ PLANS = [
     ),
     plan(quota(4100), (quota(30_000, meter="tokens"), 7)),
     plan(limit(60, burst=200), limit(9, burst=70, period_ms=1000, name="all", scope=("ip",)), cost=3),
+    plan(limit(60, burst=200), limit(7, burst=40, period_ms=1000, name="tried", shadow=True)),
+    plan(limit(60, burst=160), (quota(60, shadow=True), 2), limit(9, burst=9, name="tried", shadow=True)),
 ]
 HOLDERS = ["", "a", "b", "c"]
 

@@ -28,12 +28,15 @@ def limit(
     period_ms: int = MINUTE_MS,
     name: str = "burst",
     scope: Scope = OF_ACCOUNT,
+    shadow: bool = False,
 ) -> Limit:
-    return Limit(name, tokens, period_ms, burst, scope)
+    return Limit(name, tokens, period_ms, burst, scope, enforce=0 if shadow else 100)
 
 
-def quota(amount: int = 1000, *, per: Period = Period.MONTH, meter: str = "api_calls") -> Quota:
-    return Quota(meter, meter, amount, per)
+def quota(
+    amount: int = 1000, *, per: Period = Period.MONTH, meter: str = "api_calls", shadow: bool = False
+) -> Quota:
+    return Quota(meter, meter, amount, per, enforce=0 if shadow else 100)
 
 
 def plan(

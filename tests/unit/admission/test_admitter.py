@@ -469,3 +469,28 @@ async def test_a_lease_speaks_the_dialect_of_the_policies(room: Room, fields: Li
     for grant in grants:
         assert grant.header.startswith(wanted[fields])
         assert grant.header.endswith(b"\r\n") is (fields is not LimitFields.OFF)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_shadows_are_counted_and_refuse_nobody(room: Room, mode: AdmissionMode) -> None:
+    tried = limit(60, burst=5, name="tried", shadow=True)
+    charges = plan(limit(60_000, burst=100_000), tried, quota(8, shadow=True), mode=mode)
+    grants = await room.calls(charges, 12)
+    assert all(grant.charged and b"tried" not in grant.header for grant in grants)
+    counted = [
+        room.slots.cells[room.slots.named("shadow_refusals_total", one)] for one in ("tried", "api_calls")
+    ]
+    assert counted == [7, 4]
+
+
+async def test_a_lease_of_a_shadow_alone_says_nothing(room: Room) -> None:
+    charges = plan(limit(60_000, burst=100_000, shadow=True), mode=AUTO)
+    grants = await room.calls(charges, 50)
+    assert room.leased > 40
+    assert {grant.header for grant in grants} == {b""}
+
+
+async def test_without_a_store_shadows_are_not_decided(room: Room) -> None:
+    room.store.down = True
+    charges = plan(limit(1, burst=1, shadow=True), quota(1, shadow=True), on_store_loss=OnStoreLoss.LOCAL)
+    assert len(await room.calls(charges, 5)) == 5

@@ -125,3 +125,17 @@ def test_off_says_nothing() -> None:
     refused = Decision(Status.REFUSED, NOON_MS, 0, (0, 812), (2_001, 0))
     assert granted_lines(charges, admitted(10, 100)) == refused_lines(charges, refused) == b""
     assert leased_lines(charges, admitted(10, 100), 5) == (b"", ())
+
+
+@pytest.mark.parametrize("fields", list(LimitFields))
+def test_shadows_are_shown_to_nobody(fields: LimitFields) -> None:
+    charges = in_dialect(fields, limit(name="tried", shadow=True), BURST, quota(5, meter="b", shadow=True))
+    decision = Decision(Status.ADMITTED, NOON_MS, 0, (0, 19, -3), (500, 0, 500))
+    for lines in (granted_lines(charges, decision), refused_lines(charges, decision)):
+        assert (b"burst" in lines, b"tried" in lines, b'"b"' in lines) == (
+            fields.value == "draft",
+            False,
+            False,
+        )
+    alone = in_dialect(fields, limit(shadow=True))
+    assert granted_lines(alone, admitted(5)) == b""

@@ -124,3 +124,13 @@ def test_all_workers_together_stay_within_the_limit(
         now_ms += later_ms
         admitted += passed(parts[which % workers], plan(shared), 3, now_ms)
     assert admitted <= shared.burst + tokens * (now_ms - NOON_MS) / 1000
+
+
+def test_shadows_refuse_nobody_here_either() -> None:
+    local = LocalLimits(1)
+    tried = limit(60, burst=1, name="tried", shadow=True, scope=("ip",))
+    charges = plan(tried, limit(60, burst=3, scope=("account", "key")), quota(1, per=Period.DAY, shadow=True))
+    local.learn("7l", *refused(plan(DAILY), 0))
+    answers = [local.decide("7l", charges, ("{ip=a}:b", "b:burst:key=1"), NOON_MS) for _ in range(5)]
+    assert [answer.decision.status for answer in answers].count(Status.ADMITTED) == 3
+    assert answers[-1].charges.names == ("burst",)

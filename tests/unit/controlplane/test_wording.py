@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from gateway.controlplane import wording
-from gateway.model.policies import Limit, Period, Price, Quota
+from gateway.model.policies import Limit, Period, Price, Quota, Tier
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,13 @@ def test_instants_are_utc() -> None:
     assert wording.instant_us(0) is None
     assert wording.instant_us(round(at.timestamp() * 1e6)) == "2026-11-21T10:00:00.123Z"
     assert datetime.fromisoformat(wording.instant(at) or "").tzinfo == UTC
+
+
+def test_customers_are_not_told_of_what_is_only_tried_out() -> None:
+    limits = (Limit("a", 1, 1000, 1), Limit("b", 1, 1000, 1, enforce=10), Limit("c", 1, 1000, 1, enforce=0))
+    one = Tier("t", "T", None, limits, (Quota("q", "api_calls", 1, Period.DAY, enforce=0),), frozenset())
+    told, known = wording.tier(one), wording.tier(one, shadows=True)
+    assert told["limits"] == [wording.limit(each) for each in limits[:2]]
+    assert told["quotas"] == []
+    assert known["limits"] == [wording.limit(each) | {"enforce": each.enforce} for each in limits]
+    assert known["quotas"] == [wording.quota(one.quotas[0]) | {"enforce": 0}]

@@ -84,14 +84,14 @@ def test_tiers_with_what_they_inherit(policies: PolicySet) -> None:
     assert paid.price == Price(2500, "EUR", "year")
     assert paid.limits == (
         Limit("burst", 5, 1000, 10),
-        Limit("daily", 1000, 86_400_000, 1000),
+        Limit("daily", 1000, 86_400_000, 1000, enforce=25),
         Limit("per-key", 1, 1000, 5, ("account", "key")),
         Limit("tenants", 9, 1000, 9, ("header:x-tenant", "ip", "route"), frozenset({"root", "write"})),
     )
     assert paid.quotas == (
         Quota("api_calls", "api_calls", 1000, Period.MONTH),
         Quota("hourly", "api_calls", 100, Period.HOUR),
-        Quota("tokens", "tokens", 10**15 - 1, Period.DAY),
+        Quota("tokens", "tokens", 10**15 - 1, Period.DAY, enforce=0),
     )
     assert paid.features == {"read", "write"}
     assert policies.tiers["free"].title == "Free of charge"

@@ -88,3 +88,13 @@ def test_every_metric_of_the_catalogue_is_exposed_under_its_name(tmp_path: Path)
         assert f"# TYPE tollway_{metric.name} {kind}\n" in text
         sample = f"tollway_{metric.name}{'_count' if metric.kind is Kind.HISTOGRAM else ''}{{"
         assert sample in text
+
+
+def test_names_that_the_policies_choose(tmp_path: Path) -> None:
+    worker = Slots.open(tmp_path / "worker-1.slots")
+    worker.cells[worker.named("shadow_refusals_total", "burst")] += 3
+    shown = {key: value for key, value in scrape(tmp_path).items() if "shadow_refusals" in key[0]}
+    assert shown == {
+        ("tollway_shadow_refusals_total", labels("worker-1", limit="burst")): 3,
+        ("tollway_shadow_refusals_total", labels("worker-1", limit="other")): 0,
+    }

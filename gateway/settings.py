@@ -206,7 +206,14 @@ class Settings:
         as_whole(1, 300), "Seconds until a request's head is complete.", default=10
     )
     body_timeout_s: int = _setting(
-        as_whole(1, 3600), "Seconds between two pieces of a request's body.", default=30
+        as_whole(1, 3600),
+        "Seconds a caller may pause within a body, or within reading an answer.",
+        default=30,
+    )
+    min_bytes_per_s: int = _setting(
+        as_whole(0, 10**9),
+        "Bytes a second that a caller must send of a body, or read of an answer, on average; 0: any.",
+        default=240,
     )
     keepalive_timeout_s: int = _setting(
         as_whole(1, 3600), "Seconds an idle client connection stays open.", default=75

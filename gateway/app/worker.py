@@ -149,6 +149,7 @@ def _server(process: Process, pipeline: Pipeline, deadlines: Deadlines, outbox: 
     waits = Waits(
         head_s=settings.head_timeout_s,
         body_s=settings.body_timeout_s,
+        min_bytes_per_s=settings.min_bytes_per_s,
         keepalive_s=settings.keepalive_timeout_s,
         max_head_bytes=settings.max_head_bytes,
         max_connections=settings.max_connections,

@@ -58,7 +58,7 @@ class AnsweringProtocol(asyncio.Protocol):
         self.close_after_answer = False
         self._out: list[bytes] = []
         self._chunked = False
-        self._stalled_bytes = 0  # waiting to be written when the caller stopped reading; 0: it reads
+        self._stalled = False  # there is more to write than the caller reads
 
     def answer(self, status: int, reason: bytes, lines: list[bytes], length: int | None) -> None:
         exchange = self.exchange
@@ -121,7 +121,7 @@ class AnsweringProtocol(asyncio.Protocol):
         if out:
             self._out = []
             self.outbox.write(self.transport, out[0] if len(out) == 1 else b"".join(out))
-        if self._stalled_bytes and self.exchange is not None and self.exchange.uplink is not None:
+        if self._stalled and self.exchange is not None and self.exchange.uplink is not None:
             self.exchange.uplink.pause_answer()  # it began while the one before was not being read
 
     def complete(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 from gateway.dataplane.answering import drainable
 from gateway.dataplane.caller import Caller, Trust, peer_address
 from gateway.dataplane.reading import ReadingProtocol
+from gateway.dataplane.uptake import Uptake, unsent_bytes
 from gateway.deadlines import NEVER, Deadlines
 from gateway.errors import ClientGone, GatewayError, RequestTimeout
 from gateway.frames import POLICY_VIOLATION, close_frame
@@ -17,6 +18,7 @@ from gateway.inline import drive
 from gateway.model.exchange import Exchange, RequestHead
 from gateway.outbox import Outbox
 from gateway.outcomes import Outcome
+from gateway.pace import Pace
 
 FEED_BYTES = 65536
 """Parsed at once: bounds how many pipelined requests can be waiting."""
@@ -36,6 +38,7 @@ class Waits:
 
     head_s: float = 10.0
     body_s: float = 30.0
+    min_bytes_per_s: int = 240  # of a body, and of an answer that is read, on average over `body_s`
     keepalive_s: float = 75.0
     max_head_bytes: int = 65536
     max_connections: int = 20_000
@@ -76,6 +79,7 @@ class Connection(ReadingProtocol):
         self._upload_paused = False
         self._reading_paused = False
         self._has_ended = False  # the caller has, its way of a tunnel: nothing more will come
+        self._uptake: Uptake | None = None  # of a caller that has been seen not to read
 
     # -- asyncio.Protocol -------------------------------------------------------------------------------
 
@@ -130,17 +134,18 @@ class Connection(ReadingProtocol):
 
     def pause_writing(self) -> None:
         """The caller reads slower than the upstream writes."""
-        self._stalled_bytes = self.transport.get_write_buffer_size()
-        self.deadline = self._loop.time() + self._waits.body_s
+        self._stalled = True
+        self.deadline = self._loop.time()  # looked at in the next sweep: mostly it has read on by then
         if self.exchange is not None and self.exchange.uplink is not None:
             self.exchange.uplink.pause_answer()
 
     def resume_writing(self) -> None:
-        self._stalled_bytes = 0
+        self._stalled = False
+        now = self._loop.time()
+        if self._uptake is not None:
+            self._uptake.caught_up(now, unsent_bytes(self.transport))
         if self.exchange is None:
-            self.deadline = self._loop.time() + (
-                self._waits.body_s if self._deaf else self._waits.keepalive_s
-            )
+            self.deadline = now + (self._waits.body_s if self._deaf else self._waits.keepalive_s)
         else:
             self.deadline = NEVER
             if self.exchange.uplink is not None:
@@ -205,7 +210,7 @@ class Connection(ReadingProtocol):
         handled = 0
         while True:
             if self.exchange is None and self._waiting:
-                if self._stalled_bytes:
+                if self._stalled:
                     break  # who does not read answers gets no more of them
                 if handled == TURN:
                     self._loop.call_soon(self._advance)
@@ -227,7 +232,7 @@ class Connection(ReadingProtocol):
         """Read on for the exchange at hand while its body has somewhere to go, or for the next one."""
         if self._deaf or self._waiting or self._upgrading is not None or self._held_back():
             return False
-        return self.exchange is self._incoming if self.exchange is not None else not self._stalled_bytes
+        return self.exchange is self._incoming if self.exchange is not None else not self._stalled
 
     def _held_back(self) -> bool:
         incoming = self._incoming
@@ -256,7 +261,7 @@ class Connection(ReadingProtocol):
         if is_last or exchange.broken is not None or not drainable(exchange):
             self._linger()
             return
-        if not self._stalled_bytes:
+        if not self._stalled:
             self.deadline = self._loop.time() + self._waits.keepalive_s
         if (
             self._waiting
@@ -284,7 +289,7 @@ class Connection(ReadingProtocol):
             self.outbox.after(self.transport, self.transport.write_eof)
             self._pause_reading(paused=False)
             wait_s = LINGER_S
-        if not self._stalled_bytes:
+        if not self._stalled:
             self.deadline = self._loop.time() + wait_s
 
     def _set_wait(self) -> None:
@@ -292,17 +297,22 @@ class Connection(ReadingProtocol):
         if self._deaf:
             return
         paused = self._held_back() or bool(self._waiting or self._unfed)
-        paused = paused or bool(self._stalled_bytes and self.exchange is None)
+        paused = paused or bool(self._stalled and self.exchange is None)
         if self._reading_paused or paused:
             self._pause_reading(paused=paused)
-        if self._stalled_bytes:
+        if self._stalled:
             return  # the wait for the caller to read goes on
         if self._incoming is not None:
-            self.deadline = NEVER if paused else self._loop.time() + self._waits.body_s
+            incoming = self._incoming
+            pace = incoming.pace = incoming.pace or self._new_pace()
+            self.deadline = pace.deadline(self._loop.time(), incoming.ingress_bytes, paused=paused)
         elif self.exchange is not None:
             return  # the upstream's side watches it; a deadline that passes meanwhile means nothing
         elif self._head_bytes and self.deadline > (latest := self._loop.time() + self._waits.head_s):
             self.deadline = latest
+
+    def _new_pace(self) -> Pace:
+        return Pace(self._waits.body_s, self._waits.min_bytes_per_s)
 
     def _pause_reading(self, *, paused: bool) -> None:
         if paused is not self._reading_paused and not self.transport.is_closing():
@@ -327,6 +337,7 @@ class Connection(ReadingProtocol):
 
     def switch(self, reason: bytes, lines: list[bytes]) -> None:
         super().switch(reason, lines)
+        self._uptake = None  # what holds for answers does not hold for tunnels
         early, self._unfed = self._unfed, b""
         if self._upgrading is not None and early:
             self._pass(self._upgrading, early)
@@ -351,12 +362,8 @@ class Connection(ReadingProtocol):
 
     def expire(self) -> None:
         """Deadlines: the caller took too long."""
-        left = self.transport.get_write_buffer_size()
-        if self._stalled_bytes > left:
-            self._stalled_bytes = left  # slow, but it reads
-            self.deadline = self._loop.time() + self._waits.body_s
-        elif self._stalled_bytes:
-            self.transport.abort()  # an answer that is not read
+        if self._stalled:
+            self._watch_reader()
         elif self.exchange is not None and (self._deaf or self._incoming is None):
             return  # it waits for us, not we for it
         elif self._deaf:
@@ -364,10 +371,20 @@ class Connection(ReadingProtocol):
         elif self._incoming is not None or self._head_bytes:
             self._refuse_unread(RequestTimeout())
             self._advance()
-        elif left:
+        elif self.transport.get_write_buffer_size():
             self.transport.abort()
         else:
             self.transport.close()
+
+    def _watch_reader(self) -> None:
+        """Cut a caller that reads too slowly; in a tunnel only one that reads nothing at all."""
+        if self._uptake is None:
+            is_tunnel = self.exchange is not None and self.exchange.status == 101
+            self._uptake = Uptake(Pace(self._waits.body_s, 0) if is_tunnel else self._new_pace())
+        now = self._loop.time()
+        self.deadline = self._uptake.deadline(now, unsent_bytes(self.transport))
+        if self.deadline <= now:
+            self.abort()  # what the kernel still holds is dropped, too
 
     def drain(self) -> None:
         """Take no further request: close when idle, else after the answer at hand."""

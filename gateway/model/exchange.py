@@ -10,6 +10,7 @@ from gateway.inline import Wait
 from gateway.model.policies import NO_LIMIT, ChargePlan, Route
 from gateway.model.principal import Principal
 from gateway.outcomes import Outcome
+from gateway.pace import Pace
 
 
 class RequestHead:
@@ -171,6 +172,7 @@ class Exchange:
         "ingress_bytes",
         "max_body_bytes",
         "outcome",
+        "pace",
         "principal",
         "request_id",
         "route",
@@ -200,6 +202,7 @@ class Exchange:
         self.body_parts: list[bytes] = []  # of the request, not yet uploaded
         self.body_done = False
         self.max_body_bytes = NO_LIMIT  # of the request, once its route is known
+        self.pace: Pace | None = None  # of a body that does not come in one piece
         self.broken: GatewayError | None = None  # why it can not go on: the caller left or sent nonsense
         self.outcome: Outcome | None = None  # dataplane, upstream
         # stages

@@ -233,10 +233,14 @@ class FakeTransport(asyncio.Transport):
 
 
 class _Plug:
-    """A socket of which only one option matters."""
+    """A socket of which little matters."""
 
     def __init__(self, transport: FakeTransport) -> None:
         self._transport = transport
+
+    def fileno(self) -> int:
+        """None: behind this transport no kernel holds anything."""
+        return -1
 
     def setsockopt(self, level: int, option: int, _: object) -> None:
         assert (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER)

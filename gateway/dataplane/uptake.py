@@ -1,0 +1,52 @@
+"""How fast a caller takes what it asked for."""
+
+from __future__ import annotations
+
+import fcntl
+import struct
+import termios
+from asyncio import Transport
+from contextlib import suppress
+
+from gateway.pace import Pace
+
+
+class Uptake:
+    """Looks at a caller only while it holds us up."""
+
+    __slots__ = ("_pace", "_taken_bytes", "_unsent_bytes")
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._taken_bytes = 0
+        self._unsent_bytes: int | None = None  # when last looked at; None: it did not hold us up
+
+    def deadline(self, now: float, unsent: int) -> float:
+        """Until when it has to have taken more, when so much is left."""
+        self._look(unsent)
+        return self._pace.deadline(now, self._taken_bytes)
+
+    def caught_up(self, now: float, unsent: int) -> None:
+        """It does not hold us up any more."""
+        if self._unsent_bytes is not None:
+            self._look(unsent)
+            self._unsent_bytes = None
+            self._pace.deadline(now, self._taken_bytes, paused=True)
+
+    def _look(self, unsent: int) -> None:
+        if self._unsent_bytes is not None:
+            self._taken_bytes += max(0, self._unsent_bytes - unsent)
+        self._unsent_bytes = unsent
+
+
+def unsent_bytes(transport: Transport) -> int:
+    """What has been written and has not arrived: held by us and, where the system tells, by the kernel.
+
+    The kernel's part may be megabytes: whoever reads slowly takes from there for minutes.
+    """
+    count = transport.get_write_buffer_size()
+    plug = transport.get_extra_info("socket")
+    if plug is not None:
+        with suppress(OSError, ValueError):  # closed meanwhile, or a system that does not tell
+            count += struct.unpack("i", fcntl.ioctl(plug.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+    return count

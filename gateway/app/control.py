@@ -18,9 +18,11 @@ from gateway.controlplane.health import Health
 from gateway.controlplane.identity import Identity
 from gateway.controlplane.operator_app import build_operator_app
 from gateway.controlplane.portal import build_portal_app
+from gateway.controlplane.proxies import Proxies
 from gateway.controlplane.serving import ControlRunner
 from gateway.controlplane.tokens import BootstrapToken
 from gateway.ledger.usage import Usage
+from gateway.model.forwarded import forwarded, x_forwarded_for
 from gateway.operators import idempotency
 from gateway.people import requests
 from gateway.people.delivery import by_smtp, into_files
@@ -85,6 +87,7 @@ async def serve_control(process: Process) -> None:
 def _identity(process: Process, pool: Pool) -> Identity:
     settings = process.wiring.settings
     vault = Vault(pool, settings.portal_secret)
+    hops = forwarded if settings.trusted_header == "forwarded" else x_forwarded_for
     return Identity(
         passwords=Passwords(),
         vault=vault,
@@ -92,6 +95,7 @@ def _identity(process: Process, pool: Pool) -> Identity:
         doors=Doors(process.clock),
         portal_url=settings.portal_base_url,
         registration=settings.registration,
+        proxies=Proxies(settings.trusted_proxies, hops),
         default_tier=settings.default_tier,
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gateway.clock import Clock
 from gateway.controlplane.doors import Doors
+from gateway.controlplane.proxies import Proxies
 from gateway.model.policies import PolicySet
 from gateway.people import access_tokens
 from gateway.people.outbox import Outbox
@@ -23,6 +24,7 @@ class Identity:
     doors: Doors
     portal_url: str  # as mails show it, without a slash at the end
     registration: bool  # whether strangers may register
+    proxies: Proxies  # in front of the portal
     default_tier: str | None  # of accounts that register themselves; None: the first free one
 
     def tier_of_newcomers(self, policies: PolicySet) -> str | None:

@@ -22,8 +22,10 @@ from gateway.controlplane.keyholders import VIEWER, Viewer, require_viewer
 from gateway.controlplane.members_api import MembersApi
 from gateway.controlplane.openapi import describe
 from gateway.controlplane.own_keys_api import OwnKeysApi
+from gateway.controlplane.people_pages import PeoplePages
 from gateway.controlplane.portal_endpoints import FLAVOUR, bind_portal
 from gateway.controlplane.problems import add_headers, answer_problems, invalid
+from gateway.controlplane.proxies import believe
 from gateway.controlplane.reference import Reference
 from gateway.controlplane.self_api import SelfApi
 from gateway.controlplane.tiers_page import CONTENT_SECURITY_POLICY, render_tiers
@@ -55,7 +57,8 @@ def build_portal_app(with_: Collaborators, identity: Identity, version: str) -> 
     below_api = [*(replace(one, path=AUTH + one.path) for one in endpoints), *portal.endpoints()]
     reference = Reference(describe(below_api, API, version, FLAVOUR))
 
-    app = web.Application(middlewares=[answer_problems], client_max_size=MAX_BODY_BYTES)
+    middlewares = [answer_problems, believe(identity.proxies)]
+    app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(add_headers)
     app.add_routes(
         [
@@ -65,6 +68,7 @@ def build_portal_app(with_: Collaborators, identity: Identity, version: str) -> 
             web.get("/reference", reference.page),
         ]
     )
+    app.add_routes(PeoplePages(entrance).routes())
     app.add_subapp(API + AUTH, auth)
     app.add_subapp(API, api)
     return app

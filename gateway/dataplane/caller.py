@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from gateway.dataplane.forwarded import Fields, Hop, forwarded, last_value, trustworthy, x_forwarded_for
 from gateway.dataplane.head import HOST
 from gateway.model.exchange import RequestHead
+from gateway.model.forwarded import Fields, Hop, forwarded, last_value, trustworthy, x_forwarded_for
 from gateway.model.networks import NO_NETWORKS, Networks, read_address
 
 _PLAIN = re.compile(rb"[0-9A-Za-z._-]+")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from gateway.dataplane.forwarded import SAID_BY_PROXIES
 from gateway.errors import (
     BadRequest,
     ExpectationUnknown,
@@ -21,6 +20,7 @@ from gateway.errors import (
 )
 from gateway.model.changes import folded
 from gateway.model.exchange import RequestHead
+from gateway.model.forwarded import SAID_BY_PROXIES
 from gateway.routing.path import canonical_path
 
 MAX_TARGET_BYTES = 8192

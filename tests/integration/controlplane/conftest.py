@@ -19,8 +19,10 @@ from gateway.controlplane.health import Health
 from gateway.controlplane.identity import Identity
 from gateway.controlplane.operator_app import build_operator_app
 from gateway.controlplane.portal import build_portal_app
+from gateway.controlplane.proxies import Proxies
 from gateway.controlplane.tokens import BootstrapToken
 from gateway.ledger.usage import Usage
+from gateway.model.networks import parse_networks
 from gateway.model.policies import (
     Limit,
     Meter,
@@ -143,6 +145,7 @@ def make_identity(pool: Pool, clock: ManualClock, **changes: Any) -> Identity:
         "portal_url": "https://portal.example",
         "registration": True,
         "default_tier": None,
+        "proxies": Proxies(parse_networks("127.0.0.0/8")),
     }
     return Identity(**{**made, **changes})
 

@@ -282,6 +282,22 @@ async def test_nobody_is_flooded_with_mails(visitor: Visitor, post: Post) -> Non
     assert await post.collect() == [], "nobody has the address"
 
 
+async def test_callers_behind_a_trusted_proxy_are_told_apart(visitor: Visitor) -> None:
+    statuses = []
+    for number in range(25):
+        body, headers = {"email": f"{number}@example.com"}, {"X-Forwarded-For": f"192.0.2.{number % 2}"}
+        response = await visitor.portal.post(f"{AUTH}/password/forgot", json=body, headers=headers)
+        statuses.append(response.status)
+    assert statuses == [202] * 25
+    for number in range(25, 50):
+        body, headers = (
+            {"email": f"{number}@example.com"},
+            {"X-Forwarded-For": f"192.0.2.{number}, 192.0.2.1"},
+        )
+        response = await visitor.portal.post(f"{AUTH}/password/forgot", json=body, headers=headers)
+    assert response.status == 429
+
+
 async def test_an_authenticator_app(visitor: Visitor, clock: ManualClock) -> None:
     await visitor.arrive()
     proof = {"password": PASSWORD}

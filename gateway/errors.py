@@ -224,6 +224,15 @@ class RateLimited(GatewayError):
     default_detail = "Too many requests."
 
 
+class ConcurrencyExceeded(GatewayError):
+    """As many calls as the tier allows at once are under way, and no slot became free in time."""
+
+    code, status, title = "concurrency_exceeded", 429, "Quota Exceeded"
+    problem_type = QUOTA_EXCEEDED_TYPE
+    outcome = Outcome.RATE_LIMITED
+    default_detail = "Too many calls at once."
+
+
 class QuotaExceeded(GatewayError):
     """The amount of a period is used up."""
 

@@ -1,17 +1,22 @@
--- Decide all charges of a call together: all of them are paid, or none. Atomic; a refusal writes nothing.
+-- Decide all charges of a call together: all of them are paid, or none. Atomic; a refusal charges nothing.
 --
--- KEYS     the buckets, then the quota counters. One hash tag per account and mode, so one slot of a cluster:
+-- KEYS     the buckets, then the quota counters, then the sets of slots. One hash tag per account and mode, so one slot of a cluster:
 --          tw:{<account id><l|t>}:b:<limit>                      a hash, see bucket.lua
 --          tw:{<account id><l|t>}:q:<meter>:<per>:<start epoch>  a plain counter of units used
+--          tw:{<account id><l|t>}:c:<concurrency limit>          a sorted set, see slots.lua
 -- ARGV[1]  now in ms, for tests; empty in production: Redis's own time, so gateways with skewed clocks agree
 -- ARGV[2]  deadline in ms by the same clock: later than that the caller has given up. 0: none
 -- ARGV[3]  holder: who buys in advance, empty: nobody   ARGV[4]  hold_ms: how long its tokens may be spent
 -- ARGV[5]  calls to charge, 0 | 1   ARGV[6]  calls wanted beyond these   ARGV[7]  calls the holder still holds
--- ARGV[8]  number of buckets; then for each bucket:   tokens   period_ms   burst   cost
---                             then for each quota:    amount   cost   start_ms   end_ms of the period
+-- ARGV[8]  number of buckets   ARGV[9]  number of sets of slots
+--          then for each bucket:   tokens   period_ms   burst   cost
+--          then for each quota:    amount   cost   start_ms   end_ms of the period
+--          then, if there are sets of slots:   slot: what this call's are called, empty: none   slot_ms
+--          then for each of these:   most
 --          A cost below 0 is that of a shadow: what it can not pay refuses nothing, a bucket is not charged then
 --          and a quota is. `wait_ms` tells, when the call is admitted; when others refuse it is 0.
--- returns  {status, now in ms, calls granted beyond, then for each charge: left, wait_ms}
+-- returns  {status, now in ms, calls granted beyond, then for each charge: left, wait_ms,
+--          then for each set: slots in use, this call's among them}
 --          status 0 refused: `wait_ms` > 0 where a retry has to wait · 1 admitted · 2 too late, nothing charged
 --                 3 now is outside a period given, nothing charged. `left` may be negative after a tier change.
 --
@@ -27,9 +32,10 @@ if deadline > 0 and now >= deadline then return {2, now, 0} end
 
 local holder, hold_ms = ARGV[3], tonumber(ARGV[4])
 local calls, wanted, held = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local bucket_count = tonumber(ARGV[8])
+local bucket_count, set_count = tonumber(ARGV[8]), tonumber(ARGV[9])
+local first_set = #KEYS - set_count + 1
 local buckets, quotas, reply, passes = {}, {}, {1, now, 0}, true
-local position = 9
+local position = 10
 
 for i = 1, bucket_count do
   local tokens, period, burst, cost = unpack(ARGV, position, position + 3)
@@ -40,7 +46,7 @@ for i = 1, bucket_count do
   buckets[i], position = bucket, position + 4
 end
 
-for i = bucket_count + 1, #KEYS do
+for i = bucket_count + 1, first_set - 1 do
   local amount, cost, starts, ends = unpack(ARGV, position, position + 3)
   local quota = {key = KEYS[i], cost = math.abs(tonumber(cost)), shadow = tonumber(cost) < 0,
                  ends = tonumber(ends), wait = 0}
@@ -51,6 +57,15 @@ for i = bucket_count + 1, #KEYS do
   if calls * quota.cost > 0 and quota.remaining < calls * quota.cost then quota.wait = quota.ends - now end
   passes = passes and (quota.wait == 0 or quota.shadow)
   quotas[#quotas + 1], position = quota, position + 4
+end
+
+local slot, slot_ms, in_use = '', 0, {}
+if set_count > 0 then
+  slot, slot_ms = ARGV[position], tonumber(ARGV[position + 1])
+  for i = 1, set_count do
+    in_use[i] = slots_in_use(KEYS[first_set + i - 1], now, slot_ms)
+    passes = passes and (slot == '' or in_use[i] < tonumber(ARGV[position + 1 + i]))
+  end
 end
 
 local function wait_of(charge)
@@ -66,6 +81,7 @@ local function report()
     reply[#reply + 1] = quota.remaining
     reply[#reply + 1] = wait_of(quota)
   end
+  for i = 1, set_count do reply[#reply + 1] = in_use[i] end
   return reply
 end
 
@@ -105,5 +121,11 @@ for _, quota in ipairs(quotas) do
     if quota.fresh then redis.call('PEXPIRE', quota.key, quota.ends - now + AFTER_PERIOD_MS) end
   end
   quota.remaining = quota.remaining - extra * quota.cost
+end
+if slot ~= '' then
+  for i = 1, set_count do
+    keep_slot(KEYS[first_set + i - 1], slot, now, slot_ms)
+    in_use[i] = in_use[i] + 1
+  end
 end
 return report()

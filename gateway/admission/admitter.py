@@ -7,6 +7,7 @@ import logging
 import secrets
 
 from gateway.admission.charges import Charges, quota_key
+from gateway.admission.concurrency import Concurrency
 from gateway.admission.decider import Decider
 from gateway.admission.fields import granted_lines, whole_seconds
 from gateway.admission.leases import Bought, Lease, Leases
@@ -14,11 +15,11 @@ from gateway.admission.local_limits import LocalLimits
 from gateway.admission.refunds import Refunds
 from gateway.admission.refusal import refusal
 from gateway.admission.store import EXACT, Decision, Status, Store, account_tag
-from gateway.admission.subjects import bucket_keys
+from gateway.admission.subjects import counter_keys
 from gateway.clock import Clock
-from gateway.errors import AdmissionUnavailable, StoreUnavailable
+from gateway.errors import AdmissionUnavailable, ConcurrencyExceeded, StoreUnavailable
 from gateway.inline import Wait
-from gateway.model.exchange import Exchange, Grant
+from gateway.model.exchange import Exchange, Grant, HoldingGrant
 from gateway.model.policies import AdmissionMode, ChargePlan, OnStoreLoss
 from gateway.model.principal import Mode, Principal
 from gateway.model.usage import billable
@@ -50,6 +51,7 @@ class Admitter:
         self._shadow_slots: dict[str, int] = {}
         self._leased_slot = slot("admission_leased_total")
         self._refused_locally_slot = slot("admission_local_refusals_total")
+        self._full_slot = slot("concurrency_refused_total")
         self._lost_slots = {
             action: slot("admission_store_lost_total", action.value) for action in OnStoreLoss
         }
@@ -62,6 +64,7 @@ class Admitter:
         # Another worker may be called the same, on another machine or after a crash: its holds are not ours.
         holder = f"{worker_id}-{secrets.token_hex(4)}"
         self._leases = Leases(store, self._decider, self._refunds, clock, holder, self._wake)
+        self._concurrency = Concurrency(store, self._decider, slots, clock, tasks, holder)
         self._live, self._test = self._leases.live, self._leases.test
         self._work = asyncio.Event()
         self._upkeep: asyncio.Task[None] | None = None
@@ -69,14 +72,18 @@ class Admitter:
         self._closed = False
 
     async def admit(self, principal: Principal, plan: ChargePlan, exchange: Exchange) -> Grant:
-        """Charge the call. Raises RateLimited or QuotaExceeded; AdmissionUnavailable when nobody can say."""
+        """Charge the call. Raises RateLimited, QuotaExceeded or ConcurrencyExceeded; AdmissionUnavailable
+        when nobody can say; and why the caller left, when it did so while its call was queued.
+        """
         leases = self._live if principal.mode is Mode.LIVE else self._test
         lease = leases.get((principal.account_id, plan.id))
         if lease is not None and lease.calls and self._monotonic_us() < lease.expires_us:
             return self._take(lease, principal, plan)
+        if plan.concurrency:
+            return await self._admit_with_slots(principal, plan, exchange)
         if not plan.limits and not plan.quotas:
             return Grant(principal, plan, b"")
-        buckets = bucket_keys(plan, exchange) if plan.scoped else None
+        buckets = counter_keys(plan, exchange) if plan.scoped else None
         return await self._admit_by_store(principal, plan, buckets)
 
     def _take(self, lease: Lease, principal: Principal, plan: ChargePlan) -> Grant:
@@ -101,6 +108,21 @@ class Admitter:
                 bought = await self._buy(lease)
         except StoreUnavailable as lost:
             return self._undecided(principal, plan, buckets, lost)
+        charges, decision = self._decided(principal, plan, bought)
+        return Grant(principal, plan, granted_lines(charges, decision), periods=charges.periods)
+
+    async def _admit_with_slots(self, principal: Principal, plan: ChargePlan, exchange: Exchange) -> Grant:
+        counters = counter_keys(plan, exchange) if plan.scoped else None
+        try:
+            bought, slot_name = await self._concurrency.admit(_tag(principal), plan, exchange, counters)
+        except StoreUnavailable as lost:
+            return self._undecided(principal, plan, counters, lost)
+        charges, decision = self._decided(principal, plan, bought)
+        lines = granted_lines(charges, decision)
+        return HoldingGrant(principal, plan, lines, periods=charges.periods, slot=slot_name)
+
+    def _decided(self, principal: Principal, plan: ChargePlan, bought: Bought) -> Bought:
+        """The store has answered; raises what a refused caller is told."""
         if self._store_lost:
             self._store_lost = False
             log.info("limits are decided again")
@@ -108,10 +130,13 @@ class Admitter:
         if plan.on_store_loss is OnStoreLoss.LOCAL:
             self._local.learn(_tag(principal), charges, decision)
         if decision.status is Status.REFUSED:
-            raise refusal(plan, charges, decision, _later_ms(plan))
+            error = refusal(plan, charges, decision, _later_ms(plan))
+            if isinstance(error, ConcurrencyExceeded):
+                self._cells[self._full_slot] += 1
+            raise error
         if any(decision.wait_ms):
             self._count_shadows(charges, decision)
-        return Grant(principal, plan, granted_lines(charges, decision), periods=charges.periods)
+        return bought
 
     def _count_shadows(self, charges: Charges, decision: Decision) -> None:
         """Count what would have refused the call, had it been enforced."""
@@ -167,14 +192,23 @@ class Admitter:
         return Grant(principal, plan, b"", charged=False)
 
     def settle(self, exchange: Exchange) -> None:
-        """Give back what a call that is not billed paid into quotas. Its tokens stay spent. Never raises."""
+        """Release the slots of a call, and give back what it paid into quotas if it is not billed.
+
+        Its tokens stay spent. Never raises.
+        """
         outcome, grant = exchange.outcome, exchange.grant
+        if type(grant) is HoldingGrant:
+            self._concurrency.release(grant.slot)
         if outcome is Outcome.SERVED or grant is None or not grant.charged:
             return
         if outcome is not None and billable(outcome, exchange.status):
             return
         for (quota, cost), start_s in zip(grant.plan.quotas, grant.periods, strict=False):
             self._refunds.add(_tag(grant.principal), quota_key(quota, start_s), cost)
+
+    def look_after_slots(self) -> None:
+        """Renew the slots of calls that last, and release what could not be released before."""
+        self._concurrency.look()
 
     def upkeep(self) -> None:
         """Give back what expired and send refunds."""
@@ -195,11 +229,12 @@ class Admitter:
             self.upkeep()
 
     async def close(self) -> None:
-        """Give back every lease and refund. Calls admitted afterwards are decided one by one."""
+        """Give back every lease, slot and refund. Calls admitted afterwards are decided one by one."""
         self._closed = True
         if self._upkeep is not None:
             self._upkeep.cancel()
         await self._leases.close()
+        await self._concurrency.close()
         await self._refunds.close()
 
 

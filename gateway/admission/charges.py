@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.admission.period import Span, period_at
-from gateway.admission.subjects import bucket_key
+from gateway.admission.subjects import bucket_key, slot_set_key
 from gateway.admission.token_bucket import Flow
 from gateway.model.policies import ChargePlan, Limit, Period, Quota
 
@@ -43,12 +43,14 @@ class Charges:
     """
 
     __slots__ = (
+        "concurrency",
         "costs",
         "ends_ms",
         "fields",
         "flows",
         "keys",
         "limits",
+        "most",
         "names",
         "numbers",
         "periods",
@@ -57,6 +59,7 @@ class Charges:
         "shadows",
         "shown",
         "sizes",
+        "slot_keys",
         "starts_ms",
     )
 
@@ -86,6 +89,9 @@ class Charges:
             *(charge.quota.shadow for charge in self.quotas),
         )
         self.shown = tuple(one for one, shadow in enumerate(self.shadows) if not shadow)
+        self.concurrency = plan.concurrency
+        self.slot_keys = tuple(slot_set_key(limit) for limit in plan.concurrency)
+        self.most = tuple(limit.most for limit in plan.concurrency)
         self.numbers = self._numbers()
         self.fields = plan.fields
         self.policy_line = plan.policy_header
@@ -107,12 +113,14 @@ class Charges:
             )
         return tuple(numbers)
 
-    def paid_into(self, buckets: tuple[str, ...]) -> Charges:
-        """The same charges of a call whose buckets have these keys."""
+    def paid_into(self, counters: tuple[str, ...]) -> Charges:
+        """The same charges of a call whose buckets, and then sets of slots, have these keys."""
         other = object.__new__(Charges)
         for name in Charges.__slots__:
             setattr(other, name, getattr(self, name))
-        other.keys = buckets + self.keys[len(buckets) :]
+        first_quota = len(self.limits)
+        other.keys = counters[:first_quota] + self.keys[first_quota:]
+        other.slot_keys = counters[first_quota:]
         return other
 
 

@@ -5,6 +5,7 @@ burst below their number leaves one token for each. What was left of it is not k
 
 Quotas can not be divided, for nobody knows what is left of them. The rule: a quota that could not pay for
 such a call when the store was last heard refuses until its period ends; any other lets it pass unchecked.
+Slots of calls at once are not counted.
 """
 
 from __future__ import annotations
@@ -107,14 +108,14 @@ class LocalLimits:
                 lefts.append(paid[0].amount - known.used)
         if not refusing:
             return None
-        asked = replace(plan, limits=(), quotas=tuple(refusing))
+        asked = replace(plan, limits=(), quotas=tuple(refusing), concurrency=())
         charges = Charges(asked, now_ms)
         waits = tuple(charge.span.end_s * 1000 - now_ms for charge in charges.quotas)
         return Local(asked, charges, Decision(Status.REFUSED, now_ms, 0, tuple(lefts), waits))
 
     def _divide(self, plan: ChargePlan) -> _Part:
         limits = tuple(limit for limit in plan.limits if not limit.shadow)
-        charges = Charges(replace(plan, limits=limits, quotas=()), 0)
+        charges = Charges(replace(plan, limits=limits, quotas=(), concurrency=()), 0)
         flows = tuple(Flow.of(self._part_of(limit)) for limit in limits)
         if len(self._parts) >= PLANS_MAX:
             self._parts.clear()

@@ -8,7 +8,8 @@ from math import ceil
 from gateway.admission import token_bucket
 from gateway.admission.charges import Charges
 from gateway.admission.slices import bucket_slice, quota_slice
-from gateway.admission.store import Ask, Decision, Status, counter_name
+from gateway.admission.slot_set import SlotSet, in_use, kept, released
+from gateway.admission.store import Ask, Decision, SlotNames, Status, counter_name
 from gateway.admission.token_bucket import HOLD_MS, Bucket, Flow, Hold
 from gateway.clock import Clock
 
@@ -30,6 +31,7 @@ class MemoryStore:
         self._clock = clock
         self._buckets: dict[str, tuple[Bucket, Flow]] = {}
         self._counters: dict[str, _Counter] = {}
+        self._slots: dict[str, SlotSet] = {}
         self._decisions = 0
 
     def now_ms(self) -> int:
@@ -51,10 +53,22 @@ class MemoryStore:
             short = ask.calls * charge.cost > 0 and left < ask.calls * charge.cost
             waits.append(charge.span.end_s * 1000 - now_ms if short else 0)
         enforced = [0 if shadow else wait for shadow, wait in zip(charges.shadows, waits, strict=True)]
-        if any(enforced):
+        taken = self._slots_in_use(tag, charges, now_ms)
+        is_full = ask.slot and any(
+            used >= limit.most for used, limit in zip(taken, charges.concurrency, strict=True)
+        )
+        if any(enforced) or is_full:
             left_now = (*(bucket.tokens for bucket in buckets), *remaining)
-            return Decision(Status.REFUSED, now_ms, 0, left_now, tuple(enforced))
-        return self._charge(tag, charges, ask, (buckets, remaining, waits))
+            return Decision(Status.REFUSED, now_ms, 0, left_now, tuple(enforced), taken)
+        if ask.slot:
+            taken = tuple([used + 1 for used in taken])
+            self._keep_slots(tag, dict.fromkeys(charges.slot_keys, (ask.slot,)))
+        return self._charge(tag, charges, ask, (buckets, remaining, waits))._replace(in_use=taken)
+
+    def _slots_in_use(self, tag: str, charges: Charges, now_ms: int) -> tuple[int, ...]:
+        names = [counter_name(tag, key) for key in charges.slot_keys]
+        self._slots.update({name: in_use(self._slots.get(name, {}), now_ms) for name in names})
+        return tuple([len(self._slots[name]) for name in names])
 
     def _refilled(self, tag: str, charges: Charges, now_ms: int) -> list[Bucket]:
         buckets = []
@@ -121,6 +135,21 @@ class MemoryStore:
             if counter is not None:
                 counter.used = max(0, counter.used - amount)
 
+    async def renew(self, tag: str, slots: SlotNames) -> None:
+        """See `keep_slots.lua`."""
+        self._keep_slots(tag, slots)
+
+    def _keep_slots(self, tag: str, slots: SlotNames) -> None:
+        for key, names in slots.items():
+            name = counter_name(tag, key)
+            self._slots[name] = kept(self._slots.get(name, {}), names, self.now_ms())
+
+    async def release(self, tag: str, slots: SlotNames) -> None:
+        """See `keep_slots.lua`."""
+        for key, names in slots.items():
+            name = counter_name(tag, key)
+            self._slots[name] = released(self._slots.get(name, {}), names)
+
     def _used(self, tag: str, key: str, now_ms: int) -> int:
         counter = self._counters.get(counter_name(tag, key))
         return 0 if counter is None or counter.keep_until_ms <= now_ms else counter.used
@@ -142,3 +171,4 @@ class MemoryStore:
         for key, counter in list(self._counters.items()):
             if counter.keep_until_ms <= now_ms:
                 del self._counters[key]
+        self._slots = {key: slots for key, slots in self._slots.items() if in_use(slots, now_ms)}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.admission.charges import Charges
-from gateway.admission.store import Ask, Decision, Status
+from gateway.admission.slot_set import SLOT_MS
+from gateway.admission.store import Ask, Decision, SlotNames, Status
 from gateway.admission.token_bucket import HOLD_MS
 from gateway.clock import Clock
 from gateway.errors import StoreUnavailable
@@ -50,8 +51,9 @@ class RedisStore:
         self._redis = redis
         self._time = RedisTime(clock)
         self._time_from = time_from
-        self._admit = redis.script(_source("admit.lua"))
-        self._give_back = redis.script(_source("give_back.lua"))
+        self._admit = redis.script(_source("bucket.lua", "slots.lua", "admit.lua"))
+        self._give_back = redis.script(_source("bucket.lua", "give_back.lua"))
+        self._keep_slots = redis.script(_source("bucket.lua", "slots.lua", "keep_slots.lua"))
 
     def now_ms(self) -> int:
         if self._time_from is not None:
@@ -68,11 +70,12 @@ class RedisStore:
         return decision
 
     async def _decide_once(self, tag: str, charges: Charges, ask: Ask) -> Decision:
-        given = "" if self._time_from is None else self._time_from.now_us() // 1000
-        deadline_ms = 0 if self._time_from is not None else self._time.now_ms() + DEADLINE_MS
+        given, deadline_ms = self._given_and_deadline()
+        sets = len(charges.slot_keys)
+        of_slots: tuple[str | int, ...] = (ask.slot, SLOT_MS, *charges.most) if sets else ()
         reply: list[int] = await self._redis.evalsha(
             self._admit,
-            _keys(tag, charges.keys),
+            _keys(tag, charges.keys + charges.slot_keys),
             (
                 given,
                 deadline_ms,
@@ -82,12 +85,21 @@ class RedisStore:
                 ask.wanted,
                 ask.held,
                 len(charges.limits),
+                sets,
                 *charges.numbers,
+                *of_slots,
             ),
         )
         if self._time_from is None:
             self._time.seen(reply[1])
-        return Decision(Status(reply[0]), reply[1], reply[2], tuple(reply[3::2]), tuple(reply[4::2]))
+        end = 3 + 2 * len(charges.keys)
+        left, wait_ms, in_use = tuple(reply[3:end:2]), tuple(reply[4:end:2]), tuple(reply[end:])
+        return Decision(Status(reply[0]), reply[1], reply[2], left, wait_ms, in_use)
+
+    def _given_and_deadline(self) -> tuple[str | int, int]:
+        if self._time_from is not None:
+            return self._time_from.now_us() // 1000, 0
+        return "", self._time.now_ms() + DEADLINE_MS
 
     async def give_back(self, tag: str, charges: Charges, holder: str, calls: int) -> None:
         numbers: list[int] = []
@@ -98,6 +110,29 @@ class RedisStore:
 
     async def refund(self, tag: str, units: dict[str, int]) -> None:
         await self._run_give_back(_keys(tag, tuple(units)), "", 0, list(units.values()))
+
+    async def renew(self, tag: str, slots: SlotNames) -> None:
+        """Never late: a slot that was released meanwhile would come back."""
+        for _ in range(2):  # the first may be late because Redis's clock was not known yet
+            given, deadline_ms = self._given_and_deadline()
+            status, now_ms = await self._run_keep_slots(tag, slots, (given, deadline_ms, SLOT_MS))
+            if status != Status.TOO_LATE:
+                return
+            self._time.seen(now_ms)
+        raise StoreUnavailable("Redis runs calls too late")
+
+    async def release(self, tag: str, slots: SlotNames) -> None:
+        given, _ = self._given_and_deadline()
+        await self._run_keep_slots(tag, slots, (given, 0, 0))
+
+    async def _run_keep_slots(
+        self, tag: str, slots: SlotNames, head: tuple[str | int, int, int]
+    ) -> tuple[int, int]:
+        args: list[str | int] = list(head)
+        for names in slots.values():
+            args += (len(names), *names)
+        status, now_ms = await self._redis.evalsha(self._keep_slots, _keys(tag, tuple(slots)), tuple(args))
+        return status, now_ms
 
     async def _run_give_back(
         self, keys: tuple[str, ...], holder: str, buckets: int, numbers: list[int]
@@ -111,6 +146,6 @@ def _keys(tag: str, names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple([prefix + name if name[0] != "{" else "tw:" + name for name in names])
 
 
-def _source(name: str) -> str:
+def _source(*parts: str) -> str:
     folder = Path(__file__).parent
-    return "\n".join((folder / part).read_text(encoding="utf-8") for part in ("bucket.lua", name))
+    return "\n".join((folder / part).read_text(encoding="utf-8") for part in parts)

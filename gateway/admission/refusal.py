@@ -8,7 +8,7 @@ from gateway.admission.charges import Charges
 from gateway.admission.fields import refused_lines, whole_seconds
 from gateway.admission.store import Decision
 from gateway.admission.subjects import describe
-from gateway.errors import QuotaExceeded, RateLimited
+from gateway.errors import ConcurrencyExceeded, QuotaExceeded, RateLimited
 from gateway.model.policies import ChargePlan, Limit
 
 PERIOD_NAMES = {1000: "second", 60_000: "minute", 3_600_000: "hour", 86_400_000: "day"}
@@ -16,12 +16,15 @@ PERIOD_NAMES = {1000: "second", 60_000: "minute", 3_600_000: "hour", 86_400_000:
 
 def refusal(
     plan: ChargePlan, charges: Charges, decision: Decision, later_ms: int = 0
-) -> RateLimited | QuotaExceeded:
-    """The error for a refused call. When buckets and quotas refuse, the quota is named: it lasts longest.
+) -> RateLimited | QuotaExceeded | ConcurrencyExceeded:
+    """The error for a refused call. The quota is named if one refuses: it lasts longest. Slots that are all
+    in use are named if nothing else refuses: they may be free in a moment.
 
     `later_ms`: how much longer than needed the caller is told to wait.
     """
     violated = [position for position, wait in enumerate(decision.wait_ms) if wait > 0]
+    if not violated:
+        return _all_slots_in_use(plan, charges, decision, later_ms)
     longest = max(violated, key=lambda position: decision.wait_ms[position])
     first_quota = len(charges.limits)
     quotas = [position for position in violated if position >= first_quota]
@@ -34,15 +37,46 @@ def refusal(
     if plan.upgrade_url:
         detail += f" For more, upgrade at {plan.upgrade_url}"
     headers = refused_lines(charges, decision) + b"Retry-After: %d\r\n" % retry_after_s
+    kind = QuotaExceeded if quotas else RateLimited
+    standings = [_standing(charges, decision, position) for position in violated]
+    return kind(detail, headers=headers, extensions=_extensions(plan, charges, decision, standings))
+
+
+def _all_slots_in_use(
+    plan: ChargePlan, charges: Charges, decision: Decision, later_ms: int
+) -> ConcurrencyExceeded:
+    limit = next(
+        limit for limit, used in zip(charges.concurrency, decision.in_use, strict=True) if used >= limit.most
+    )
+    retry_after_s = whole_seconds(1000 + later_ms)  # who knows when one of these calls ends
+    calls = "1 call" if limit.most == 1 else f"{limit.most} calls"
+    detail = (
+        f"The limit `{limit.name}` of the tier `{plan.tier.name}` allows {calls} at once"
+        f"{describe(limit.scope)}, and as many are under way. Try again when one has ended."
+    )
+    if plan.upgrade_url:
+        detail += f" For more, upgrade at {plan.upgrade_url}"
+    headers = refused_lines(charges, decision) + b"Retry-After: %d\r\n" % retry_after_s
+    return ConcurrencyExceeded(detail, headers=headers, extensions=_extensions(plan, charges, decision, []))
+
+
+def _extensions(
+    plan: ChargePlan, charges: Charges, decision: Decision, standings: list[dict[str, object]]
+) -> dict[str, object]:
+    """Members of the document: all that refuses, with the slots that are all in use."""
+    full: list[dict[str, object]] = [
+        {"policy": limit.name, "limit": limit.most, "used": used, "remaining": 0}
+        for limit, used in zip(charges.concurrency, decision.in_use, strict=True)
+        if used >= limit.most
+    ]
     extensions: dict[str, object] = {
-        "violated-policies": [charges.names[position] for position in violated],
-        "limits": [_standing(charges, decision, position) for position in violated],
+        "violated-policies": [standing["policy"] for standing in (*standings, *full)],
+        "limits": [*standings, *full],
         "tier": plan.tier.name,
     }
     if plan.upgrade_url:
         extensions["upgrade_url"] = plan.upgrade_url
-    kind = QuotaExceeded if quotas else RateLimited
-    return kind(detail, headers=headers, extensions=extensions)
+    return extensions
 
 
 def _standing(charges: Charges, decision: Decision, position: int) -> dict[str, object]:

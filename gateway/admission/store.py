@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
 from gateway.admission.charges import Charges
 from gateway.model.principal import Mode
+
+SlotNames = Mapping[str, Sequence[str]]
+"""Names of slots, by the key of their set."""
 
 
 class Status(IntEnum):
@@ -19,12 +23,16 @@ class Status(IntEnum):
 
 
 class Ask(NamedTuple):
-    """How much to decide at once. `holder` buys `wanted` calls in advance and still holds `held`."""
+    """How much to decide at once. `holder` buys `wanted` calls in advance and still holds `held`.
+
+    `slot` is what the slots of the call are called; empty: it takes none. Never used again by another call.
+    """
 
     holder: str = ""
     calls: int = 1
     wanted: int = 0
     held: int = 0
+    slot: str = ""
 
 
 class Decision(NamedTuple):
@@ -33,6 +41,7 @@ class Decision(NamedTuple):
     `left` is what remains after the call and the `extra` calls granted in advance; a quota's is negative when
     a lower tier came into force. `wait_ms` is above 0 for each charge that refuses; when the call is
     admitted, for each shadow that would have refused it.
+    `in_use` has the slots in use of each concurrency limit, those of the call among them if it was admitted.
     """
 
     status: Status
@@ -40,6 +49,7 @@ class Decision(NamedTuple):
     extra: int
     left: tuple[int, ...]
     wait_ms: tuple[int, ...]
+    in_use: tuple[int, ...] = ()
 
 
 EXACT = Ask()
@@ -60,6 +70,12 @@ class Store(Protocol):
 
     async def refund(self, tag: str, units: dict[str, int]) -> None:
         """Take units off quota counters, named by their keys. At most once, like `give_back`."""
+
+    async def renew(self, tag: str, slots: SlotNames) -> None:
+        """Keep slots for as long again, from now on; those that have ended are taken anew."""
+
+    async def release(self, tag: str, slots: SlotNames) -> None:
+        """End slots. May be repeated; those that have ended already are nobody's."""
 
 
 def account_tag(account_id: int, mode: Mode) -> str:

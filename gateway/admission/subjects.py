@@ -8,7 +8,7 @@ from hashlib import blake2b
 from ipaddress import IPv6Address, ip_address
 
 from gateway.model.exchange import Exchange
-from gateway.model.policies import OF_ACCOUNT, ChargePlan, Limit, Scope
+from gateway.model.policies import OF_ACCOUNT, ChargePlan, ConcurrencyLimit, Limit, Scope
 from gateway.model.principal import Mode, Principal
 
 HEADER = "header:"
@@ -19,17 +19,24 @@ def bucket_key(limit: Limit) -> str:
     return f"b:{limit.name}"
 
 
-def bucket_keys(plan: ChargePlan, exchange: Exchange) -> tuple[str, ...]:
-    """The bucket of each limit of a scoped plan.
+def slot_set_key(limit: ConcurrencyLimit) -> str:
+    """The slots of a limit that tells accounts apart and nothing else, below the account's tag."""
+    return f"c:{limit.name}"
+
+
+def counter_keys(plan: ChargePlan, exchange: Exchange) -> tuple[str, ...]:
+    """The bucket of each limit of a scoped plan, and then the set of slots of each concurrency limit.
 
     Below the account's tag like `b:<limit>:key=9`. One that several accounts share has a tag of its own, in
     braces, and its rate in its name: under another rate it is another bucket.
     """
-    return tuple([_key(limit, exchange) for limit in plan.limits])
+    keys = [_key(bucket_key(limit), limit, exchange) for limit in plan.limits]
+    keys += [_key(slot_set_key(limit), limit, exchange) for limit in plan.concurrency]
+    return tuple(keys)
 
 
-def _key(limit: Limit, exchange: Exchange) -> str:
-    name, scope = bucket_key(limit), limit.scope
+def _key(name: str, limit: Limit | ConcurrencyLimit, exchange: Exchange) -> str:
+    scope = limit.scope
     if scope == OF_ACCOUNT:
         return name
     principal = exchange.principal
@@ -42,7 +49,13 @@ def _key(limit: Limit, exchange: Exchange) -> str:
         # out must neither open a way around the limit nor use up what is others'.
         values = [value or f"account={principal.account_id}" for value in values]
     mode = "l" if principal.mode is Mode.LIVE else "t"
-    return f"{{{','.join(map(str, values))},{mode}}}:{name}:{limit.tokens}/{limit.period_ms}/{limit.burst}"
+    return f"{{{','.join(map(str, values))},{mode}}}:{name}:{_size(limit)}"
+
+
+def _size(limit: Limit | ConcurrencyLimit) -> str:
+    if isinstance(limit, ConcurrencyLimit):
+        return str(limit.most)
+    return f"{limit.tokens}/{limit.period_ms}/{limit.burst}"
 
 
 def _value(part: str, exchange: Exchange, principal: Principal) -> str | None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing_extensions import TypedDict
 
 from gateway.accounts.records import Account, ApiKey
-from gateway.model.policies import Cost, Limit, Price, Quota, Tier
+from gateway.model.policies import ConcurrencyLimit, Cost, Limit, OnFull, Price, Quota, Tier
 from gateway.operators.audit import Change
 from gateway.operators.tokens import AdminToken
 
@@ -191,6 +191,7 @@ def tier(one: Tier, *, shadows: bool = False) -> Document:
         "quotas": [
             quota(each) | _enforced(each, shadows) for each in one.quotas if shadows or not each.shadow
         ],
+        "concurrency": [concurrency(each) for each in one.concurrency],
         "features": sorted(one.features),
     }
 
@@ -248,9 +249,30 @@ def limit_text(one: Limit) -> str:
             break
     else:
         period = f"{one.period_ms} ms"
-    text = f"{one.tokens:,} requests per {period}, {one.burst:,} at once"
+    return f"{one.tokens:,} requests per {period}, {one.burst:,} at once" + _whose(one)
+
+
+def concurrency(one: ConcurrencyLimit) -> Document:
+    """How many calls may be under way at once."""
+    return {
+        "name": one.name,
+        "max": one.most,
+        "on_full": one.on_full.value,
+        "wait_s": one.wait_s if one.on_full is OnFull.QUEUE else None,
+        "scope": list(one.scope),
+        "routes": sorted(one.routes),
+        "text": concurrency_text(one),
+    }
+
+
+def concurrency_text(one: ConcurrencyLimit) -> str:
+    """Like `3 requests under way at once`."""
+    return f"{one.most:,} {'request' if one.most == 1 else 'requests'} under way at once" + _whose(one)
+
+
+def _whose(one: Limit | ConcurrencyLimit) -> str:
     each = [_each(part) for part in one.scope if part != "account"]
-    text += f", for each {' and '.join(each)}" if each else ""
+    text = f", for each {' and '.join(each)}" if each else ""
     return text + (f", on {', '.join(sorted(one.routes))}" if one.routes else "")
 
 

@@ -151,6 +151,24 @@ class Grant:
         self.periods = periods  # start of the period each of `plan.quotas` was charged in, epoch seconds
 
 
+class HoldingGrant(Grant):
+    """We said yes, and the call holds a slot of each concurrency limit of its plan until it ends."""
+
+    __slots__ = ("slot",)
+
+    def __init__(
+        self,
+        principal: Principal,
+        plan: ChargePlan,
+        header: bytes,
+        *,
+        periods: tuple[int, ...],
+        slot: str,
+    ) -> None:
+        super().__init__(principal, plan, header, periods=periods)
+        self.slot = slot  # what all of its slots are called
+
+
 class Exchange:
     """One request and its answer. Every field is written by exactly one room, named behind it."""
 

@@ -46,6 +46,13 @@ class LimitFields(Enum):
     OFF = "off"
 
 
+class OnFull(Enum):
+    """What happens to a call while as many as may be are under way."""
+
+    REFUSE = "refuse"
+    QUEUE = "queue"
+
+
 class HostHeader(Enum):
     """Which `Host` the upstream sees."""
 
@@ -82,6 +89,23 @@ class Limit:
     @property
     def shared(self) -> bool:
         """Whether several accounts pay into one bucket."""
+        return "account" not in self.scope
+
+
+@dataclass(frozen=True, slots=True)
+class ConcurrencyLimit:
+    """At most `most` calls at once: each holds a slot from its admission to its end."""
+
+    name: str
+    most: int
+    on_full: OnFull = OnFull.REFUSE
+    wait_s: float = 5.0  # for a slot, where calls queue
+    scope: Scope = OF_ACCOUNT
+    routes: frozenset[str] = frozenset()  # empty: every route
+
+    @property
+    def shared(self) -> bool:
+        """Whether calls of several accounts count together."""
         return "account" not in self.scope
 
 
@@ -129,6 +153,7 @@ class Tier:
     quotas: tuple[Quota, ...]
     features: frozenset[str]
     mode: AdmissionMode | None = None  # None: that of all tiers
+    concurrency: tuple[ConcurrencyLimit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +375,9 @@ class ChargePlan:
     units: Mapping[str, int] = field(default_factory=dict)  # of meters whose cost differs from call to call
     fields: LimitFields = LimitFields.DRAFT
     retry_jitter_ms: int = 0  # refused callers are told to wait up to so much longer than they have to
+    concurrency: tuple[ConcurrencyLimit, ...] = ()  # a slot of each is held while the call lasts
     scoped: bool = field(init=False)  # whether some counter depends on more than the account
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scoped", any(limit.scope != OF_ACCOUNT for limit in self.limits))
+        scopes = {limit.scope for limit in self.limits} | {limit.scope for limit in self.concurrency}
+        object.__setattr__(self, "scoped", bool(scopes - {OF_ACCOUNT}))

@@ -18,6 +18,10 @@ from gateway.policy.merge import Entry, Merged
 from gateway.policy.meters import BUILT_IN_METERS, cost_problem
 from gateway.policy.problems import Problem, Problems, listed, meant, quoted
 from gateway.policy.rollout_documents import RolloutDocument
+from gateway.policy.texts import duration_ms
+
+LONGEST_WAIT_MS = 5 * 60_000
+"""For a slot: callers and proxies in between seldom have more patience."""
 
 
 def check(merged: Merged, problems: Problems, objection: Objection = no_objection) -> None:
@@ -37,6 +41,7 @@ def check(merged: Merged, problems: Problems, objection: Objection = no_objectio
             _check_size(entry, full.get(name), problems)
             _check_quota_meters(entry, entry.document, merged, problems)
             _check_limit_routes(entry, entry.document, merged, problems)
+            _check_waits(entry, entry.document, problems)
     check_routes(merged, full, problems)
 
 
@@ -85,10 +90,13 @@ def _in_circle(name: str, merged: Merged) -> bool:
 def _check_names(
     entry: Entry[TierDocument], tier: TierDocument, full: FullTier | None, problems: Problems
 ) -> None:
-    """Callers learn limits and quotas by name, so one name means one thing within a tier."""
+    """Callers learn limits, quotas and concurrency by name: one name means one thing within a tier."""
     for position in _repeated([limit.name for limit in tier.limits]):
         message = "is the name of an earlier limit of this tier; rename one"
         problems.add(entry.problem(message, "limits", position, "name"))
+    for position in _repeated([limit.name for limit in tier.concurrency]):
+        message = "is the name of an earlier concurrency limit of this tier; rename one"
+        problems.add(entry.problem(message, "concurrency", position, "name"))
     for position in _repeated([quota_name(quota) for quota in tier.quotas]):
         message = "is called like an earlier quota of this tier; give it a `name` of its own"
         problems.add(entry.problem(message, "quotas", position))
@@ -97,6 +105,10 @@ def _check_names(
     both = sorted(set(full.limits) & set(full.quotas)) if full else []
     if both:
         message = f"a limit and a quota are both called {listed(both)}; rename one"
+        problems.add(entry.problem(message))
+    both = sorted(set(full.concurrency) & {*full.limits, *full.quotas}) if full else []
+    if both:
+        message = f"a concurrency limit and another limit or quota are both called {listed(both)}; rename one"
         problems.add(entry.problem(message))
 
 
@@ -139,7 +151,8 @@ def _check_rollout(entry: Entry[TierDocument], tier: TierDocument, problems: Pro
 
 def _check_size(entry: Entry[TierDocument], full: FullTier | None, problems: Problems) -> None:
     """What a tier inherits counts: all of it is decided, and shown, with every call."""
-    for what, count in (("limits", len(full.limits)), ("quotas", len(full.quotas))) if full else ():
+    for what in ("limits", "quotas", "concurrency") if full else ():
+        count = len(getattr(full, what))
         if count > MOST_OF_A_TIER:
             message = f"with what it inherits there are {count}; at most {MOST_OF_A_TIER} fit into a tier"
             problems.add(entry.problem(message, what))
@@ -159,11 +172,26 @@ def _check_limit_routes(
 ) -> None:
     known = {route.document.name for route in merged.routes if route.document is not None}
     whole = merged.whole and all(route.document is not None for route in merged.routes)
-    for position, limit in enumerate(tier.limits):
-        for at, name in enumerate(limit.routes or ()):
+    counted = [("limits", position, limit.routes) for position, limit in enumerate(tier.limits)]
+    counted += [("concurrency", position, limit.routes) for position, limit in enumerate(tier.concurrency)]
+    for what, position, routes in counted:
+        for at, name in enumerate(routes or ()):
             if whole and name not in known:
                 message = f"there is no route {quoted(name)}.{meant(name, known)}"
-                problems.add(entry.problem(message, "limits", position, "routes", at))
+                problems.add(entry.problem(message, what, position, "routes", at))
+
+
+def _check_waits(entry: Entry[TierDocument], tier: TierDocument, problems: Problems) -> None:
+    for position, limit in enumerate(tier.concurrency):
+        if limit.wait is None:
+            continue
+        message = ""
+        if limit.on_full != "queue":
+            message = "means nothing where calls are refused at once; add on_full: queue, or remove this"
+        elif duration_ms(limit.wait) > LONGEST_WAIT_MS:
+            message = f"must be at most {LONGEST_WAIT_MS // 60_000}m, got {limit.wait}"
+        if message:
+            problems.add(entry.problem(message, "concurrency", position, "wait"))
 
 
 def _repeated(values: Iterable[str]) -> Iterator[int]:

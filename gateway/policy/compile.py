@@ -14,7 +14,7 @@ from gateway.model.policies import (
     Tier,
 )
 from gateway.policy.compile_access import compile_issuer
-from gateway.policy.compile_limits import compile_limit, compile_quota
+from gateway.policy.compile_limits import compile_concurrency, compile_limit, compile_quota
 from gateway.policy.compile_routes import compile_route, without_limit_fields
 from gateway.policy.compile_upstreams import compile_upstream
 from gateway.policy.documents import AdmissionDocument, TierDocument
@@ -65,4 +65,5 @@ def _tier(name: str, document: TierDocument, full: FullTier) -> Tier:
         quotas=tuple(compile_quota(key, quota) for key, quota in full.quotas.items()),
         features=full.features,
         mode=AdmissionMode(full.admission) if full.admission else None,
+        concurrency=tuple(compile_concurrency(key, limit) for key, limit in full.concurrency.items()),
     )

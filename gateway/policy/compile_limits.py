@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
-from gateway.model.policies import Cost, Limit, Period, Quota
+from gateway.model.policies import ConcurrencyLimit, Cost, Limit, OnFull, Period, Quota
+from gateway.policy.concurrency_documents import ConcurrencyDocument
 from gateway.policy.cost_documents import CostDocument
 from gateway.policy.documents import LimitDocument, QuotaDocument
 from gateway.policy.scope_texts import scope
-from gateway.policy.texts import rate_parts
+from gateway.policy.texts import duration_ms, rate_parts
 
 
 def compile_limit(name: str, document: LimitDocument) -> Limit:
@@ -21,6 +23,18 @@ def compile_limit(name: str, document: LimitDocument) -> Limit:
 def compile_quota(name: str, document: QuotaDocument) -> Quota:
     """An amount per period."""
     return Quota(name, document.meter, document.amount, Period(document.per), document.enforced)
+
+
+def compile_concurrency(name: str, document: ConcurrencyDocument) -> ConcurrencyLimit:
+    """How many calls at once."""
+    limit = ConcurrencyLimit(
+        name,
+        document.max,
+        OnFull(document.on_full),
+        scope=scope(document.scope),
+        routes=frozenset(document.routes or ()),
+    )
+    return limit if document.wait is None else replace(limit, wait_s=duration_ms(document.wait) / 1000)
 
 
 def compile_cost(document: CostDocument) -> Cost:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from gateway.policy.access_documents import AccessDocument, IssuerDocument
 from gateway.policy.change_documents import HeadersDocument, RewriteDocument
+from gateway.policy.concurrency_documents import ConcurrencyDocument
 from gateway.policy.cors_documents import CorsDocument
 from gateway.policy.cost_documents import AnyCost, CostDocument
 from gateway.policy.rollout_documents import RolloutDocument
@@ -36,7 +37,7 @@ from gateway.policy.values import (
 )
 
 MOST_OF_A_TIER = 16
-"""Limits, and quotas, of one tier."""
+"""Limits, quotas, and concurrency limits, of one tier."""
 
 
 class MeterDocument(Document):
@@ -112,8 +113,8 @@ class TierDocument(Document):
     extends: Name | None = Field(
         default=None,
         description=(
-            "A tier to start from: limits and quotas of the same name are replaced, others added, "
-            "features united. Title and price are not inherited; admission is, unless written."
+            "A tier to start from: limits, quotas and concurrency of the same name are replaced, others "
+            "added, features united. Title and price are not inherited; admission is, unless written."
         ),
         examples=["community"],
     )
@@ -133,6 +134,12 @@ class TierDocument(Document):
         max_length=MOST_OF_A_TIER,
         description="How much an account may use per period; each call must pass all it pays into.",
         examples=[[{"meter": "api_calls", "amount": 1000, "per": "month"}]],
+    )
+    concurrency: list[ConcurrencyDocument] = Field(
+        default=[],
+        max_length=MOST_OF_A_TIER,
+        description="How many calls may be under way at once; each call must find room in all of them.",
+        examples=[[{"name": "builds", "max": 1, "on_full": "queue"}]],
     )
     features: list[Name] = Field(
         default=[],

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from gateway.policy.concurrency_documents import ConcurrencyDocument
 from gateway.policy.documents import LimitDocument, QuotaDocument, TierDocument
 
 
@@ -16,6 +17,7 @@ class FullTier:
     quotas: Mapping[str, QuotaDocument]
     features: frozenset[str]
     admission: str | None = None
+    concurrency: Mapping[str, ConcurrencyDocument] = field(default_factory=dict)
 
 
 def quota_name(quota: QuotaDocument) -> str:
@@ -42,14 +44,16 @@ def full_tiers(tiers: Mapping[str, TierDocument]) -> dict[str, FullTier]:
 
 
 def _unite(line: list[TierDocument]) -> FullTier:
-    """Oldest first: later limits and quotas replace those of the same name, features add up."""
+    """Oldest first: later limits, quotas and concurrency replace those of the same name, features add up."""
     limits: dict[str, LimitDocument] = {}
     quotas: dict[str, QuotaDocument] = {}
     features: set[str] = set()
     admission: str | None = None
+    concurrency: dict[str, ConcurrencyDocument] = {}
     for tier in line:
         limits.update({limit.name: limit for limit in tier.limits})
         quotas.update({quota_name(quota): quota for quota in tier.quotas})
         features.update(tier.features)
         admission = tier.admission or admission
-    return FullTier(limits, quotas, frozenset(features), admission)
+        concurrency.update({limit.name: limit for limit in tier.concurrency})
+    return FullTier(limits, quotas, frozenset(features), admission, concurrency)

@@ -12,6 +12,7 @@ from gateway.model.policies import (
     OF_ACCOUNT,
     AdmissionMode,
     ChargePlan,
+    ConcurrencyLimit,
     Limit,
     LimitFields,
     Period,
@@ -46,6 +47,7 @@ class Charged:
     quotas: Costs
     cost: int = 1
     units: tuple[tuple[str, int], ...] = field(default=())
+    concurrency: tuple[ConcurrencyLimit, ...] = ()
 
 
 class Upgrades:
@@ -70,7 +72,7 @@ class Upgrades:
     def with_more(self, tier: Tier, costs: Costs) -> str | None:
         """The first later tier that allows more of something this call pays into, and of nothing less."""
         meters = sorted({quota.meter for quota, _ in costs})
-        scopes = sorted({limit.scope for limit in tier.limits})
+        scopes = sorted({limit.scope for limit in tier.limits} | {limit.scope for limit in tier.concurrency})
         mine = _allowance(tier, scopes, meters)
         for later in self._later(tier):
             theirs = _allowance(later, scopes, meters)
@@ -84,12 +86,13 @@ class Upgrades:
 
 
 def _allowance(tier: Tier, scopes: list[Scope], meters: list[str]) -> list[Fraction | None]:
-    """The tightest rate and burst of each scope, and quota of each meter; None where there is no bound."""
+    """The tightest rate, burst and concurrency of each scope, and quota of each meter; None: no bound."""
     bounds: list[list[Fraction]] = []
     for scope in scopes:
         limits = [limit for limit in tier.limits if limit.scope == scope and not limit.shadow]
         bounds.append([Fraction(limit.tokens, limit.period_ms) for limit in limits])
         bounds.append([Fraction(limit.burst) for limit in limits])
+        bounds.append([Fraction(limit.most) for limit in tier.concurrency if limit.scope == scope])
     bounds += [
         [
             Fraction(quota.amount, _HOURS[quota.per])
@@ -129,6 +132,9 @@ class Plans:
             ),
             cost=cost or 1,
             units=tuple(units.items()),
+            concurrency=tuple(
+                limit for limit in tier.concurrency if not limit.routes or route.name in limit.routes
+            ),
         )
         plan = self._made.get((tier, charged))
         if plan is None:
@@ -138,7 +144,9 @@ class Plans:
         return plan
 
     def _make(self, tier: Tier, charged: Charged) -> ChargePlan:
-        ahead = all(BOUGHT_AHEAD.issuperset(limit.scope) and not limit.shared for limit in charged.limits)
+        ahead = not charged.concurrency and all(
+            BOUGHT_AHEAD.issuperset(limit.scope) and not limit.shared for limit in charged.limits
+        )
         return ChargePlan(
             id=plan_id(charged, self._policies.limit_fields),
             tier=tier,
@@ -152,6 +160,7 @@ class Plans:
             units=dict(charged.units),
             fields=self._policies.limit_fields,
             retry_jitter_ms=self._policies.retry_jitter_ms,
+            concurrency=charged.concurrency,
         )
 
 
@@ -172,12 +181,18 @@ def plan_id(charged: Charged, fields: LimitFields = LimitFields.DRAFT) -> str:
     shadows += [quota.name for quota, _ in charged.quotas if quota.shadow]
     if shadows:
         content.append({"shadows": shadows})
+    if charged.concurrency:
+        content.append([_concurrency_content(limit) for limit in charged.concurrency])
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 def _limit_content(limit: Limit) -> list[object]:
     content: list[object] = [limit.name, limit.tokens, limit.period_ms, limit.burst]
     return content if limit.scope == OF_ACCOUNT else [*content, limit.scope]
+
+
+def _concurrency_content(limit: ConcurrencyLimit) -> list[object]:
+    return [limit.name, limit.most, limit.on_full.value, limit.wait_s, limit.scope]
 
 
 def policy_header(charged: Charged, policies: PolicySet) -> bytes:

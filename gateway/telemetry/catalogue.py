@@ -154,6 +154,26 @@ METRICS: tuple[Metric, ...] = (
         named=True,
     ),
     Metric("admission_store_up", Kind.GAUGE, "1 while the worker has a working Redis connection."),
+    Metric("concurrency_calls", Kind.GAUGE, "Calls under way that hold a slot of a concurrency limit."),
+    Metric(
+        "concurrency_refused_total",
+        Kind.COUNTER,
+        "Calls refused because as many as may be at once were under way.",
+    ),
+    Metric("concurrency_waiting", Kind.GAUGE, "Calls that queue for a slot of a concurrency limit."),
+    Metric(
+        "concurrency_waits_total",
+        Kind.COUNTER,
+        "Calls that queued for a slot of a concurrency limit, by how that ended.",
+        (("result", ("admitted", "failed", "full", "late", "left", "refused")),),
+    ),
+    Metric(
+        "concurrency_wait_seconds",
+        Kind.HISTOGRAM,
+        "How long calls queued for a slot of a concurrency limit.",
+        bounds=_SECONDS,
+        scale=1_000_000,
+    ),
     Metric(
         "key_cache_total",
         Kind.COUNTER,

@@ -14,15 +14,16 @@ from hypothesis import strategies as st
 from gateway.admission.charges import Charges
 from gateway.admission.memory_store import MemoryStore
 from gateway.admission.redis_store import RedisStore
+from gateway.admission.slot_set import SLOT_MS
 from gateway.admission.store import EXACT, Ask, Status, Store
 from gateway.admission.token_bucket import LEASE_MS
 from gateway.clock import ManualClock, SystemClock
-from gateway.model.policies import Period
+from gateway.model.policies import ChargePlan, Period
 from gateway.storage.redis import parse_address
 from gateway.storage.redis_tick import TickRedis
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
-from tests.unit.admission.plans import limit, plan, quota
+from tests.unit.admission.plans import at_once, limit, plan, quota
 
 _accounts = itertools.count(1)
 PLANS = [
@@ -145,6 +146,74 @@ def redis(runner: asyncio.Runner, redis_url: str) -> Iterator[TickRedis]:
     runner.run(leave(client))
 
 
+SLOTS = at_once(3)
+PLANS_WITH_SLOTS = [
+    plan(SLOTS),
+    plan(limit(600, burst=8, period_ms=1000), quota(12), SLOTS, at_once(2, name="few")),
+]
+_names = st.integers(0, 5)
+_begins = st.tuples(st.just("begin"), _names)
+_ends = st.tuples(st.just("end"), _names)
+_renews = st.tuples(st.just("renew"), _names)
+_crashes = st.tuples(st.just("crash"), _names)
+_pass = st.tuples(st.just("wait"), st.sampled_from([1, 900, 3000, SLOT_MS - 1, SLOT_MS, SLOT_MS + 1]))
+_set_back = st.tuples(st.just("wait"), st.sampled_from([-5, -SLOT_MS, -90_000]))
+
+
+@dataclass
+class Calls:
+    """Calls that hold slots, in the eyes of their workers, on both stores."""
+
+    world: World
+    charges: Charges
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+    under_way: dict[int, str] = field(default_factory=dict)  # by who makes them; names are never used again
+    kept_at_ms: dict[int, int] = field(default_factory=dict)
+
+    async def play(self, events: list[tuple[str, int]]) -> None:
+        for kind, value in events:
+            if kind == "wait":
+                self.world.clock.advance(value / 1000)
+                await self._renew([one for one in self.under_way if self._is_due(one)])
+            elif kind == "begin" and value not in self.under_way:
+                await self._begin(value)
+            elif kind == "end" and value in self.under_way:
+                await self._keep("release", [value])
+                del self.under_way[value]
+            elif kind == "renew" and value in self.under_way:
+                await self._renew([value])
+            elif kind == "crash":
+                self.under_way.pop(value, None)
+
+    def _is_due(self, one: int) -> bool:
+        return self.kept_at_ms[one] + 3000 <= self.world.now_ms < self.kept_at_ms[one] + SLOT_MS
+
+    async def _begin(self, one: int) -> None:
+        name = f"w.{next(self.numbers)}"
+        ask = Ask(slot=name)
+        first, second = [await store.decide(self.world.tag, self.charges, ask) for store in self.world.stores]
+        assert first == second, ask
+        if first.status is Status.ADMITTED:
+            self.under_way[one] = name
+            self.kept_at_ms[one] = self.world.now_ms
+
+    async def _renew(self, those: list[int]) -> None:
+        if those:
+            await self._keep("renew", those)
+            self.kept_at_ms.update(dict.fromkeys(those, self.world.now_ms))
+
+    async def _keep(self, what: str, those: list[int]) -> None:
+        names = [self.under_way[one] for one in those]
+        for store in self.world.stores:
+            await getattr(store, what)(self.world.tag, dict.fromkeys(self.charges.slot_keys, names))
+
+    async def in_use(self) -> list[tuple[int, ...]]:
+        look = Ask(calls=0)
+        return [
+            (await store.decide(self.world.tag, self.charges, look)).in_use for store in self.world.stores
+        ]
+
+
 _given = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -163,7 +232,47 @@ def test_the_script_and_its_twin_agree(
     world = World(redis)
     charges = Charges(which, world.now_ms)  # type: ignore[arg-type]  # hypothesis loses the type
     buckets = [key if key != "b:all" else f"{{ip={world.tag}}}:{key}" for key in charges.keys]
-    runner.run(world.play(charges.paid_into(tuple(buckets)), events))
+    buckets = buckets[: len(charges.limits)]
+    runner.run(world.play(charges.paid_into((*buckets, *charges.slot_keys)), events))
+
+
+@_given
+@given(
+    which=st.sampled_from(PLANS_WITH_SLOTS),
+    events=st.lists(st.one_of(_begins, _begins, _ends, _renews, _crashes, _pass, _set_back), max_size=40),
+)
+def test_slots_of_the_script_and_its_twin_agree(
+    runner: asyncio.Runner, redis: TickRedis, which: ChargePlan, events: list[tuple[str, int]]
+) -> None:
+    world = World(redis)
+    calls = Calls(world, Charges(which, world.now_ms))
+
+    async def play() -> None:
+        await calls.play(events)
+        first, second = await calls.in_use()
+        assert first == second
+
+    runner.run(play())
+
+
+@_given
+@given(events=st.lists(st.one_of(_begins, _begins, _begins, _ends, _crashes, _pass), max_size=40))
+def test_never_more_calls_than_slots_and_all_come_back(
+    runner: asyncio.Runner, redis: TickRedis, events: list[tuple[str, int]]
+) -> None:
+    world = World(redis)
+    calls = Calls(world, Charges(plan(SLOTS), world.now_ms))
+
+    async def play() -> None:
+        for event in events:
+            await calls.play([event])
+            alive = [one for one in calls.under_way if world.now_ms < calls.kept_at_ms[one] + SLOT_MS]
+            assert len(alive) <= SLOTS.most
+            assert await calls.in_use() >= [(len(alive),)] * 2
+        world.clock.advance(SLOT_MS / 1000)
+        assert await calls.in_use() == [(0,), (0,)]
+
+    runner.run(play())
 
 
 _leased = st.sampled_from(HOLDERS[1:3])

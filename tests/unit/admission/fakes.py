@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.admission.charges import Charges
 from gateway.admission.memory_store import MemoryStore
-from gateway.admission.store import Ask, Decision
+from gateway.admission.store import Ask, Decision, SlotNames
 from gateway.clock import Clock
 from gateway.errors import StoreUnavailable
 from gateway.inline import Wait
@@ -18,6 +18,8 @@ class FakeStore(MemoryStore):
         self.asks: list[Ask] = []
         self.returned: list[tuple[str, int]] = []
         self.refunded: list[dict[str, int]] = []
+        self.renewed: list[tuple[str, SlotNames]] = []
+        self.released: list[tuple[str, SlotNames]] = []
         self.down = False
         self.unsent = True
         self.gate: Wait[None] | None = None  # while set, decisions wait for it
@@ -39,6 +41,16 @@ class FakeStore(MemoryStore):
         self._check()
         self.refunded.append(dict(units))
         await super().refund(tag, units)
+
+    async def renew(self, tag: str, slots: SlotNames) -> None:
+        self._check()
+        self.renewed.append((tag, slots))
+        await super().renew(tag, slots)
+
+    async def release(self, tag: str, slots: SlotNames) -> None:
+        self._check()
+        self.released.append((tag, slots))
+        await super().release(tag, slots)
 
     def _check(self) -> None:
         if self.down:

@@ -7,7 +7,9 @@ from gateway.model.policies import (
     OF_ACCOUNT,
     AdmissionMode,
     ChargePlan,
+    ConcurrencyLimit,
     Limit,
+    OnFull,
     OnStoreLoss,
     Period,
     Quota,
@@ -39,8 +41,19 @@ def quota(
     return Quota(meter, meter, amount, per, enforce=0 if shadow else 100)
 
 
+def at_once(
+    most: int,
+    *,
+    name: str = "builds",
+    on_full: OnFull = OnFull.REFUSE,
+    wait_s: float = 20,
+    scope: Scope = OF_ACCOUNT,
+) -> ConcurrencyLimit:
+    return ConcurrencyLimit(name, most, on_full, wait_s, scope)
+
+
 def plan(
-    *charges: Limit | Quota | tuple[Quota, int],
+    *charges: Limit | Quota | ConcurrencyLimit | tuple[Quota, int],
     mode: AdmissionMode = AdmissionMode.EXACT,
     on_store_loss: OnStoreLoss = OnStoreLoss.REFUSE,
     upgrade_url: str | None = UPGRADE_URL,
@@ -51,11 +64,23 @@ def plan(
     priced = tuple(
         (charge, 1) if isinstance(charge, Quota) else charge
         for charge in charges
-        if not isinstance(charge, Limit)
+        if not isinstance(charge, Limit | ConcurrencyLimit)
     )
     tier = Tier("community", "Community", None, limits, tuple(one for one, _ in priced), frozenset())
-    identity = f"{limits} {priced} {mode} {cost}"
-    return ChargePlan(identity, tier, limits, priced, mode, on_store_loss, upgrade_url, POLICY_LINE, cost)
+    slots = tuple(charge for charge in charges if isinstance(charge, ConcurrencyLimit))
+    identity = f"{limits} {priced} {slots} {mode} {cost}"
+    return ChargePlan(
+        identity,
+        tier,
+        limits,
+        priced,
+        mode,
+        on_store_loss,
+        upgrade_url,
+        POLICY_LINE,
+        cost,
+        concurrency=slots,
+    )
 
 
 def principal(account_id: int = 7, mode: Mode = Mode.LIVE, key_id: int = 1) -> Principal:
@@ -66,4 +91,5 @@ def call(account_id: int = 7, mode: Mode = Mode.LIVE, key_id: int = 1) -> Exchan
     """A call that nobody answers."""
     exchange = Exchange(RequestHead(), None, b"")  # type: ignore[arg-type]  # nobody is answered here
     exchange.principal = principal(account_id, mode, key_id)
+    exchange.body_done = True
     return exchange

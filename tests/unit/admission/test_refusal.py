@@ -7,7 +7,7 @@ import pytest
 from gateway.admission.charges import Charges
 from gateway.admission.refusal import refusal
 from gateway.admission.store import Decision, Status
-from gateway.errors import QuotaExceeded, RateLimited
+from gateway.errors import ConcurrencyExceeded, QuotaExceeded, RateLimited
 from gateway.model.policies import ChargePlan, Period
 from tests.unit.admission.plans import UPGRADE_URL, limit, plan, quota
 
@@ -20,7 +20,7 @@ HALF_DAY_MS = 43_200_000
 
 def refused(
     charges: ChargePlan, left: tuple[int, ...], wait_ms: tuple[int, ...]
-) -> RateLimited | QuotaExceeded:
+) -> RateLimited | QuotaExceeded | ConcurrencyExceeded:
     decision = Decision(Status.REFUSED, NOON_MS, 0, left, wait_ms)
     return refusal(charges, Charges(charges, NOON_MS), decision)
 

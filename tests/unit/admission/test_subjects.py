@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.admission.subjects import address_block, bucket_keys
+from gateway.admission.subjects import address_block, counter_keys
 from gateway.model.exchange import Exchange
 from gateway.model.policies import Limit, Route, Scope, Upstream
 from gateway.model.principal import Mode
@@ -24,7 +24,7 @@ def made(
 
 
 def key(scope: Scope, exchange: Exchange) -> str:
-    (name,) = bucket_keys(plan(Limit("x", 5, 1000, 9, scope)), exchange)
+    (name,) = counter_keys(plan(Limit("x", 5, 1000, 9, scope)), exchange)
     return name
 
 

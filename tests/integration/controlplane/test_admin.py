@@ -391,6 +391,7 @@ async def test_the_policies_in_use(admin: Client) -> None:
             "scope": ["account"],
             "routes": [],
             "text": "60 requests per minute, 20 at once",
+            "enforce": 100,
         }
     ]
     assert document["routes"] == [

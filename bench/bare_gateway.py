@@ -22,6 +22,7 @@ from gateway.auth.authenticator import Authenticator
 from gateway.clock import SystemClock
 from gateway.dataplane.connection import Connection, Waits
 from gateway.dataplane.head import HeadReader
+from gateway.dataplane.overload import Bounds, Overload
 from gateway.dataplane.pipeline import Pipeline
 from gateway.dataplane.server import DataplaneServer
 from gateway.deadlines import Deadlines
@@ -181,7 +182,8 @@ class BareGateway:
         self.meter = Meter(journal, slots, clock, ids)
         deadlines, outbox = Deadlines(), Outbox(loop)
         self._upstream = Forwarder(deadlines, outbox, slots, self.tasks)
-        pipeline = Pipeline(self, self.auth, self.admission, self.meter, self._upstream)
+        overload = Overload(Bounds(), slots, clock, lambda: 0, lambda: None)
+        pipeline = Pipeline(self, self.auth, self.admission, self.meter, self._upstream, overload=overload)
         self._server = DataplaneServer(pipeline.handle, Waits(), deadlines, outbox, slots)
         self._answers = 0
 

@@ -277,6 +277,18 @@ class JournalUnavailable(GatewayError):
     default_detail = "Calls can not be recorded right now. Try again shortly."
 
 
+class Overloaded(GatewayError):
+    """This worker can not keep up, so the call is not begun."""
+
+    code, status, title = "overloaded", 503, "Temporary Reduced Capacity"
+    problem_type = REDUCED_CAPACITY_TYPE
+    outcome = Outcome.OVERLOADED
+    default_detail = "The gateway has more to do than it can. Try again shortly."
+
+    def __init__(self) -> None:
+        super().__init__(headers=b"Retry-After: 1\r\n")
+
+
 class UpstreamBusy(GatewayError):
     """Every connection to the upstream is in use, and too many calls wait, or this one has for too long."""
 

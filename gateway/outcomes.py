@@ -21,7 +21,7 @@ class Outcome(IntEnum):
     FORBIDDEN = 14
     NO_ROUTE = 15
     BAD_REQUEST = 16
-    OVERLOADED = 17  # a pool, queue or disk of the gateway is full
+    OVERLOADED = 17  # a worker, pool, queue or disk of the gateway is full
     ADMISSION_UNAVAILABLE = 18  # Redis or Postgres is needed and gone
     ACCESS_ENDED = 19  # the caller lost its right while it was answered: key, account or feature gone
     INTERRUPTED = 30  # begun, never ended: the worker died

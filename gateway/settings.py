@@ -199,8 +199,13 @@ class Settings:
     )
     drain_timeout_s: int = _setting(
         as_whole(0, 3600),
-        "Seconds that calls in flight may take to finish when the gateway stops.",
+        "Seconds that calls in flight may take to finish when the gateway, or a worker of it, stops.",
         default=30,
+    )
+    drain_delay_s: int = _setting(
+        as_whole(0, 3600),
+        "Seconds that a stopping gateway is not ready but accepts calls, for load balancers to notice.",
+        default=0,
     )
     head_timeout_s: int = _setting(
         as_whole(1, 300), "Seconds until a request's head is complete.", default=10
@@ -268,6 +273,16 @@ class Settings:
     )
     send_forwarded: bool = _setting(
         as_flag, "`yes` tells upstreams where calls come from in `Forwarded` too.", default=False, shown="no"
+    )
+    max_loop_lag_ms: int = _setting(
+        as_whole(0, 60_000),
+        "How late a worker's loop may be, for a second, before it turns calls away with 503. 0: never.",
+        default=250,
+    )
+    max_memory_mb: int | None = _setting(
+        as_whole(0, 1_000_000),
+        "MiB of memory from which a worker turns calls away with 503. 0: never.",
+        shown="its share of 80 % of the machine or container",
     )
     tls_cert: Path | None = _setting(
         as_path,

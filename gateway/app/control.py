@@ -11,7 +11,7 @@ from aiohttp import web
 from gateway import __version__
 from gateway.accounts.store import Accounts
 from gateway.app.policies import PoliciesInUse
-from gateway.app.process import Process, State
+from gateway.app.process import Process
 from gateway.controlplane.collaborators import Collaborators
 from gateway.controlplane.doors import Doors
 from gateway.controlplane.health import Health
@@ -31,6 +31,7 @@ from gateway.people.passwords import Passwords
 from gateway.people.vault import Vault
 from gateway.settings import Address, Settings
 from gateway.storage.postgres import Pool, lazy_pool
+from gateway.telemetry.catalogue import State
 
 log = logging.getLogger("tollway.control")
 

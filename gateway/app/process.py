@@ -8,7 +8,6 @@ import gc
 import logging
 import signal
 from collections.abc import Awaitable, Callable
-from enum import IntEnum
 from pathlib import Path
 
 import uvloop
@@ -17,6 +16,7 @@ from gateway.app.clocks import clock_of
 from gateway.app.wiring import Wiring
 from gateway.errors import StartupError
 from gateway.tasks import Tasks
+from gateway.telemetry.catalogue import State
 from gateway.telemetry.logs import set_up_logs
 from gateway.telemetry.slots import Slots
 
@@ -30,15 +30,6 @@ COMM_PREFIX = "tw:"
 """The kernel shows fifteen characters."""
 
 
-class State(IntEnum):
-    """As in the metric `state`."""
-
-    STARTING = 0
-    READY = 1
-    DRAINING = 2
-    STOPPED = 3
-
-
 class Process:
     """What a process is handed: its name, its slots, its tasks, and when to stop."""
 
@@ -49,6 +40,7 @@ class Process:
         self.clock = clock_of(name, wiring.settings)
         self.tasks = Tasks()
         self.stop = asyncio.Event()
+        self.is_orphan = False  # the supervisor died
         self.on_reload: Callable[[], None] = lambda: None
 
     def state(self, state: State) -> None:
@@ -109,6 +101,7 @@ async def _run(name: str, wiring: Wiring, serve: Serve) -> None:
 def _orphaned(process: Process) -> None:
     asyncio.get_running_loop().remove_reader(process.wiring.parent_pipe)
     log.warning("the supervisor is gone: draining and stopping")
+    process.is_orphan = True
     process.stop.set()
 
 

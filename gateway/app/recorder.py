@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from gateway.app.process import Process, State
+from gateway.app.process import Process
 from gateway.ledger.recorder import Recorder
 from gateway.storage.postgres import lazy_pool
+from gateway.telemetry.catalogue import State
 
 
 async def serve_recorder(process: Process) -> None:

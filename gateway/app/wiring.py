@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.app.board import Board
 from gateway.settings import Settings
 
 JOURNALS = "journals"
@@ -12,13 +14,18 @@ JOURNALS = "journals"
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """Made by the supervisor before the first fork. `parent_pipe` reads end-of-file when it dies."""
+    """Made by the supervisor before the first fork. `parent_pipe` reads end-of-file when it dies.
+
+    `posts` are the public port's sockets, a tuple for each worker; they live as long as the supervisor.
+    """
 
     settings: Settings
     database_url: str
     redis_url: str
     admin_token: str
     parent_pipe: int
+    posts: tuple[tuple[socket.socket, ...], ...]
+    board: Board
 
     @property
     def metrics_dir(self) -> Path:
@@ -44,3 +51,8 @@ def metrics_dir(data_dir: Path) -> Path:
 def accepted_policies(data_dir: Path) -> Path:
     """Where the supervisor leaves accepted policies for the other processes."""
     return data_dir / "run" / "policies.json"
+
+
+def board_file(data_dir: Path) -> Path:
+    """What the supervisor lets its workers know."""
+    return data_dir / "run" / "board"

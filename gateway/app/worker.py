@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import secrets
 
-from aiohttp import web
-
 from gateway.accounts.recognition import find_account_principal, find_principal
 from gateway.admission.admitter import Admitter
 from gateway.admission.redis_store import RedisStore
+from gateway.app.board import Board, Phase
+from gateway.app.memory import give_back, measure, worker_bound
 from gateway.app.policies import PoliciesInUse
-from gateway.app.process import Process, State
+from gateway.app.process import Process
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.listener import KeyListener
 from gateway.dataplane.caller import ProxyProtocol, Trust, TrustedHeader
 from gateway.dataplane.connection import Waits
+from gateway.dataplane.listening import Listeners
 from gateway.dataplane.long_calls import LongCalls
+from gateway.dataplane.overload import Bounds, Overload
 from gateway.dataplane.pipeline import Pipeline
 from gateway.dataplane.server import DataplaneServer
 from gateway.dataplane.tls import Certificate
@@ -31,13 +33,15 @@ from gateway.settings import Settings
 from gateway.storage.postgres import Pool, lazy_pool
 from gateway.storage.redis import parse_address
 from gateway.storage.redis_tick import TickRedis
+from gateway.telemetry.catalogue import State
 from gateway.upstream.forwarder import Forwarder
 
-BACKLOG = 1024
+FOLLOW_S = 0.1
+"""How often a worker looks at the board."""
 
 
-async def serve_worker(process: Process) -> None:
-    """Serve customers' calls until told to stop; then finish what is in flight."""
+async def serve_worker(process: Process, post: int) -> None:
+    """Serve customers' calls at this post until told to stop; then finish what is in flight."""
     wiring, settings = process.wiring, process.wiring.settings
     slots, clock, tasks = process.slots, process.clock, process.tasks
     policies = PoliciesInUse(process)
@@ -71,20 +75,20 @@ async def serve_worker(process: Process) -> None:
 
     upstream.adopt(policies.policies().upstreams)
     process.on_reload = reload
+    overload = Overload(_bounds(settings), slots, clock, measure(), give_back)
+    tasks.spawn(overload.watch(), name="worker.overload")
     pipeline = Pipeline(
-        policies, auth, admission, meter, upstream, max_body_bytes=settings.max_body_bytes or NO_LIMIT
+        policies,
+        auth,
+        admission,
+        meter,
+        upstream,
+        overload=overload,
+        max_body_bytes=settings.max_body_bytes or NO_LIMIT,
     )
     server = _server(process, pipeline, deadlines, outbox)
     _look_after_long_calls(process, server, meter, auth, policies)
-    runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout_s)
-    await runner.setup()
-    address = settings.listen
-    await web.TCPSite(runner, address.host, address.port, reuse_port=True, backlog=BACKLOG).start()
-    process.state(State.READY)
-    await process.stop.wait()
-
-    process.state(State.DRAINING)
-    await runner.cleanup()
+    await _keep_port(process, server, post)
     upstream.close()
     await admission.close()
     await redis.close()
@@ -133,6 +137,55 @@ def _look_after_long_calls(
     tasks.spawn(long_calls.run(), name="dataplane.long_calls")
 
 
+def _waits(settings: Settings) -> Waits:
+    """What callers get of this worker."""
+    return Waits(
+        head_s=settings.head_timeout_s,
+        body_s=settings.body_timeout_s,
+        min_bytes_per_s=settings.min_bytes_per_s,
+        keepalive_s=settings.keepalive_timeout_s,
+        max_head_bytes=settings.max_head_bytes,
+        max_connections=settings.max_connections,
+        max_connections_per_address=settings.max_connections_per_address,
+    )
+
+
+def _bounds(settings: Settings) -> Bounds:
+    """What this worker may come to."""
+    memory_mb = settings.max_memory_mb
+    memory_bytes = worker_bound(settings.workers) if memory_mb is None else memory_mb << 20
+    return Bounds(settings.max_loop_lag_ms / 1000, memory_bytes)
+
+
+async def _keep_port(process: Process, server: DataplaneServer, post: int) -> None:
+    """Serve the public port until told to stop, then finish what is in flight."""
+    wiring, settings = process.wiring, process.wiring.settings
+    listeners = Listeners(wiring.posts, server)
+    await listeners.attend(post)
+    following = process.tasks.spawn(_follow(wiring.board, listeners, server, post), name="worker.board")
+    process.state(State.READY)
+    await process.stop.wait()
+
+    process.state(State.DRAINING)
+    following.cancel()
+    server.say_last()
+    if wiring.board.phase is Phase.CLOSING or process.is_orphan:
+        await listeners.attend_only({post, *wiring.board.unattended()})
+        await listeners.close()
+    else:
+        listeners.leave_all()  # another worker attends the post
+    await server.drain(settings.drain_timeout_s)
+
+
+async def _follow(board: Board, listeners: Listeners, server: DataplaneServer, own: int) -> None:
+    """Do what the board says: stand in for workers that are gone, and prepare callers for the end."""
+    while True:
+        await asyncio.sleep(FOLLOW_S)
+        if board.phase is not Phase.OPEN:
+            server.say_last()
+        await listeners.attend_only({own, *board.unattended()})
+
+
 def check_certificate(settings: Settings) -> Certificate | None:
     """The public port's certificate, if it has one. StartupError in one line if it can not be used."""
     if settings.tls_cert is None or settings.tls_key is None:
@@ -146,19 +199,12 @@ def _server(process: Process, pipeline: Pipeline, deadlines: Deadlines, outbox: 
     if certificate is not None:
         process.tasks.spawn(certificate.watch(), name="dataplane.certificate")
         context = certificate.context
-    waits = Waits(
-        head_s=settings.head_timeout_s,
-        body_s=settings.body_timeout_s,
-        min_bytes_per_s=settings.min_bytes_per_s,
-        keepalive_s=settings.keepalive_timeout_s,
-        max_head_bytes=settings.max_head_bytes,
-        max_connections=settings.max_connections,
-        max_connections_per_address=settings.max_connections_per_address,
-    )
     trust = Trust(
         settings.trusted_proxies,
         TrustedHeader(settings.trusted_header),
         ProxyProtocol(settings.proxy_protocol),
         send_forwarded=settings.send_forwarded,
     )
-    return DataplaneServer(pipeline.handle, waits, deadlines, outbox, process.slots, trust=trust, tls=context)
+    return DataplaneServer(
+        pipeline.handle, _waits(settings), deadlines, outbox, process.slots, trust=trust, tls=context
+    )

@@ -13,22 +13,28 @@ from redis.exceptions import RedisError
 from gateway.clock import Clock
 from gateway.controlplane.bodies import answer
 from gateway.controlplane.problems import Problem
-from gateway.controlplane.processes import read_all
+from gateway.controlplane.processes import Process, read_all
 from gateway.errors import TollwayError
 from gateway.storage.postgres import LOST
 from gateway.tasks import Tasks
+from gateway.telemetry.catalogue import worker_names
 
 Check = Callable[[], Awaitable[object]]
 
 CHECK_TIMEOUT_S = 1.0
+OVERLOADED_MAX_US = 10_000_000
+"""All workers overloaded for this long: load balancers had better send calls elsewhere."""
+
+Entry = dict[str, str]
 _FAILURES: tuple[type[Exception], ...] = (TollwayError, asyncpg.PostgresError, RedisError, *LOST)
 
 
 class Health:
     """`/healthz` and `/readyz`.
 
-    Ready means that customers the workers know are served: every expected worker is ready and Redis answers.
-    Postgres is not needed for that for a while, so its loss is reported as `degraded` and stays 200.
+    Ready means that customers the workers know are served: every expected worker is ready, not all of them
+    are overloaded for long, Redis answers, and nobody has asked the gateway to stop. Postgres is not needed
+    for that for a while, so its loss is reported as `degraded` and stays 200.
     `postgres` and `redis` ask the servers for a sign of life and raise their libraries' errors if there is
     none.
     """
@@ -36,7 +42,7 @@ class Health:
     def __init__(
         self, folder: Path, workers: int, clock: Clock, tasks: Tasks, *, postgres: Check, redis: Check
     ) -> None:
-        self._folder, self._workers, self._clock, self._tasks = folder, workers, clock, tasks
+        self._folder, self._count, self._clock, self._tasks = folder, workers, clock, tasks
         self._postgres, self._redis = postgres, redis
 
     async def healthz(self, _: web.Request) -> web.Response:
@@ -46,8 +52,9 @@ class Health:
     async def readyz(self, _: web.Request) -> web.Response:
         """200 when ready, else 503 with everything that is missing and how to mend it."""
         postgres, redis = await asyncio.gather(self._answers(self._postgres), self._answers(self._redis))
-        degraded = [] if postgres else [_POSTGRES_LOST]
-        missing = self._missing_workers() + ([] if redis else [_REDIS_LOST])
+        missing, degraded = self._workers()
+        degraded += [] if postgres else [_POSTGRES_LOST]
+        missing += [] if redis else [_REDIS_LOST]
         if missing:
             raise Problem(
                 503,
@@ -67,20 +74,42 @@ class Health:
         task.cancel()
         return False
 
-    def _missing_workers(self) -> list[dict[str, str]]:
+    def _workers(self) -> tuple[list[Entry], list[Entry]]:
+        """What is missing of the workers, and what is not as it should be."""
         processes = read_all(self._folder)
+        supervisor = processes.get("supervisor")
+        if supervisor is not None and supervisor.state in ("draining", "stopped"):
+            return [_STOPPING], []
         now_us = self._clock.monotonic_us()
-        missing = []
-        for number in range(1, self._workers + 1):
-            name = f"worker-{number}"
-            process = processes.get(name)
-            lack = "has not started" if process is None else process.lacks(now_us)
-            if lack is not None:
-                mend = "It is restarted by itself; if this stays, its log lines say what stops it."
-                missing.append({"what": name, "why": lack, "mend": mend})
-        return missing
+        missing: list[Entry] = []
+        serving: list[Process] = []
+        for number in range(1, self._count + 1):
+            there = [processes[name] for name in worker_names(number) if name in processes]
+            serving += (well := [one for one in there if one.lacks(now_us) is None])
+            if not well:
+                name, why = f"worker-{number}", "has not started"
+                if there:
+                    name, why = there[0].name, there[0].lacks(now_us) or why
+                missing.append({"what": name, "why": why, "mend": _WORKER_MEND})
+        overloaded = [one for one in serving if one.overloaded_since_us]
+        since_us = max((one.overloaded_since_us for one in overloaded), default=now_us)
+        if serving and len(overloaded) == len(serving) and now_us - since_us >= OVERLOADED_MAX_US:
+            return [*missing, _OVERLOADED], []
+        told = "turns calls away because it is overloaded"
+        return missing, [{"what": one.name, "why": told, "mend": _OVERLOADED["mend"]} for one in overloaded]
 
 
+_WORKER_MEND = "It is restarted by itself; if this stays, its log lines say what stops it."
+_OVERLOADED = {
+    "what": "workers",
+    "why": "all of them have been overloaded for 10 s or longer, and turn calls away",
+    "mend": "Add gateways or workers; tollway_overloaded says whether it is the processor or the memory.",
+}
+_STOPPING = {
+    "what": "gateway",
+    "why": "is stopping; calls in flight are being finished",
+    "mend": "Send calls to another gateway, or start this one again.",
+}
 _POSTGRES_LOST = {
     "what": "postgres",
     "why": "did not answer within a second; known keys go on working, new ones and changes do not",

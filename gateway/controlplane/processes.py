@@ -5,13 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.telemetry.catalogue import slot
+from gateway.telemetry.catalogue import HEARTBEAT_MAX_US, State, slot
 from gateway.telemetry.exposition import read_processes
-
-HEARTBEAT_MAX_US = 5_000_000
-"""A process that has not given a sign of life for this long is not counted on."""
-
-STATES = ("starting", "ready", "draining", "stopped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +18,7 @@ class Process:
     heartbeat_at_us: int
     alive_at_us: int  # the same, monotonic
     generation: int
+    overloaded_since_us: int = 0  # 0: it is not
 
     def lacks(self, now_us: int) -> str | None:
         """Why it is not to be counted on; None if it is. `now_us` is monotonic: clocks step, life goes on."""
@@ -35,16 +31,21 @@ class Process:
 
 
 def read_all(folder: Path) -> dict[str, Process]:
-    """Every process that counts in `folder`, by name."""
-    return {name: _process(name, cells) for name, cells in read_processes(folder).items()}
+    """Every process that counts in `folder`, by name; not those whose work is another's by now."""
+    return {
+        name: _process(name, cells)
+        for name, cells in read_processes(folder).items()
+        if cells[slot("state")] != State.RETIRED
+    }
 
 
 def _process(name: str, cells: list[int]) -> Process:
     state = cells[slot("state")]
     return Process(
         name,
-        STATES[state] if 0 <= state < len(STATES) else "unknown",
+        State(state).name.lower() if 0 <= state < len(State) else "unknown",
         cells[slot("heartbeat_us")],
         cells[slot("alive_us")],
         cells[slot("policy_generation")],
+        cells[slot("overloaded_since_us")],
     )

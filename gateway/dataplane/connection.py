@@ -386,8 +386,11 @@ class Connection(ReadingProtocol):
         if self.deadline <= now:
             self.abort()  # what the kernel still holds is dropped, too
 
-    def drain(self) -> None:
-        """Take no further request: close when idle, else after the answer at hand."""
+    def is_idle(self) -> bool:
+        """Whether HTTP has begun and nothing of a call is here. No deadline: a handshake is under way."""
+        return self.deadline != NEVER and not self._is_busy() and not self.transport.is_closing()
+
+    def leave(self) -> None:
+        """Close an idle connection."""
         self.close_after_answer = True
-        if self.exchange is None and not (self._head_bytes or self._waiting) and self._incoming is None:
-            self._linger()
+        self._linger()

@@ -8,10 +8,11 @@ from typing import Protocol
 from gateway.admission.admitter import Admitter
 from gateway.auth.authenticator import Authenticator
 from gateway.dataplane.body_limit import limit_body
+from gateway.dataplane.overload import Overload
 from gateway.dataplane.own_answers import answer_itself
 from gateway.dataplane.refusal import refuse
 from gateway.dataplane.simulation import simulate
-from gateway.errors import AddressRefused, GatewayError
+from gateway.errors import AddressRefused, GatewayError, Overloaded
 from gateway.metering.meter import Meter
 from gateway.model.exchange import Exchange
 from gateway.model.own_answer import OwnAnswer
@@ -40,6 +41,7 @@ class Pipeline:
         meter: Meter,
         upstream: Forwarder,
         *,
+        overload: Overload,
         max_body_bytes: int = NO_LIMIT,
     ) -> None:
         self.policies = policies
@@ -48,6 +50,7 @@ class Pipeline:
         self.meter = meter
         self.upstream = upstream
         self.max_body_bytes = max_body_bytes  # where a route says nothing
+        self.overload = overload
 
     async def handle(self, exchange: Exchange) -> None:
         """The life of one request. However it ends, it has exactly one outcome. Never raises."""
@@ -56,6 +59,8 @@ class Pipeline:
         try:
             if exchange.broken is not None:
                 raise exchange.broken
+            if self.overload.share and self.overload.sheds():
+                raise Overloaded
             route = exchange.route = policies.match(exchange.head)
             if route.addresses is not None and not route.addresses.admits(exchange.client_address):
                 raise AddressRefused

@@ -66,6 +66,22 @@ class ReadingProtocol(AnsweringProtocol):
     @abstractmethod
     def end_tunnel(self) -> None: ...
 
+    # -- the end -----------------------------------------------------------------------------------------
+
+    def say_last(self) -> None:
+        """End behind the next answer, which will say so: a caller that was not told may send another call.
+
+        Changes nothing while an answer is under way that did not say it, or while others are due first.
+        """
+        exchange = self.exchange
+        if not self._waiting and not self._unfed and (exchange is None or not exchange.status):
+            self.close_after_answer = True
+
+    def _is_busy(self) -> bool:
+        """Whether anything of a call is here, or nothing is taken any more."""
+        call = self.exchange is not None or self._incoming is not None or bool(self._waiting or self._unfed)
+        return call or bool(self._head_bytes) or self._deaf
+
     # -- httptools --------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:

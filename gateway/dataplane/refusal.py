@@ -8,7 +8,7 @@ import time
 from email.utils import formatdate
 
 from gateway.dataplane.answering import drainable
-from gateway.errors import ClientGone, GatewayError
+from gateway.errors import ClientGone, GatewayError, Overloaded
 from gateway.model.exchange import Exchange
 from gateway.outcomes import Outcome
 
@@ -58,7 +58,8 @@ def refuse(exchange: Exchange, error: GatewayError) -> None:
 
 
 def _log(exchange: Exchange, error: GatewayError) -> None:
-    level = logging.WARNING if error.status >= 500 else logging.DEBUG
+    is_news = error.status >= 500 and not isinstance(error, Overloaded)  # which the worker has told for all
+    level = logging.WARNING if is_news else logging.DEBUG
     if log.isEnabledFor(level):
         fields: dict[str, object] = {
             "code": error.code,

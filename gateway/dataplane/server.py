@@ -1,25 +1,27 @@
-"""aiohttp's server shell around our connections: it owns sockets and the order of shutdown."""
+"""The connections of one worker: which are open, how many there may be, and how they end."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
-from typing import Any
-
-from aiohttp import web
 
 from gateway.dataplane.caller import NOBODY, ProxyProtocol, Trust
 from gateway.dataplane.connection import Connection, Handle, Waits
 from gateway.dataplane.entrance import Entrance, Threshold
+from gateway.dataplane.uptake import unread_bytes
 from gateway.deadlines import Deadlines
 from gateway.model.exchange import Exchange
 from gateway.outbox import Outbox
 from gateway.telemetry.catalogue import slot
 from gateway.telemetry.slots import Slots
 
+IDLE_GRACE_S = 1.0
+"""How long a draining worker waits for one last call on a kept connection."""
+LOOK_S = 0.05
+"""How often it looks at its connections meanwhile."""
 
-class DataplaneServer(web.Server):
+
+class DataplaneServer:
     """Makes one `Connection` per accepted socket and knows which are open.
 
     `tls` is spoken on every connection, after the PROXY preamble if `trust` asks for one.
@@ -36,7 +38,6 @@ class DataplaneServer(web.Server):
         trust: Trust = NOBODY,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        super().__init__(_unused)
         is_plain = tls is None and trust.proxy_protocol is ProxyProtocol.OFF
         self._threshold = None if is_plain else Threshold(trust, tls, waits.head_s, deadlines, slots)
         self._trust = trust
@@ -46,13 +47,15 @@ class DataplaneServer(web.Server):
         self._outbox = outbox
         self._slots = slots
         self._open: set[Connection] = set()
+        self._is_leaving = False
         self._open_from: dict[str, int] = {}  # by address
-        self._one_closed = asyncio.Event()
         self._open_slot = slot("connections")
         self._total_slot = slot("connections_total")
         self._refused_slot = slot("connections_refused_total")
+        slots.set("connections", 0)  # what a worker that died left behind
 
-    def __call__(self) -> Connection | Entrance:  # type: ignore[override]  # any asyncio protocol will do
+    def __call__(self) -> Connection | Entrance:
+        """A protocol for the next socket."""
         connection = self.connection()
         return connection if self._threshold is None else Entrance(connection, self._threshold, self)
 
@@ -68,6 +71,8 @@ class DataplaneServer(web.Server):
         if connection in self._open:
             return
         self._open.add(connection)
+        if self._is_leaving:
+            connection.say_last()
         count = self._count(connection.address)
         if len(self._open) > self._waits.max_connections or count > self._waits.max_connections_per_address:
             self._cut(connection)
@@ -87,7 +92,6 @@ class DataplaneServer(web.Server):
             return
         self._open.discard(connection)
         self._uncount(connection.address)
-        self._one_closed.set()
         self._slots.cells[self._open_slot] = len(self._open)
 
     def _count(self, address: str) -> int:
@@ -113,22 +117,30 @@ class DataplaneServer(web.Server):
             and exchange.grant is not None
         ]
 
-    def pre_shutdown(self) -> None:
-        """Idle connections are closed, busy ones after their answer."""
-        for connection in list(self._open):
-            connection.drain()
+    def say_last(self) -> None:
+        """Connections end behind their next answer, which says so. Ask again for those that had begun one."""
+        self._is_leaving = True
+        for connection in self._open:
+            connection.say_last()
 
-    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  aiohttp's signature
-        """Wait up to `timeout` seconds for answers in flight, then cut what is left."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                while self._open:
-                    self._one_closed.clear()
-                    await self._one_closed.wait()
+    async def drain(self, timeout_s: float) -> None:
+        """Let calls in flight finish and silent connections go; cut what is left after `timeout_s`.
+
+        A caller on a kept connection may have sent its next call before it could hear of the end. So that
+        call is answered, and only who stays silent for `IDLE_GRACE_S` is closed.
+        """
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + timeout_s
+        silent_since: dict[Connection, float] = {}
+        await asyncio.sleep(0)  # what was just accepted is opened in the next tick
+        while self._open and (now := loop.time()) < give_up_at:
+            self.say_last()
+            for connection in list(self._open):
+                if not connection.is_idle() or unread_bytes(connection.transport):
+                    silent_since.pop(connection, None)
+                elif now - silent_since.setdefault(connection, now) >= IDLE_GRACE_S:
+                    connection.leave()
+            await asyncio.sleep(min(LOOK_S, give_up_at - now))
         for connection in list(self._open):
             connection.abort()
         await asyncio.sleep(0)
-
-
-async def _unused(_: Any) -> web.StreamResponse:
-    raise AssertionError("connections are ours, aiohttp's request handler is never asked")

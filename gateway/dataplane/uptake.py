@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import struct
 import termios
@@ -50,3 +51,12 @@ def unsent_bytes(transport: Transport) -> int:
         with suppress(OSError, ValueError):  # closed meanwhile, or a system that does not tell
             count += struct.unpack("i", fcntl.ioctl(plug.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
     return count
+
+
+def unread_bytes(transport: asyncio.Transport) -> int:
+    """What the kernel has received for us and we have not read."""
+    plug = transport.get_extra_info("socket")
+    if plug is not None:
+        with suppress(OSError, ValueError):  # closed meanwhile
+            return int(struct.unpack("i", fcntl.ioctl(plug.fileno(), termios.FIONREAD, bytes(4)))[0])
+    return 0

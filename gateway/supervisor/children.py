@@ -28,6 +28,7 @@ class Child:
 
     name: str
     work: Callable[[], int]
+    post: int | None = None  # which of the public port's sockets it attends; None: it is no worker
     pid: int = 0  # 0: not running
     status: int = 0  # of the last end, as a shell shows it: 128 + signal when killed
     started_at_s: float = field(default=0.0, repr=False)
@@ -43,11 +44,20 @@ class Children:
         self._slots = slots
         self._close_in_child = tuple(close_in_child)
 
-    def add(self, name: str, work: Callable[[], int]) -> None:
+    def add(self, name: str, work: Callable[[], int], post: int | None = None) -> Child:
         """Start another process."""
-        child = Child(name, work)
+        child = Child(name, work, post)
         self.all.append(child)
         self._fork(child)
+        return child
+
+    def remove(self, child: Child) -> None:
+        """Forget a process; end it at once if it still runs."""
+        self.all.remove(child)
+        if child.pid:
+            _kill(child.pid, signal.SIGKILL)
+            os.waitpid(child.pid, 0)
+            child.pid = 0
 
     def reap(self) -> list[Child]:
         """Those that ended since the last call."""
@@ -84,14 +94,18 @@ class Children:
         due = [child.restart_at_s for child in self.all if not child.pid and child.restart_at_s]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
+    def kill(self, child: Child, number: signal.Signals) -> None:
+        """Send a signal to a process, if it runs."""
+        _kill(child.pid, number)
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to every process that runs."""
         for child in self.all:
             _kill(child.pid, number)
 
-    def stop(self, matching: Callable[[str], bool], timeout_s: float) -> None:
-        """Drain the processes whose names match; kill what is left after `timeout_s` or a second Ctrl-C."""
-        leaving = [child for child in self.all if child.pid and matching(child.name)]
+    def stop(self, matching: Callable[[Child], bool], timeout_s: float) -> None:
+        """Drain the processes that match; kill what is left after `timeout_s` or a second Ctrl-C."""
+        leaving = [child for child in self.all if child.pid and matching(child)]
         for child in leaving:
             _kill(child.pid, signal.SIGTERM)
         give_up_at_s = time.monotonic() + timeout_s
@@ -120,6 +134,7 @@ class Children:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             # Until the process listens to it, a reload must not end it; it reads the newest policies anyway.
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # for the supervisor, whoever else is sent it
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             return child.work()
         except BaseException:  # the process ends here whatever it was; say so before it is gone

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
+import itertools
 import logging
 import os
 import resource
-import secrets
-import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import asyncpg
 
 from gateway.accounts.store import Accounts
+from gateway.app.board import Board, Phase
 from gateway.app.clocks import clock_of
 from gateway.app.control import serve_control
-from gateway.app.process import EXIT_CONFIG, Process, Serve, State, run_process
+from gateway.app.process import EXIT_CONFIG, Process, Serve, run_process
 from gateway.app.recorder import serve_recorder
-from gateway.app.wiring import JOURNALS, Wiring, accepted_policies, metrics_dir
+from gateway.app.wiring import Wiring, accepted_policies, board_file, metrics_dir
 from gateway.app.worker import check_certificate, serve_worker
 from gateway.clock import Clock
 from gateway.demo import DemoKeys, prepare_demo, render_demo, serve_demo_upstream
@@ -32,21 +29,26 @@ from gateway.errors import StartupError
 from gateway.model.policies import PolicySet
 from gateway.settings import Address, Settings
 from gateway.storage.postgres import connect_pool, refusal
-from gateway.supervisor.children import Children
+from gateway.supervisor.children import Child, Children
+from gateway.supervisor.folder import admin_token, prepare_folder, token_file, unusable
 from gateway.supervisor.own_ports import own_ports_objection
 from gateway.supervisor.ports import check_free, reserve
+from gateway.supervisor.rolling import Roll
 from gateway.supervisor.stores import Stores
 from gateway.supervisor.terminal import Terminal
 from gateway.supervisor.watcher import PolicyWatcher
-from gateway.telemetry.catalogue import slot
+from gateway.telemetry.catalogue import HEARTBEAT_MAX_US, State, slot, worker_names
 from gateway.telemetry.logs import set_up_logs
 from gateway.telemetry.slots import Slots, read_slots
 
 log = logging.getLogger("tollway.supervisor")
 
-HANDLED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
+HANDLED = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD}
 READY_WITHIN_S = 30.0
 TICK_S = 1.0
+ROLL_TICK_S = 0.05
+FULL_MAX_US = 60_000_000
+FULL_EARLY_S = 600.0
 GRACE_S = 5.0
 """What a process gets beyond the drain timeout to flush and end."""
 
@@ -63,14 +65,16 @@ def run(settings: Settings, *, demo: bool) -> int:
     clock = clock_of("supervisor", settings)
     with contextlib.ExitStack() as opened:
         try:
-            _prepare_folder(settings.data_dir, opened)
+            prepare_folder(settings.data_dir, opened)
             slots = Slots.open(metrics_dir(settings.data_dir) / "supervisor.slots")
             check_certificate(settings)
             if demo:
                 check_free(f"The demo upstream's port {DEMO_UPSTREAM}", DEMO_UPSTREAM, "End what uses it.")
-            settings, held = reserve(settings)
-            for holder in held:
+            ports = reserve(settings)
+            settings = ports.settings
+            for holder in (*ports.held, *itertools.chain(*ports.posts)):
                 opened.enter_context(holder)
+            board = Board.create(board_file(settings.data_dir), settings.workers)
             accepted = accepted_policies(settings.data_dir)
             watcher = PolicyWatcher(settings.policies, accepted, slots, own_ports_objection(settings))
             policies = watcher.accept_first()
@@ -78,10 +82,12 @@ def run(settings: Settings, *, demo: bool) -> int:
             opened.callback(stores.stop)
             stores.start()
         except OSError as error:
-            raise _unusable(settings.data_dir, error) from error
+            raise unusable(settings.data_dir, error) from error
         keys = asyncio.run(_demo_keys(settings, stores.database_url)) if demo else None
         alive, alive_in_parent = os.pipe()
-        wiring = Wiring(settings, stores.database_url, stores.redis_url, _admin_token(settings), alive)
+        wiring = Wiring(
+            settings, stores.database_url, stores.redis_url, admin_token(settings), alive, ports.posts, board
+        )
         children = Children(slots, [alive_in_parent])
         gateway = _Gateway(wiring, children, watcher, stores, slots, clock)
         opened.callback(gateway.stop)
@@ -111,13 +117,26 @@ class _Gateway:
         self._stores = stores
         self._slots = slots
         self._clock = clock
+        self._roll = Roll(
+            children,
+            self._succeed,
+            self._retire,
+            self._is_ready,
+            slots,
+            ready_within_s=READY_WITHIN_S,
+            drain_within_s=wiring.settings.drain_timeout_s + GRACE_S,
+        )
 
     def start(self, *, demo: bool) -> None:
         """Fork every process and wait until all are ready. StartupError names one that is not."""
-        for name, serve in self._processes(demo=demo):
-            self._children.add(name, partial(run_process, name, self._wiring, serve))
+        if demo:
+            self._add("demo-upstream", _serve_demo)
+        self._add("recorder", serve_recorder)
+        self._add("control", serve_control)
+        for post in range(self._wiring.settings.workers):
+            self._add_worker(worker_names(post + 1)[0], post)
         waited_s = 0.0
-        while not all(self._is_ready(child.name) for child in self._children.all):
+        while not all(self._is_ready(child) for child in self._children.all):
             ended = self._children.reap()
             if ended:
                 told = " (see its line above)" if ended[0].status == EXIT_CONFIG else ""
@@ -129,39 +148,102 @@ class _Gateway:
             waited_s += 0.02
         self._slots.set("state", State.READY)
 
-    def _processes(self, *, demo: bool) -> Iterator[tuple[str, Serve]]:
-        if demo:
-            yield "demo-upstream", _serve_demo
-        yield "recorder", serve_recorder
-        yield "control", serve_control
-        for number in range(1, self._wiring.settings.workers + 1):
-            yield f"worker-{number}", serve_worker
+    def _add(self, name: str, serve: Serve) -> None:
+        def work() -> int:
+            for listening in itertools.chain(*self._wiring.posts):
+                listening.close()  # a queue that nobody accepts from must not outlive those who do
+            return run_process(name, self._wiring, serve)
 
-    def _is_ready(self, name: str) -> bool:
-        try:
-            return read_slots(self._wiring.metrics_dir / f"{name}.slots")[slot("state")] == State.READY
-        except (OSError, ValueError):
-            return False
+        self._children.add(name, work)
+
+    def _add_worker(self, name: str, post: int) -> Child:
+        serve = partial(serve_worker, post=post)
+        return self._children.add(name, partial(run_process, name, self._wiring, serve), post)
+
+    def _succeed(self, old: Child) -> Child:
+        """Start the process that replaces a worker."""
+        assert old.post is not None, "only workers are replaced"
+        first, second = worker_names(old.post + 1)
+        return self._add_worker(second if old.name == first else first, old.post)
+
+    def _is_ready(self, child: Child) -> bool:
+        cells = self._cells(child.name)
+        return cells is not None and cells[slot("state")] == State.READY
 
     def keep_running(self, terminal: Terminal) -> None:
         """Tend everything until asked to stop, or until the terminal that holds us is closed."""
         while True:
-            wait_s = self._children.next_restart_s()
-            info = signal.sigtimedwait(HANDLED, TICK_S if wait_s is None else min(wait_s, TICK_S))
-            number = info.si_signo if info is not None else 0
+            number = self._tend(TICK_S)
             if number in (signal.SIGTERM, signal.SIGINT):
                 return
             if number == signal.SIGHUP and terminal.is_closed():
                 log.info("the terminal was closed")
                 return
+            if number == signal.SIGUSR2:
+                self._roll.ask(self._workers())
             if self._watcher.reload() if number == signal.SIGHUP else self._watcher.poll(time.monotonic()):
                 self._children.signal(signal.SIGHUP)
-            for child in self._children.reap():
-                self._children.restart_later(child)
-            self._children.restart_due()
-            self._tend_stores()
-            self._slots.set("heartbeat_us", self._clock.now_us())
-            self._slots.set("alive_us", self._clock.monotonic_us())
+
+    def _tend(self, wait_s: float) -> int:
+        """Wait for a signal, at most that long, and see to the processes; the signal's number or 0."""
+        due_s = self._children.next_restart_s()
+        hurry_s = ROLL_TICK_S if self._roll.is_on else wait_s
+        info = signal.sigtimedwait(HANDLED, min(wait_s, hurry_s, wait_s if due_s is None else due_s))
+        for child in self._children.reap():
+            self._ended(child)
+        self._children.restart_due()
+        self._roll.step(time.monotonic())
+        self._look_at_workers()
+        self._tend_stores()
+        self._slots.set("heartbeat_us", self._clock.now_us())
+        self._slots.set("alive_us", self._clock.monotonic_us())
+        return info.si_signo if info is not None else 0
+
+    def _ended(self, child: Child) -> None:
+        self._mark(child, State.STOPPED)
+        if not self._roll.ended(child):
+            self._children.restart_later(child)
+
+    def _retire(self, child: Child) -> None:
+        """Nobody waits for this process any more."""
+        self._children.remove(child)
+        self._mark(child, State.RETIRED)
+
+    def _mark(self, child: Child, state: State) -> None:
+        """Say for a process that is gone what it could not; nobody else writes there."""
+        with contextlib.suppress(OSError):
+            Slots.open(self._wiring.metrics_dir / f"{child.name}.slots").set("state", state)
+
+    def _look_at_workers(self) -> None:
+        """Others take the connections of one that gives no sign of life; one that is full is replaced."""
+        now_us = self._clock.monotonic_us()
+        attended = set()
+        for child in self._workers():
+            cells = self._cells(child.name)
+            if child.pid and cells is not None and cells[slot("state")] == State.READY:
+                if now_us - cells[slot("alive_us")] < HEARTBEAT_MAX_US:
+                    attended.add(child.post)
+                if cells[slot("overloaded", "memory")] and not self._roll.is_on:
+                    self._replace_if_full(child, now_us - cells[slot("overloaded_since_us")])
+        for post in range(self._wiring.settings.workers):
+            self._wiring.board.set_attended(post, attended=post in attended)
+
+    def _replace_if_full(self, child: Child, full_us: int) -> None:
+        """Memory that does not come back for a minute is lost, unless a new worker would soon be as full."""
+        old_enough = time.monotonic() - child.started_at_s >= FULL_EARLY_S
+        if old_enough and full_us >= FULL_MAX_US:
+            log.warning("%s is replaced: its memory stays at the bound", child.name)
+            self._roll.ask([child])
+
+    def _workers(self) -> list[Child]:
+        return [child for child in self._children.all if child.post is not None]
+
+    def _cells(self, name: str) -> list[int] | None:
+        """What a process counts; None while it does not."""
+        try:
+            return read_slots(self._wiring.metrics_dir / f"{name}.slots")
+        except (OSError, ValueError):
+            return None
 
     def _tend_stores(self) -> None:
         try:
@@ -170,55 +252,28 @@ class _Gateway:
             log.error("%s", error)  # noqa: TRY400  one clear line; tried again at the next tick
 
     def stop(self) -> None:
-        """Workers first, then what they lean on; the recorder last, so that it books everything."""
-        drain_s = self._wiring.settings.drain_timeout_s
+        """Tell load balancers; then stop workers, what they lean on, and the recorder, which books it all."""
+        settings, board = self._wiring.settings, self._wiring.board
+        was_ready = self._slots.get("state") == State.READY
         self._slots.set("state", State.DRAINING)
-        self._children.stop(lambda name: name.startswith("worker-"), drain_s + GRACE_S)
-        self._children.stop(lambda name: name != "recorder", GRACE_S)
+        if was_ready and settings.drain_delay_s:
+            board.phase = Phase.LEAVING
+            self._linger(settings.drain_delay_s)
+        board.phase = Phase.CLOSING
+        for listening in itertools.chain(*self._wiring.posts):
+            listening.close()  # the workers have theirs until they have accepted everything
+        self._children.stop(lambda child: child.post is not None, settings.drain_timeout_s + GRACE_S)
+        self._children.stop(lambda child: child.name != "recorder", GRACE_S)
         self._children.stop(lambda _: True, 2 * GRACE_S)
         self._slots.set("state", State.STOPPED)
 
-
-def _unusable(data_dir: Path, error: OSError) -> StartupError:
-    where = f" ({error.filename})" if error.filename and Path(error.filename) != data_dir else ""
-    return StartupError(
-        f"The data folder {data_dir.absolute()} can not be used: {error.strerror}{where}. "
-        "Mend that, or set TOLLWAY_DATA_DIR to another folder."
-    )
-
-
-def _prepare_folder(data_dir: Path, opened: contextlib.ExitStack) -> None:
-    """Make the data folder ours alone. StartupError when another gateway uses it."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    lock = opened.enter_context((data_dir / "lock").open("a"))
-    try:
-        # Not flock: a forked process would share it, and outlive us with it.
-        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as taken:
-        raise StartupError(
-            f"Another gateway runs on {data_dir}. Stop it, or set TOLLWAY_DATA_DIR to another folder."
-        ) from taken
-    shutil.rmtree(metrics_dir(data_dir), ignore_errors=True)
-    for private in (accepted_policies(data_dir).parent, data_dir / JOURNALS):  # who called what, when
-        private.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def _admin_token(settings: Settings) -> str:
-    """The configured token, or one of our own that only the owner of the data folder can read."""
-    if settings.admin_token is not None:
-        return settings.admin_token
-    path = _token_file(settings)
-    if not path.exists():
-        draft = path.with_suffix(".new")
-        draft.unlink(missing_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(f"{secrets.token_urlsafe(32)}\n")
-        draft.replace(path)
-    return path.read_text().strip()
-
-
-def _token_file(settings: Settings) -> Path:
-    return settings.data_dir / "admin-token"
+    def _linger(self, delay_s: float) -> None:
+        """Serve on for a while; until it is over or we are asked to stop again."""
+        over_at_s = time.monotonic() + delay_s
+        log.info("not ready any more, closing later", extra={"delay_s": delay_s})
+        while (left_s := over_at_s - time.monotonic()) > 0:
+            if self._tend(min(left_s, TICK_S)) in (signal.SIGTERM, signal.SIGINT):
+                return
 
 
 async def _demo_keys(settings: Settings, database_url: str) -> DemoKeys:
@@ -267,6 +322,6 @@ def _tell_ready(wiring: Wiring, keys: DemoKeys | None, policies: PolicySet) -> N
             keys,
             gateway_url=settings.public_url,
             control_url=settings.control.url,
-            token_file=_token_file(settings) if settings.admin_token is None else None,
+            token_file=token_file(settings) if settings.admin_token is None else None,
         )
         print(told, file=sys.stderr)  # noqa: T201  for the person at the terminal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import socket
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.errors import StartupError
@@ -16,11 +16,20 @@ Found = tuple[socket.AddressFamily, tuple[Any, ...]]
 """A family and where to bind in it."""
 
 
-def reserve(settings: Settings) -> tuple[Settings, list[socket.socket]]:
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What is ours: `settings` with real port numbers, the public port's posts, holders of the others."""
+
+    settings: Settings
+    posts: tuple[tuple[socket.socket, ...], ...]
+    held: tuple[socket.socket, ...]
+
+
+def reserve(settings: Settings) -> Ports:
     """Bind the three ports without listening; port 0 becomes a real one. StartupError when one is taken.
 
-    The sockets hold the ports against others as long as they are open; our processes bind beside them with
-    SO_REUSEPORT.
+    Of the public port, each worker gets sockets of its own. The others' hold the port as long as they are
+    open; the control process binds beside them. All with SO_REUSEPORT.
     """
     asked = {"listen": settings.listen, "control": settings.control, "portal": settings.portal}
     for (one, first), (other, second) in itertools.combinations(asked.items(), 2):
@@ -29,14 +38,31 @@ def reserve(settings: Settings) -> tuple[Settings, list[socket.socket]]:
             raise StartupError(f"--{other} {second} is already taken by --{one} {first}. {_mend(other)}")
     for name, address in asked.items():
         check_free(f"--{name} {address}", address, _mend(name))
-    listen, control, portal = (_hold(name, address) for name, address in asked.items())
+    first_post = _post("listen", settings.listen)
+    listen = _with_port(settings.listen, first_post[0])
+    posts = (first_post, *(_post("listen", listen) for _ in range(1, settings.workers)))
+    control, portal = _hold("control", settings.control), _hold("portal", settings.portal)
     real = replace(
         settings,
-        listen=Address(settings.listen.host, listen.getsockname()[1]),
-        control=Address(settings.control.host, control.getsockname()[1]),
-        portal=Address(settings.portal.host, portal.getsockname()[1]),
+        listen=listen,
+        control=_with_port(settings.control, control),
+        portal=_with_port(settings.portal, portal),
     )
-    return real, [listen, control, portal]
+    return Ports(real, posts, (control, portal))
+
+
+def _post(name: str, address: Address) -> tuple[socket.socket, ...]:
+    """A socket for each address of a name, all with the same port."""
+    title, mend = f"--{name} {address}", _mend(name)
+    sockets: list[socket.socket] = []
+    for family, (host, asked, *rest) in _resolve(title, address, mend):
+        port = asked or (sockets[0].getsockname()[1] if sockets else 0)
+        sockets.append(_bind(title, (family, (host, port, *rest)), mend, share=True))
+    return tuple(sockets)
+
+
+def _with_port(address: Address, bound: socket.socket) -> Address:
+    return Address(address.host, bound.getsockname()[1])
 
 
 def check_free(title: str, address: Address, mend: str) -> None:
@@ -75,6 +101,7 @@ def _bind(title: str, found: Found, mend: str, *, share: bool) -> socket.socket:
         if share:
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         holder.bind(target)
+        holder.setblocking(False)
     except OSError as error:
         holder.close()
         reason = os.strerror(error.errno) if error.errno else str(error)

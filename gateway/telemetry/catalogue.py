@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, IntEnum
 from itertools import product
 from zlib import crc32
 
 from gateway.outcomes import Outcome
+
+
+class State(IntEnum):
+    """How far a process is, as in the metric `state`."""
+
+    STARTING = 0
+    READY = 1
+    DRAINING = 2
+    STOPPED = 3
+    RETIRED = 4  # its work is another's; only what it counted is of interest
+
+
+HEARTBEAT_MAX_US = 5_000_000
+"""A process that has not given a sign of life for this long is not counted on."""
+
+
+def worker_names(number: int) -> tuple[str, str]:
+    """The names of a worker and of the one that replaces it, by turns: each counts in a file of its own."""
+    return f"worker-{number}", f"worker-{number}b"
 
 
 class Kind(Enum):
@@ -87,6 +106,31 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "tls_handshake_errors_total", Kind.COUNTER, "TLS handshakes of callers that did not come to an end."
+    ),
+    Metric(
+        "loop_lag_seconds",
+        Kind.HISTOGRAM,
+        "How late timers run: what every call waits for the others of its worker.",
+        bounds=_SECONDS,
+        scale=1_000_000,
+    ),
+    Metric("memory_bytes", Kind.GAUGE, "Memory of the worker itself, mapped files not counted."),
+    Metric(
+        "overloaded",
+        Kind.GAUGE,
+        "1 while the worker turns new calls away, by what there is too much of.",
+        (("cause", ("lag", "memory")),),
+    ),
+    Metric(
+        "overloaded_since_us",
+        Kind.GAUGE,
+        "Since when it does, by the clock of `tollway_alive_us`; 0: it does not.",
+    ),
+    Metric(
+        "overload_shed_total",
+        Kind.COUNTER,
+        "Calls turned away with 503 `overloaded`.",
+        (("cause", ("lag", "memory")),),
     ),
     Metric("upstream_connections", Kind.GAUGE, "Open upstream connections, idle ones included."),
     Metric("upstream_connections_total", Kind.COUNTER, "Upstream connections made."),
@@ -226,6 +270,13 @@ METRICS: tuple[Metric, ...] = (
         "worker_restarts_total",
         Kind.COUNTER,
         "Processes restarted after they ended unexpectedly.",
+        roles=_SUPERVISOR,
+    ),
+    Metric(
+        "rolling_restarts_total",
+        Kind.COUNTER,
+        "Rolling restarts, by how they ended.",
+        (("result", ("done", "stopped")),),
         roles=_SUPERVISOR,
     ),
     Metric("heartbeat_us", Kind.GAUGE, "Last sign of life, microseconds since the epoch.", roles=_EVERY),

@@ -17,7 +17,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from gateway.telemetry.catalogue import LAYOUT, METRICS, NAMES_MAX, OTHER, Kind, Metric
+from gateway.telemetry.catalogue import LAYOUT, METRICS, NAMES_MAX, OTHER, Kind, Metric, State
 from gateway.telemetry.names import names_of, read_names
 from gateway.telemetry.slots import read_slots
 
@@ -72,7 +72,12 @@ def render(folder: Path, version: str) -> bytes:
 
 
 def _keeps(metric: Metric, process: str, cells: list[int]) -> bool:
-    """Whether a process answers for a metric: a recorder has no Redis connection that could be down."""
+    """Whether a process answers for a metric: a recorder has no Redis connection that could be down.
+
+    Of a worker that was replaced, what it counted stays; how it is, nobody asks any more.
+    """
+    if metric.kind is Kind.GAUGE and cells[LAYOUT["state"]] == State.RETIRED:
+        return False
     role = process.partition("-")[0]
     first = LAYOUT[metric.name]
     last = first + len(metric.series()) * metric.slots_per_series

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -25,13 +26,16 @@ def worker_pids(gateway: Gateway) -> list[int]:
             inodes.add(f"socket:[{fields[9]}]")
     found = []
     for pid in gateway.children().values():
-        try:
-            links = {os.readlink(one) for one in Path(f"/proc/{pid}/fd").iterdir()}
-        except OSError:
-            continue
-        if links & inodes:
-            found.append(pid)
+        with suppress(OSError):
+            if any(_link(one) in inodes for one in Path(f"/proc/{pid}/fd").iterdir()):
+                found.append(pid)
     return found
+
+
+def _link(descriptor: Path) -> str:
+    with suppress(OSError):  # closed while we looked
+        return os.readlink(descriptor)
+    return ""
 
 
 def descendants(pid: int) -> set[int]:

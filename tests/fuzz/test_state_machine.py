@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from gateway.dataplane.connection import Connection
 from tests.fuzz.callers import BAD, GOOD, LAST, REFUSED, UPLOADS, Caller, filled, make_call
 from tests.fuzz.checks import Checks
 from tests.fuzz.origins import BENIGN, REPLIES, Origin
@@ -28,6 +29,13 @@ _SIZES = some.sampled_from((0, 13, 300, 1000, 2500, 6000))
 _CUTS = some.sampled_from((1, 2, 7, 40, 90, 150, 400, 1500, 100_000, 100_000))
 _RUN = some.sampled_from(("settle", "settle", "tick", "not"))
 _SECONDS = some.sampled_from((0.3, 3.0, 5.0, 11.0, 31.0, 61.0))
+
+
+def _drain(connection: Connection) -> None:
+    """As a worker does that stops, to a caller who stays silent."""
+    connection.say_last()
+    if connection.is_idle():
+        connection.leave()
 
 
 class Anything(RuleBasedStateMachine):
@@ -235,7 +243,7 @@ class Anything(RuleBasedStateMachine):
         caller = self._caller(which)
         caller.was_drained = True
         if not caller.transport.is_lost:
-            self.world.loop.call_soon(self.world.connection(caller).drain)
+            self.world.loop.call_soon(_drain, self.world.connection(caller))
         self._run(run)
 
     @invariant()

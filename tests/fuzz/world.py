@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+from gateway.clock import SystemClock
 from gateway.dataplane.caller import NOBODY
 from gateway.dataplane.connection import Connection, Waits
+from gateway.dataplane.overload import Bounds, Overload
 from gateway.dataplane.pipeline import Pipeline
 from gateway.deadlines import Deadlines
 from gateway.errors import RateLimited, Unauthenticated
@@ -119,7 +121,8 @@ class World:
         self.forwarder = Forwarder(self.deadlines, self.outbox, self.slots, self.tasks)
         self.forwarder.adopt({"up": UPSTREAM})
         stages = cast("Any", self.stages)
-        self.pipeline = Pipeline(stages, stages, stages, stages, self.forwarder)
+        overload = Overload(Bounds(), self.slots, SystemClock(), lambda: 0, lambda: None)
+        self.pipeline = Pipeline(stages, stages, stages, stages, self.forwarder, overload=overload)
 
     # -- the shell -----------------------------------------------------------------------------------------
 

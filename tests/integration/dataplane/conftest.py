@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
@@ -11,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
-from aiohttp import web
 
+from gateway.clock import SystemClock
 from gateway.dataplane.caller import NOBODY, Trust
 from gateway.dataplane.connection import Connection, Waits
+from gateway.dataplane.listening import Listeners
+from gateway.dataplane.overload import Bounds, Overload
 from gateway.dataplane.pipeline import Pipeline
 from gateway.dataplane.server import DataplaneServer
 from gateway.deadlines import Deadlines
@@ -157,7 +160,8 @@ class Proxy:
     slots: Slots = field(default_factory=Slots.in_memory)
     tasks: Tasks = field(default_factory=Tasks)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _runner: web.ServerRunner | None = None
+    _listeners: Listeners | None = None
+    _listening: socket.socket | None = None
     _writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def start(self) -> None:
@@ -175,22 +179,29 @@ class Proxy:
         route = Route("all", "/**", frozenset(), frozenset(), spec, frozenset(), {}, **self.route)
         table = RoutingTable(PolicySet("", {"up": spec}, {}, {}, (route,)), portal_url="")
         stages = cast("Any", Stages(self, table))
+        overload = Overload(Bounds(), self.slots, SystemClock(), lambda: 0, lambda: None)
         pipeline = Pipeline(
-            stages, stages, stages, stages, self._forwarder, max_body_bytes=self.max_body_bytes
+            stages,
+            stages,
+            stages,
+            stages,
+            self._forwarder,
+            overload=overload,
+            max_body_bytes=self.max_body_bytes,
         )
         server = self.server = DataplaneServer(
             pipeline.handle, self.waits, deadlines, outbox, self.slots, trust=self.trust, tls=self.tls
         )
-        self._runner = web.ServerRunner(server, shutdown_timeout=5)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, self.host, 0)
-        await site.start()
-        self.port = site.port
+        listening = socket.create_server((self.host, 0))
+        self.port = listening.getsockname()[1]
+        self._listeners = Listeners([[listening]], server)
+        await self._listeners.attend(0)
+        self._listening = listening
 
     async def stop(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        await self.drain(0)
+        if self._listening is not None:
+            self._listening.close()
         await close_all(self._writers)
         self._forwarder.close()
         await self.tasks.close()
@@ -208,6 +219,12 @@ class Proxy:
     def pools(self) -> list[Pool]:
         """The connections to the upstream."""
         return [pool for group in self._forwarder._groups.values() for pool in group.pools]
+
+    async def drain(self, timeout_s: float = 5) -> None:
+        """As a worker does that is asked to stop."""
+        if self._listeners is not None:
+            self._listeners.leave_all()
+            await self.server.drain(timeout_s)
 
     async def ended(self, count: int) -> list[Exchange]:
         """The exchanges, once there are `count` of them."""

@@ -548,7 +548,7 @@ async def test_draining_finishes_what_is_in_flight(proxy: Proxy, upstream: Scrip
     async with asyncio.timeout(5):
         while not upstream.heads:
             await asyncio.sleep(0)
-    stopping = asyncio.create_task(proxy.stop())
+    stopping = asyncio.create_task(proxy.drain())
     assert await idle_reader.read(-1) == b""
     go_on.set()
     answer = await reader.read(-1)

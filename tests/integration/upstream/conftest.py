@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -11,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from gateway.dataplane.connection import Waits
+from gateway.dataplane.listening import Listeners
 from gateway.dataplane.refusal import refuse
 from gateway.dataplane.server import DataplaneServer
 from gateway.deadlines import Deadlines
@@ -132,7 +133,9 @@ class Gateway:
         self.errors: list[GatewayError] = []
         self.port = 0
         self._tasks = Tasks()
-        self._runner: web.ServerRunner | None = None
+        self._listening: socket.socket
+        self._listeners: Listeners
+        self._server: DataplaneServer
         self._writers: list[Writer] = []
 
     async def start(self) -> None:
@@ -157,11 +160,10 @@ class Gateway:
                 self.exchanges.append(exchange)
 
         server = DataplaneServer(handle, Waits(), deadlines, outbox, self.slots)
-        self._runner = web.ServerRunner(server, shutdown_timeout=5)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = site.port
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self._server, self._listeners = server, Listeners([[self._listening]], server)
+        await self._listeners.attend(0)
 
     @staticmethod
     def _principal(exchange: Exchange) -> Principal | None:
@@ -169,9 +171,14 @@ class Gateway:
         account = next((line[11:].decode() for line in lines if line.startswith(b"X-Account: ")), None)
         return Principal(1, account, 1, "key_1", "free", Mode.LIVE, b"") if account else None
 
+    async def drain(self, timeout_s: float = 5) -> None:
+        """As a worker does that is asked to stop."""
+        self._listeners.leave_all()
+        await self._server.drain(timeout_s)
+
     async def stop(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self.drain(0)
+        self._listening.close()
         for writer in self._writers:
             writer.close()
             with suppress(ConnectionError):

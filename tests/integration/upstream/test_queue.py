@@ -187,7 +187,7 @@ async def test_a_drain_serves_those_who_wait(make_target: MakeTarget, make_gatew
     gated = Gated(await make_target())
     gateway = await make_gateway(gated.target, max_connections=1)
     callers = [await held(gateway, gated), *await in_line(gateway, 5)]
-    stopping = asyncio.ensure_future(gateway.stop())
+    stopping = asyncio.ensure_future(gateway.drain())
     gated.let(6)
     assert [status_of(answer) for answer in await asyncio.gather(*callers)] == [200] * 6
     await stopping

@@ -21,7 +21,7 @@ from gateway.controlplane.processes import read_all
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
 
-STARTING, READY, DRAINING = 0, 1, 2
+STARTING, READY, DRAINING, RETIRED = 0, 1, 2, 4
 
 
 async def well() -> object:
@@ -52,7 +52,7 @@ async def tasks() -> AsyncIterator[Tasks]:
     await made.close()
 
 
-def worker(folder: Path, number: int, clock: ManualClock, state: int = READY) -> None:
+def worker(folder: Path, number: int | str, clock: ManualClock, state: int = READY) -> None:
     slots = Slots.open(folder / f"worker-{number}.slots")
     slots.set("state", state)
     slots.set("heartbeat_us", clock.now_us())
@@ -120,6 +120,61 @@ async def test_a_worker_that_never_started_is_missed(
     worker(tmp_path, 1, clock)
     (missing,) = (await ready(tmp_path, clock, tasks))["missing"]
     assert (missing["what"], missing["why"]) == ("worker-2", "has not started")
+
+
+async def test_a_worker_that_is_replaced_is_not_missed(
+    tmp_path: Path, clock: ManualClock, tasks: Tasks
+) -> None:
+    worker(tmp_path, 1, clock)
+    worker(tmp_path, 2, clock, DRAINING)
+    worker(tmp_path, "2b", clock)
+    assert (await ready(tmp_path, clock, tasks))["status"] == "ready"
+    worker(tmp_path, 2, clock, RETIRED)
+    assert (await ready(tmp_path, clock, tasks))["status"] == "ready"
+    worker(tmp_path, "2b", clock, STARTING)
+    (missing,) = (await ready(tmp_path, clock, tasks))["missing"]
+    assert (missing["what"], missing["why"]) == ("worker-2b", "is starting")
+
+
+async def test_a_gateway_that_was_asked_to_stop_is_not_ready(
+    tmp_path: Path, clock: ManualClock, tasks: Tasks
+) -> None:
+    worker(tmp_path, 1, clock)
+    worker(tmp_path, 2, clock)
+    Slots.open(tmp_path / "supervisor.slots").set("state", DRAINING)
+    (missing,) = (await ready(tmp_path, clock, tasks))["missing"]
+    assert missing["what"] == "gateway"
+    assert missing["why"].startswith("is stopping")
+
+
+@pytest.mark.parametrize(
+    ("case", "overloaded", "for_s", "is_ready"),
+    [
+        ("one of two, for as long as you like", [1], 1000, True),
+        ("both, for a moment", [1, 2], 9, True),
+        ("both, for long", [1, 2], 10, False),
+    ],
+)
+async def test_overloaded_workers(
+    tmp_path: Path,
+    clock: ManualClock,
+    tasks: Tasks,
+    case: str,
+    overloaded: list[int],
+    for_s: int,
+    is_ready: bool,
+) -> None:
+    clock.advance(5)
+    since_us = clock.monotonic_us()
+    clock.advance(for_s)
+    for number in (1, 2):
+        worker(tmp_path, number, clock)
+    for number in overloaded:
+        Slots.open(tmp_path / f"worker-{number}.slots").set("overloaded_since_us", since_us)
+    document = await ready(tmp_path, clock, tasks)
+    assert (document["status"] == "ready") is is_ready, case
+    told = document["degraded"] if is_ready else document["missing"]
+    assert [one["what"] for one in told] == ([f"worker-{n}" for n in overloaded] if is_ready else ["workers"])
 
 
 async def test_without_postgres_known_customers_are_served(

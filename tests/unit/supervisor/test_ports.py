@@ -16,13 +16,14 @@ SETTINGS = Settings(listen=ANY, control=ANY, portal=ANY)
 
 
 def test_port_zero_becomes_a_real_one_that_nobody_else_gets() -> None:
-    settings, held = reserve(SETTINGS)
+    ports_held = reserve(SETTINGS)
+    settings = ports_held.settings
     try:
         ports = {settings.listen.port, settings.control.port, settings.portal.port}
         assert len(ports) == 3
         assert 0 not in ports
     finally:
-        for holder in held:
+        for holder in (*ports_held.held, *(one for post in ports_held.posts for one in post)):
             holder.close()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.telemetry.catalogue import METRICS, Kind
+from gateway.telemetry.catalogue import METRICS, Kind, State
 from gateway.telemetry.exposition import read_processes, render
 from gateway.telemetry.slots import Slots
 
@@ -65,6 +65,18 @@ def test_a_process_is_silent_about_what_it_does_not_keep(tmp_path: Path) -> None
     assert samples["tollway_state", labels("recorder")] == 0
     recorder.add("journal_records_total")  # against expectation, so it is shown
     assert scrape(tmp_path)["tollway_journal_records_total", labels("recorder")] == 1
+
+
+def test_of_a_worker_that_was_replaced_only_the_counters_stay(tmp_path: Path) -> None:
+    worker = Slots.open(tmp_path / "worker-1.slots")
+    worker.add("connections_total", 7)
+    worker.set("state", State.RETIRED)
+    Slots.open(tmp_path / "worker-1b.slots")
+    samples = scrape(tmp_path)
+    assert samples["tollway_connections_total", labels("worker-1")] == 7
+    for gauge in ("tollway_state", "tollway_heartbeat_us", "tollway_connections"):
+        assert (gauge, labels("worker-1")) not in samples
+        assert (gauge, labels("worker-1b")) in samples
 
 
 def test_files_of_another_layout_and_other_files_are_skipped(tmp_path: Path) -> None:

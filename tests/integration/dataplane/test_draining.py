@@ -1,0 +1,177 @@
+"""How a worker goes: what waits is taken, what was promised is kept, callers are told in time."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.dataplane.connection import Waits
+from gateway.dataplane.listening import Listeners, mute
+from gateway.dataplane.server import DataplaneServer
+from gateway.deadlines import Deadlines
+from gateway.model.exchange import Exchange
+from gateway.outbox import Outbox
+from gateway.outcomes import Outcome
+from gateway.telemetry.slots import Slots
+from tests.integration.dataplane.conftest import Proxy, ScriptedUpstream, close_all, read_head
+
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def answer_at_once(exchange: Exchange) -> None:
+    exchange.request_id = b"00000000-0000-8000-8000-000000000000"
+    exchange.outcome = Outcome.SERVED
+    exchange.downstream.answer(204, b"No Content", [], None)
+    exchange.downstream.complete()
+
+
+def make_server() -> DataplaneServer:
+    outbox = Outbox(asyncio.get_running_loop())
+    return DataplaneServer(answer_at_once, Waits(), Deadlines(), outbox, Slots.in_memory())
+
+
+@pytest.fixture
+async def listening() -> AsyncIterator[socket.socket]:
+    made = socket.create_server(("127.0.0.1", 0))
+    made.setblocking(False)
+    yield made
+    made.close()
+
+
+async def callers(listening: socket.socket, count: int) -> list[tuple[Reader, Writer]]:
+    """Connections with a call sent on each."""
+    host, port = listening.getsockname()
+    made = [await asyncio.open_connection(host, port) for _ in range(count)]
+    for _, writer in made:
+        writer.write(GET)
+    return made
+
+
+async def test_closing_takes_what_waits_in_the_queue(listening: socket.socket) -> None:
+    waiting = await callers(listening, 50)
+    server = make_server()
+    listeners = Listeners([[listening]], server)
+    await listeners.attend(0)
+    await listeners.close()
+    await server.drain(5)
+    for reader, _ in waiting:
+        answer = await read_head(reader)
+        assert answer.startswith(b"HTTP/1.1 204 ")
+        assert await reader.read(-1) == b""
+    await close_all([writer for _, writer in waiting])
+
+
+async def test_what_is_left_in_a_queue_is_for_the_next_worker(listening: socket.socket) -> None:
+    first, second = make_server(), make_server()
+    going, coming = Listeners([[listening]], first), Listeners([[listening]], second)
+    await going.attend(0)
+    going.leave_all()
+    waiting = await callers(listening, 50)
+    await coming.attend(0)
+    for reader, _ in waiting:
+        assert (await read_head(reader)).startswith(b"HTTP/1.1 204 ")
+    await close_all([writer for _, writer in waiting])
+    coming.leave_all()
+    await second.drain(5)
+
+
+async def test_posts_are_attended_and_left_as_asked() -> None:
+    posts = [[socket.create_server(("127.0.0.1", 0))] for _ in range(2)]
+    server = make_server()
+    listeners = Listeners(posts, server)
+    await listeners.attend_only({0, 1})
+    (reader, writer), *_ = await callers(posts[1][0], 1)
+    assert (await read_head(reader)).startswith(b"HTTP/1.1 204 ")
+    await listeners.attend_only({0})
+    (late_reader, late), *_ = await callers(posts[1][0], 1)
+    await listeners.attend_only({0, 1})
+    assert (await read_head(late_reader)).startswith(b"HTTP/1.1 204 ")
+    await close_all([writer, late])
+    await listeners.close()
+    await server.drain(5)
+
+
+def test_a_muted_socket_begins_no_connection_and_finishes_those_that_have(listening: socket.socket) -> None:
+    with socket.create_connection(listening.getsockname()) as early, socket.socket() as late:
+        mute(listening)
+        late.setblocking(False)
+        assert late.connect_ex(listening.getsockname()), "it only begins"
+        early.sendall(b"still here")
+        accepted, _ = listening.accept()
+        accepted.settimeout(5)
+        assert accepted.recv(100) == b"still here"
+        accepted.close()
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+
+
+async def test_a_kept_connection_gets_one_last_answer(proxy: Proxy) -> None:
+    reader, writer = await proxy.connect()
+    writer.write(GET)
+    assert b"Connection: close" not in await read_head(reader)
+    await reader.readexactly(1)
+    draining = asyncio.create_task(proxy.drain())
+    await asyncio.sleep(0)
+    writer.write(GET)
+    assert b"Connection: close" in await read_head(reader)
+    assert await reader.read(-1) == b"/"
+    await draining
+
+
+async def test_who_was_not_told_may_call_again(proxy: Proxy, upstream: ScriptedUpstream) -> None:
+    """The head of its answer was sent before the end was known."""
+    go_on = asyncio.Event()
+
+    async def script(reader: Reader, writer: Writer) -> None:
+        await upstream.head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
+        await go_on.wait()
+        writer.write(b"lf")
+        await upstream.answer_ok(reader, writer)
+
+    upstream.script = script
+    reader, writer = await proxy.connect()
+    writer.write(GET)
+    assert b"Connection: close" not in await read_head(reader)
+    draining = asyncio.create_task(proxy.drain())
+    await asyncio.sleep(0)
+    go_on.set()
+    assert await reader.readexactly(4) == b"half"
+    head = b""
+    while b"Connection: close" not in head:
+        writer.write(GET)
+        head = await read_head(reader)
+        assert await reader.readexactly(1) == b"/"
+    assert await reader.read(-1) == b""
+    await draining
+
+
+async def test_pipelined_calls_are_all_answered(proxy: Proxy) -> None:
+    reader, writer = await proxy.connect()
+    writer.write(b"".join(b"GET /slow-auth HTTP/1.1\r\nHost: x\r\n\r\n" for _ in range(5)))
+    async with asyncio.timeout(5):
+        while not proxy.slots.get("connections"):
+            await asyncio.sleep(0)
+    draining = asyncio.create_task(proxy.drain())
+    await asyncio.sleep(0)
+    proxy.gate.set()
+    assert (await reader.read(-1)).count(b"HTTP/1.1 200 ") == 5
+    await draining
+
+
+async def test_what_takes_too_long_is_cut(proxy: Proxy) -> None:
+    reader, writer = await proxy.connect()
+    writer.write(b"GET /slow-auth HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(5):
+        while not proxy.slots.get("connections"):
+            await asyncio.sleep(0)
+    await proxy.drain(0)
+    with pytest.raises(ConnectionResetError):
+        await reader.read(-1)
+    proxy.gate.set()

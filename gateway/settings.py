@@ -297,6 +297,11 @@ class Settings:
         shown="no",
     )
 
+    reconcile_interval_s: int = _setting(
+        as_whole(0, 86_400),
+        "Seconds between two comparisons of quota counters with the ledger; 0: never.",
+        default=300,
+    )
     proof_clocks: bool = _setting(
         as_flag,
         "Set by `tollway prove-metering` for the gateway it starts; no other starts with it.",

@@ -6,21 +6,29 @@ For those who compare them with the ledger. Nothing of it is on a call's path.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import redis.asyncio
 import redis.exceptions
 
 from gateway.admission.charges import period_key
+from gateway.admission.period import Span, period_at
+from gateway.admission.presence import FORGOTTEN_AFTER_MS, JOURNALS
 from gateway.admission.store import account_tag
 from gateway.errors import StoreUnavailable
 from gateway.model.policies import Period
 from gateway.model.principal import Mode
 
+AFTER_PERIOD_MS = 3_600_000
+"""Counters outlive their period by so much; as in admit.lua."""
+
 _KEY = re.compile(rb"tw:\{([0-9]{1,19})([lt])\}:q:([^:]+):([a-z]+):([0-9]{1,15})")
 _KEYS = "tw:{*}:q:*"
 _AT_ONCE = 1000
+_MEND = (Path(__file__).parent / "mend.lua").read_text(encoding="utf-8")
 
 
 class QuotaPeriod(NamedTuple):
@@ -32,24 +40,32 @@ class QuotaPeriod(NamedTuple):
     per: Period
     start_s: int
 
+    @property
+    def span(self) -> Span:
+        return period_at(self.per, self.start_s * 1_000_000)
+
 
 class QuotaCounters:
-    """Reads the counters of every account. Raises StoreUnavailable when Redis can not say."""
+    """The counters of every account. Everything raises StoreUnavailable when Redis can not say."""
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._redis = client
+
+    async def now_us(self) -> int:
+        """Redis's clock: it decides which period it is."""
+        with _translated():
+            seconds, microseconds = await self._redis.time()
+        return seconds * 1_000_000 + microseconds
 
     async def read(self) -> AsyncIterator[tuple[QuotaPeriod, int]]:
         """Every counter once, and what it said at some moment meanwhile."""
         seen: set[QuotaPeriod] = set()
         cursor = 0
         while True:
-            try:
+            with _translated():
                 cursor, keys = await self._redis.scan(cursor, match=_KEYS, count=_AT_ONCE)
                 known = {key: parsed for key in keys if (parsed := _parse(key)) is not None}
                 values = await self._redis.mget(list(known)) if known else []
-            except (redis.exceptions.RedisError, OSError) as error:
-                raise StoreUnavailable(str(error) or type(error).__name__) from error
             for counted, value in zip(known.values(), values, strict=True):
                 if value is not None and counted not in seen:
                     seen.add(counted)
@@ -57,11 +73,44 @@ class QuotaCounters:
             if cursor == 0:
                 return
 
+    async def journals(self, now_us: int) -> set[str]:
+        """Journals of all workers that may have charged calls in the periods that count."""
+        since_ms = now_us // 1000 - FORGOTTEN_AFTER_MS
+        with _translated():
+            await self._redis.zremrangebyscore(JOURNALS, "-inf", since_ms)
+            found = await self._redis.zrange(JOURNALS, 0, -1)
+        return {name.decode() if isinstance(name, bytes) else str(name) for name in found}
+
+    async def forget_journals(self, finished: set[str]) -> None:
+        """Journals that are booked to their end."""
+        if finished:
+            with _translated():
+                await self._redis.zrem(JOURNALS, *finished)
+
+    async def set_right(self, period: QuotaPeriod, units: int, *, lower_from: int | None) -> bool:
+        """Make a counter say `units`. Lowered only from exactly `lower_from`. Whether it was changed."""
+        keep_until_ms = period.span.end_s * 1000 + AFTER_PERIOD_MS
+        expected = "" if lower_from is None else str(lower_from)
+        with _translated():
+            return bool(
+                await self._redis.eval(
+                    _MEND, 1, counter_key(period), str(units), str(keep_until_ms), expected
+                )
+            )
+
 
 def counter_key(counted: QuotaPeriod) -> str:
     """The name of its counter in Redis."""
     tag = account_tag(counted.account_id, counted.mode)
     return f"tw:{{{tag}}}:{period_key(counted.meter, counted.per, counted.start_s)}"
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (redis.exceptions.RedisError, OSError) as error:
+        raise StoreUnavailable(str(error) or type(error).__name__) from error
 
 
 def _parse(key: bytes | str) -> QuotaPeriod | None:

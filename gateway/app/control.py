@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway import __version__
 from gateway.accounts.store import Accounts
+from gateway.admission.counters import QuotaCounters
 from gateway.app.policies import PoliciesInUse
 from gateway.app.process import Process
 from gateway.controlplane.collaborators import Collaborators
@@ -21,6 +22,7 @@ from gateway.controlplane.portal import build_portal_app
 from gateway.controlplane.proxies import Proxies
 from gateway.controlplane.serving import ControlRunner
 from gateway.controlplane.tokens import BootstrapToken
+from gateway.ledger.quotas import QuotaLedger
 from gateway.ledger.usage import Usage
 from gateway.model.forwarded import forwarded, x_forwarded_for
 from gateway.operators import idempotency
@@ -29,6 +31,8 @@ from gateway.people.delivery import by_smtp, into_files
 from gateway.people.outbox import Deliver, Outbox
 from gateway.people.passwords import Passwords
 from gateway.people.vault import Vault
+from gateway.reconciliation.job import reconcile_forever
+from gateway.reconciliation.reconciler import Reconciler
 from gateway.settings import Address, Settings
 from gateway.storage.postgres import Pool, lazy_pool
 from gateway.telemetry.catalogue import State
@@ -76,6 +80,10 @@ async def serve_control(process: Process) -> None:
     tasks.spawn(idempotency.forget_forever(pool), name="control.idempotency")
     tasks.spawn(requests.forget_forever(pool), name="control.people")
     tasks.spawn(identity.outbox.send_forever(pool, _deliver(settings)), name="control.mail")
+    if settings.reconcile_interval_s:
+        reconciler = Reconciler(QuotaLedger(pool), QuotaCounters(store), policies.policies)
+        interval_s = float(settings.reconcile_interval_s)
+        tasks.spawn(reconcile_forever(reconciler, pool, process.slots, interval_s), name="control.reconcile")
     process.state(State.READY)
     await process.stop.wait()
     process.state(State.DRAINING)

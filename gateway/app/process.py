@@ -9,7 +9,9 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import uvloop
 
 from gateway.app.clocks import clock_of
@@ -84,6 +86,7 @@ async def _run(name: str, wiring: Wiring, serve: Serve) -> None:
         ) from error
     process.state(State.STARTING)
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_report)
     loop.add_signal_handler(signal.SIGTERM, process.stop.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: process.on_reload())
     loop.add_reader(wiring.parent_pipe, _orphaned, process)
@@ -96,6 +99,14 @@ async def _run(name: str, wiring: Wiring, serve: Serve) -> None:
     finally:
         await process.tasks.close()
         process.state(State.STOPPED)
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A lost connection may leave something behind that nobody waits for: that is no defect of ours."""
+    if isinstance(context.get("exception"), asyncpg.PostgresConnectionError):
+        log.debug("a lost connection to Postgres had something under way")
+    else:
+        loop.default_exception_handler(context)
 
 
 def _orphaned(process: Process) -> None:

@@ -7,6 +7,7 @@ import secrets
 
 from gateway.accounts.recognition import find_account_principal, find_principal
 from gateway.admission.admitter import Admitter
+from gateway.admission.presence import announce_forever
 from gateway.admission.redis_store import RedisStore
 from gateway.app.board import Board, Phase
 from gateway.app.memory import give_back, measure, worker_bound
@@ -64,6 +65,7 @@ async def serve_worker(process: Process, post: int) -> None:
 
     request_ids = RequestIds.make(clock.now_us())
     meter = _open_journal(process, request_ids)
+    tasks.spawn(announce_forever(redis, clock, request_ids.prefix.hex()), name="admission.announce")
 
     loop = asyncio.get_running_loop()
     deadlines, outbox = Deadlines(), Outbox(loop)

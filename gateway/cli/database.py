@@ -7,7 +7,7 @@ import fcntl
 import os
 import pwd
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +16,8 @@ import asyncpg
 from gateway.errors import StartupError
 from gateway.operators.acting import ACTOR_SETTING
 from gateway.settings import Settings, read_settings
-from gateway.storage.embedded import EmbeddedPostgres, OwnedElsewhere
+from gateway.storage.embedded import EmbeddedPostgres, EmbeddedRedis, OwnedElsewhere
+from gateway.storage.embedded.server import EmbeddedServer
 from gateway.storage.migrate import migrate
 from gateway.storage.postgres import LOST, Pool, connect_pool, refusal
 from gateway.telemetry.logs import set_up_logs
@@ -33,6 +34,19 @@ def with_database(work: Callable[[Pool, Settings], Awaitable[T]]) -> T:
         return asyncio.run(_on_pool(work, url, settings))
 
 
+def with_stores(work: Callable[[Pool, str, Settings], Awaitable[T]]) -> T:
+    """The same with the URL of the settings' Redis, which is started as well if no gateway runs it."""
+    settings = command_settings()
+
+    async def with_redis(pool: Pool, settings: Settings) -> T:
+        return await work(pool, redis_at, settings)
+
+    with database_url(settings) as url, redis_url(settings) as redis_at:
+        if settings.database_url is None:
+            asyncio.run(migrate(url))
+        return asyncio.run(_on_pool(with_redis, url, settings))
+
+
 def command_settings() -> Settings:
     """The settings of a command that is not a server; its logs go to stderr, warnings only."""
     settings = read_settings(os.environ)
@@ -46,27 +60,39 @@ def database_url(settings: Settings) -> Iterator[str]:
     if settings.database_url is not None:
         yield settings.database_url
         return
-    server = EmbeddedPostgres(settings.data_dir)
-    with _one_command_at_a_time(settings.data_dir):
-        try:
-            server.start()
-        except OwnedElsewhere:
-            pass
-        else:
-            try:
-                yield server.url
-            finally:
-                server.stop()
-            return
-    yield server.url
+    with _embedded(EmbeddedPostgres(settings.data_dir), "command.lock") as url:
+        yield url
 
 
 @contextmanager
-def _one_command_at_a_time(data_dir: Path) -> Iterator[None]:
+def redis_url(settings: Settings) -> Iterator[str]:
+    """The same for Redis."""
+    if settings.redis_url is not None:
+        yield settings.redis_url
+        return
+    with _embedded(EmbeddedRedis(settings.data_dir), "command-redis.lock") as url:
+        yield url
+
+
+@contextmanager
+def _embedded(server: EmbeddedServer, lock_name: str) -> Iterator[str]:
+    with ExitStack() as held:
+        held.enter_context(_one_command_at_a_time(server.data_dir, lock_name))
+        try:
+            server.start()
+        except OwnedElsewhere:
+            held.close()  # a gateway runs it: commands need not wait for each other
+        else:
+            held.callback(server.stop)
+        yield server.url
+
+
+@contextmanager
+def _one_command_at_a_time(data_dir: Path, lock_name: str) -> Iterator[None]:
     """A second command waits: the server of the first would vanish under it."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        lock = (data_dir / "command.lock").open("a")
+        lock = (data_dir / lock_name).open("a")
     except OSError as error:
         raise StartupError(
             f"The data folder {data_dir} can not be used: {error.strerror}. Set TOLLWAY_DATA_DIR to another."

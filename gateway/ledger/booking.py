@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -86,6 +86,18 @@ class Booking:
                 extra={"journal": journal_id, "count": known},
             )
             return await _book(connection, journal_id, move, new)
+
+    async def present_time(self) -> datetime:
+        """The time by Postgres, which all recorders and readers share."""
+        async with self._connection() as connection:
+            now: datetime = await connection.fetchval(QUERIES.present_time)
+            return now
+
+    async def note_seen(self, at: datetime, open_accounts: Mapping[str, list[int]]) -> None:
+        """Until `at`, all of these journals is booked; calls of these accounts are open in them."""
+        async with self._connection() as connection:
+            rows = [(journal, at, accounts) for journal, accounts in open_accounts.items()]
+            await connection.executemany(QUERIES.note_seen, rows)
 
     async def forget(self, present: Sequence[str]) -> None:
         """Drop old cursors of finished journals; `present` are the journals whose folders are still there."""

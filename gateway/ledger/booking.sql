@@ -22,6 +22,13 @@ SET segment = $2, offset_bytes = $3, moved_at = now(), closed_at = CASE WHEN $4 
     open_calls_in = CASE WHEN $5::bigint[] IS NULL THEN open_calls_in ELSE $2 END
 WHERE journal_id = $1;
 
+-- present_time
+SELECT clock_timestamp();
+
+-- note_seen
+-- All that was written to a journal until then is booked. $1 journal_id  $2 then  $3 accounts with open calls
+UPDATE journal_cursors SET seen_at = $2, open_accounts = $3::bigint[] WHERE journal_id = $1;
+
 -- forget_cursors
 -- Drop cursors of journals finished a week ago, except those whose folders are still there. $1 journal_ids
 DELETE FROM journal_cursors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gateway.journal.reader import Journal, Position, Scan
@@ -90,12 +91,18 @@ class Progress:
         self.position = batch.position
         if committed:
             self.committed = batch.position
-            self._clean_up()
+            with suppress(FileNotFoundError):  # another recorder has booked the rest and removed the folder
+                self._clean_up()
 
     def must_commit(self, batch: Batch) -> bool:
         """Whether the batch has something for Postgres: events, or a segment that can go afterwards."""
         left_a_segment = 0 < self.committed.segment < batch.position.segment
         return bool(batch.events) or batch.finished or left_a_segment
+
+    def open_accounts(self) -> list[int]:
+        """Accounts that have a call open, as far as it is read."""
+        begins = (last.begin if isinstance(last, CallProgress) else last for last, _ in self.open.values())
+        return sorted({begin.call.account_id for begin in begins} - {0})
 
     def left_open(self, batch: Batch) -> list[int] | None:
         """Calls of earlier segments that are open once the batch counts; None if it stays in its segment.

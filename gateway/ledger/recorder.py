@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from gateway.clock import Clock
@@ -21,6 +23,7 @@ POLL_S = 0.2
 MAX_BACKOFF_S = 5.0
 FINAL_PASS_S = 10.0
 _SWEEP_EVERY_US = 3_600_000_000
+_TELL_EVERY_US = 10_000_000
 
 log = logging.getLogger("tollway.ledger")
 
@@ -44,6 +47,7 @@ class Recorder:
         self._failing = False
         self._failures = 0
         self._sweep_at_us = 0
+        self._tell_at_us = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Book until `stop`, then whatever is there already. Survives any outage of Postgres."""
@@ -69,6 +73,7 @@ class Recorder:
         self._drop_vanished({path.name for path in folders})
         try:
             await self._sweep([path.name for path in folders])
+            asked_at = await self._time_to_tell()
             for folder in folders:
                 try:
                     booked += await self._advance(folder)
@@ -76,11 +81,29 @@ class Recorder:
                     if error.lost:
                         raise
                     refused = error
+            if asked_at is not None and refused is None and not self._behind:
+                await self._tell_seen(asked_at)
         finally:
             self._show_lag()
         if refused is not None:
             raise refused
         return booked
+
+    async def _time_to_tell(self) -> datetime | None:
+        """The time by Postgres if what is seen is to be told now; asked before journals are read."""
+        now_us = self._clock.monotonic_us()
+        if not self._progress or now_us < self._tell_at_us:
+            return None
+        self._tell_at_us = now_us + _TELL_EVERY_US
+        with suppress(LedgerUnavailable):  # whether that is an outage shows when there is something to book
+            return await self._booking.present_time()
+        return None
+
+    async def _tell_seen(self, asked_at: datetime) -> None:
+        """What was written before `asked_at` has been read by now, and booked if it is over."""
+        open_accounts = {name: progress.open_accounts() for name, progress in self._progress.items()}
+        with suppress(LedgerUnavailable):
+            await self._booking.note_seen(asked_at, open_accounts)
 
     async def _round(self) -> float:
         """One pass; returns how long to wait before the next."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +13,9 @@ from pathlib import Path
 import redis.asyncio
 
 from gateway.admission.counters import QuotaCounters
+from gateway.ledger.quotas import QuotaLedger
+from gateway.model.policies import PolicySet
+from gateway.reconciliation.reconciler import Reconciler
 from gateway.storage.embedded import EmbeddedPostgres, EmbeddedRedis
 from gateway.storage.postgres import Pool, connect_pool
 from gateway.storage.queries import load_queries
@@ -70,6 +73,7 @@ class Books:
     sums_that_differ: list[str] = field(default_factory=list)
     booked: dict[tuple[str, str, str], int] = field(default_factory=dict)  # account, mode, meter -> units
     counters: list[Counter] = field(default_factory=list)
+    set_right: list[Counter] = field(default_factory=list)  # the same, after reconciliation
 
 
 def read_witness(log: Path) -> list[Sighting]:
@@ -101,23 +105,34 @@ def stores(data_dir: Path) -> Iterator[tuple[str, str]]:
             server.stop()
 
 
-async def read_books(log: Path, database_url: str, redis_url: str) -> Books:
-    """All of it."""
+async def read_books(log: Path, database_url: str, redis_url: str, policies: PolicySet | None) -> Books:
+    """All of it; at last counters are set right as `tollway reconcile --repair` does, and read once more."""
     books = Books(sightings=await asyncio.to_thread(read_witness, log))
     pool = await connect_pool(database_url, max_size=1)
+    client = redis.asyncio.Redis.from_url(redis_url)
+    counters = QuotaCounters(client)
     try:
         await _read_ledger(pool, books)
         numbers = {row["id"]: row["public_id"] for row in await pool.fetch(QUERIES.account_numbers)}
-    finally:
-        await pool.close()
-    client = redis.asyncio.Redis.from_url(redis_url)
-    try:
-        async for counted, units in QuotaCounters(client).read():
-            account = numbers.get(counted.account_id, str(counted.account_id))
-            books.counters.append(Counter(account, counted.mode.value, counted.meter, units))
+        books.counters = await _read_counters(counters, numbers)
+        # The gateway has stopped, so there is nothing to wait for between two looks.
+        reconciler = Reconciler(QuotaLedger(pool), counters, lambda: policies, quiet_s=0.0)
+        for _ in range(2):
+            await reconciler.look(repair=True)
+        books.set_right = await _read_counters(counters, numbers)
     finally:
         await client.aclose()
+        await pool.close()
     return books
+
+
+async def _read_counters(counters: QuotaCounters, numbers: Mapping[int, str]) -> list[Counter]:
+    return [
+        Counter(
+            numbers.get(counted.account_id, str(counted.account_id)), counted.mode.value, counted.meter, units
+        )
+        async for counted, units in counters.read()
+    ]
 
 
 async def _read_ledger(pool: Pool, books: Books) -> None:

@@ -19,6 +19,8 @@ import aiohttp
 from gateway.app.clocks import clocks_folder, make_clock_file
 from gateway.app.process import COMM_PREFIX
 from gateway.errors import TollwayError
+from gateway.model.policies import PolicySet
+from gateway.policy.load import load_folder
 from gateway.proof.remains import DATA, end_all
 from gateway.proof.world import Caller, Who, policies
 from gateway.storage.embedded.redis import PID_FILE
@@ -72,6 +74,7 @@ class Gate:
             "TOLLWAY_LOG_FORMAT": "json",
             "TOLLWAY_DRAIN_TIMEOUT_S": "5",
             "TOLLWAY_PROGRESS_INTERVAL_S": "1",
+            "TOLLWAY_RECONCILE_INTERVAL_S": "2",
             "TOLLWAY_PROOF_CLOCKS": "yes",
         }
 
@@ -138,6 +141,10 @@ class Gate:
             raise ProofFailed(
                 f"The gateway did not stop within {STOP_WITHIN_S:.0f} s.\n{self.last_words()}"
             ) from None
+
+    def policies(self) -> PolicySet | None:
+        """The policies it serves by."""
+        return load_folder(self._policies).policies
 
     def journals(self) -> list[str]:
         """What is not yet booked."""

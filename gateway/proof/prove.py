@@ -99,7 +99,7 @@ async def _prove(gate: Gate, folder: Path, seconds: float, seed: int, tell: Tell
     tell("settling")
     status = await _settle(gate)
     with stores(gate.data_dir) as (database_url, redis_url):
-        books = await read_books(folder / LOG, database_url, redis_url)
+        books = await read_books(folder / LOG, database_url, redis_url, gate.policies())
     run = Run(
         books=books,
         notes=traffic.notes,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from gateway.errors import GatewayError
 from gateway.proof.books import Books, Row, Sighting
+from gateway.proof.books import Counter as QuotaCounter
 from gateway.proof.calls import Note
 from gateway.proof.world import LIMITED_BURST, LIMITED_PER_S, QUOTAS
 
@@ -67,6 +68,7 @@ def judge(run: Run) -> list[Check]:
         compared.quotas_hold(),
         compared.rates_hold(),
         compared.counters_cover_the_ledger(),
+        compared.counters_are_set_right(),
         compared.all_is_booked(),
         compared.ended_well(),
     ]
@@ -198,9 +200,7 @@ class _Compared:
 
     def counters_cover_the_ledger(self) -> Check:
         """While Redis is gone these policies refuse, so whatever is billed was counted before."""
-        counted: dict[tuple[str, str, str], int] = defaultdict(int)
-        for one in self._run.books.counters:
-            counted[one.account, one.mode, one.meter] += one.units
+        counted = _sums(self._run.books.counters)
         booked = {key: self._run.books.booked.get(key, 0) for key in counted}
         wrong = [
             f"{key}: {units} billed, {counted[key]} counted"
@@ -209,6 +209,18 @@ class _Compared:
         ]
         what = "Redis has counted what is billed"
         return Check(what, f">= {_n(sum(booked.values()))}", _n(sum(counted.values())), wrong)
+
+    def counters_are_set_right(self) -> Check:
+        """Killed workers leave units charged that are never billed. Compared with the ledger, they go."""
+        counted = _sums(self._run.books.set_right)
+        booked = {key: self._run.books.booked.get(key, 0) for key in counted}
+        wrong = [
+            f"{key}: {units} billed, {counted[key]} counted"
+            for key, units in booked.items()
+            if units != counted[key]
+        ]
+        what = "reconciled, Redis counts what is billed"
+        return Check(what, _n(sum(booked.values())), _n(sum(counted.values())), wrong)
 
     def all_is_booked(self) -> Check:
         left = self._run.unbooked
@@ -223,6 +235,14 @@ class _Compared:
             wrong.append("not one call was served: nothing is proven")
         found = f"status {self._run.exit_status}, {len(self._run.tracebacks)} tracebacks"
         return Check("the gateway ended well", "status 0, 0 tracebacks", found, wrong)
+
+
+def _sums(counters: list[QuotaCounter]) -> dict[tuple[str, str, str], int]:
+    """Units by account, mode and meter, over all periods."""
+    sums: dict[tuple[str, str, str], int] = defaultdict(int)
+    for one in counters:
+        sums[one.account, one.mode, one.meter] += one.units
+    return sums
 
 
 def _outcomes_by_code() -> dict[str, str]:

@@ -70,6 +70,7 @@ _PLACES = (*(str(number) for number in range(NAMES_MAX)), OTHER)
 
 _RECORDER = ("recorder",)
 _SUPERVISOR = ("supervisor",)
+_CONTROL = ("control",)
 _EVERY: tuple[str, ...] = ()
 
 METRICS: tuple[Metric, ...] = (
@@ -253,6 +254,26 @@ METRICS: tuple[Metric, ...] = (
         "Age of the oldest event not yet booked.",
         scale=1_000_000,
         roles=_RECORDER,
+    ),
+    Metric(
+        "quota_drift_units",
+        Kind.GAUGE,
+        "Units by which quota counters differed from the ledger when they were last compared.",
+        (("standing", ("behind", "ahead", "under_way")),),
+        roles=_CONTROL,
+    ),
+    Metric(
+        "quota_repairs_total",
+        Kind.COUNTER,
+        "Quota counters that were set right, by how they stood to the ledger.",
+        (("standing", ("behind", "ahead")),),
+        roles=_CONTROL,
+    ),
+    Metric(
+        "reconcile_errors_total",
+        Kind.COUNTER,
+        "Times that quota counters could not be compared with the ledger.",
+        roles=_CONTROL,
     ),
     Metric(
         "policy_generation",

@@ -39,6 +39,7 @@ def in_order() -> Run:
         rows,
         booked={(ACME, "live", "api_calls"): 1, (SMALL, "live", "api_calls"): 1},
         counters=[Counter(ACME, "live", "api_calls", 2), Counter(SMALL, "live", "api_calls", 1)],
+        set_right=[Counter(ACME, "live", "api_calls", 1), Counter(SMALL, "live", "api_calls", 1)],
     )
     return Run(books, notes, {ACME: "plentiful", SMALL: "scarce"}, 10.0, [], 0, [])
 
@@ -112,7 +113,7 @@ def end_unexpectedly(run: Run) -> None:
 
 def oversell(run: Run) -> None:
     run.books.booked[SMALL, "live", "api_calls"] = 201
-    run.books.counters[1] = Counter(SMALL, "live", "api_calls", 201)
+    run.books.counters[1] = run.books.set_right[1] = Counter(SMALL, "live", "api_calls", 201)
 
 
 def let_too_many_in(run: Run) -> Run:
@@ -121,6 +122,10 @@ def let_too_many_in(run: Run) -> Run:
 
 def count_too_little(run: Run) -> None:
     run.books.counters[0] = Counter(ACME, "live", "api_calls", 0)
+
+
+def leave_units_charged(run: Run) -> None:
+    run.books.set_right[0] = Counter(ACME, "live", "api_calls", 2)
 
 
 def leave_a_journal(run: Run) -> Run:
@@ -154,6 +159,7 @@ def end_badly(run: Run) -> Run:
         (oversell, ["quotas are never exceeded"]),
         (let_too_many_in, ["the rate limit is never exceeded"]),
         (count_too_little, ["Redis has counted what is billed"]),
+        (leave_units_charged, ["reconciled, Redis counts what is billed"]),
         (leave_a_journal, ["all journals are booked"]),
         (end_badly, ["the gateway ended well"]),
     ],

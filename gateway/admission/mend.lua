@@ -1,0 +1,22 @@
+-- Set a quota counter right, unless it was touched meanwhile. Atomic.
+--
+-- KEYS[1]  the counter, as in admit.lua
+-- ARGV[1]  units it should say   ARGV[2]  ms since the epoch to keep it until, if it has to be made
+-- ARGV[3]  units it said when it was looked at: it is lowered only if it still does. Empty: it is only ever raised
+-- returns  1 when it was changed, else 0
+
+local used = redis.call('GET', KEYS[1])
+local units = tonumber(ARGV[1])
+if tonumber(used or 0) < units then
+  if used then
+    redis.call('SET', KEYS[1], ARGV[1], 'KEEPTTL')
+  else
+    redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2])
+  end
+  return 1
+end
+if ARGV[3] ~= '' and used == ARGV[3] and tonumber(used) > units then
+  redis.call('SET', KEYS[1], ARGV[1], 'KEEPTTL')
+  return 1
+end
+return 0

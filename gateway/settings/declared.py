@@ -1,80 +1,21 @@
-"""Process facts, read once from the environment. Flags of the command line win.
-
-Only the roof reads settings; rooms below are handed what they need. Each field of `Settings` declares its
-type, default and meaning once, and `docs/settings.md` is tested against it.
-"""
+"""Every setting, declared once: its type, default and meaning. `docs/settings.md` is tested against it."""
 
 from __future__ import annotations
 
-import difflib
-import ipaddress
 import os
-import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from gateway.errors import StartupError
 from gateway.model.networks import NO_NETWORKS, Networks, parse_networks
 from gateway.people.mail_server import MailServer, parse_sender
-from gateway.setting_texts import as_choice, as_flag, as_key_prefix, as_path, as_secret, as_url, as_whole
+from gateway.settings.address import Address
+from gateway.settings.texts import as_choice, as_flag, as_key_prefix, as_path, as_secret, as_url, as_whole
 
 PREFIX = "TOLLWAY_"
-MB_PER_WORKER = 32
-"""Two segments of a journal: one that is written, one that is booked."""
 MAIL_FROM = "tollway@localhost"
-
-
-class SettingsError(StartupError):
-    """The environment or the flags can not be used. `problems` holds one line for each thing to mend."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(problems))
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a port is bound."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """Read `host:port`, `[::1]:8080` or `:8080` (every interface). ValueError says what is wrong."""
-        host, colon, port = text.strip().rpartition(":")
-        if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
-            raise ValueError("must be host:port, like 127.0.0.1:8080")
-        if host.startswith("[") and host.endswith("]"):
-            try:
-                return cls(str(ipaddress.IPv6Address(host[1:-1])), int(port))
-            except ValueError:
-                raise ValueError("must have an IPv6 address in the brackets, like [::1]:8080") from None
-        if ":" in host:
-            raise ValueError("must have brackets around an IPv6 address, like [::1]:8080")
-        if not re.fullmatch(r"[A-Za-z0-9._-]*", host):
-            raise ValueError("must be host:port, like 127.0.0.1:8080")
-        return cls(host or "0.0.0.0", int(port))  # noqa: S104 - `:8080` asks for every interface
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can connect."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
-
-    @property
-    def url(self) -> str:
-        """An address to open from this machine."""
-        local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
-        return f"http://{Address(local, self.port)}"
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def available_cores() -> int:
@@ -334,71 +275,3 @@ DECLARED = tuple(
     Declared(f"{PREFIX}{one.name.upper()}", one.metadata["shown"], one.metadata["about"])
     for one in fields(Settings)
 )
-
-
-def read_settings(environ: Mapping[str, str], flags: Mapping[str, str | None] | None = None) -> Settings:
-    """The settings of this process. `flags` are texts by field name, None where not given; they win.
-
-    An empty variable counts as unset. SettingsError lists every problem at once and repeats no secret.
-    """
-    given = {name: text for name, text in (flags or {}).items() if text is not None}
-    problems = _unknown(environ)
-    values: dict[str, Any] = {}
-    for one in fields(Settings):
-        text = given.get(one.name, environ.get(f"{PREFIX}{one.name.upper()}", ""))
-        if not text and one.name not in given:
-            continue
-        try:
-            values[one.name] = one.metadata["parse"](text)
-        except ValueError as error:
-            problems.append(f"{_source(one.name, given)} {error}")
-    settings = Settings(**values)
-    problems += _conflicts(settings, given)
-    if problems:
-        raise SettingsError(problems)
-    return settings
-
-
-def _source(name: str, given: Mapping[str, str]) -> str:
-    return f"--{name.replace('_', '-')}" if name in given else f"{PREFIX}{name.upper()}"
-
-
-def _unknown(environ: Mapping[str, str]) -> list[str]:
-    known = [one.name for one in DECLARED]
-    problems = []
-    for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-            hint = f"did you mean {near[0]}?" if near else "docs/settings.md lists those there are."
-            problems.append(f"{name} is not a setting: {hint}")
-    return problems
-
-
-def _conflicts(settings: Settings, given: Mapping[str, str]) -> list[str]:
-    problems = []
-    if not (settings.control.is_loopback or settings.control_wide or settings.admin_token):
-        problems.append(
-            f"{_source('control', given)} {settings.control} is open to the network: "
-            f"set {PREFIX}ADMIN_TOKEN, or {PREFIX}CONTROL_WIDE=yes if something else guards it"
-        )
-    if (settings.tls_cert is None) is not (settings.tls_key is None):
-        problems.append(f"{PREFIX}TLS_CERT and {PREFIX}TLS_KEY go together: set both or neither")
-    if settings.smtp_url is not None and settings.mail_from == MAIL_FROM:
-        problems.append(f"{PREFIX}SMTP_URL needs {PREFIX}MAIL_FROM: an address that may send there")
-    if settings.journal_max_mb < MB_PER_WORKER * settings.workers:
-        problems.append(
-            f"{_source('journal_max_mb', given)} must be at least {MB_PER_WORKER} for each of "
-            f"{settings.workers} workers, got {settings.journal_max_mb}"
-        )
-    if settings.proxy_protocol == "trusted" and not settings.trusted_proxies:
-        problems.append(
-            f"{PREFIX}PROXY_PROTOCOL is `trusted` and nobody is: set {PREFIX}TRUSTED_PROXIES to the ranges "
-            "of the load balancers, or write `all` if nobody else can reach the port"
-        )
-    taken: dict[Address, str] = {}
-    for name in ("listen", "control", "portal"):
-        address: Address = getattr(settings, name)
-        if address.port and address in taken:
-            problems.append(f"{_source(name, given)} {address} is already taken by {taken[address]}")
-        taken.setdefault(address, _source(name, given))
-    return problems

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 import pytest
+from hypothesis import Phase, settings
 
 from gateway.storage.embedded import EmbeddedPostgres, EmbeddedRedis
 from gateway.storage.migrate import migrate
@@ -18,6 +19,10 @@ from gateway.storage.migrate import migrate
 T = TypeVar("T")
 TEMPLATE = "tollway_template"
 _numbers = itertools.count(1)
+
+# To explain a failure, Hypothesis traces every line of every run, at ten times the cost.
+settings.register_profile("tests", phases=tuple(one for one in Phase if one is not Phase.explain))
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import os
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -19,6 +20,8 @@ from tests.fuzz.world import World
 
 TIMES = int(os.environ.get("FUZZ_TIMES", "0"))
 """So many times the usual number of runs, and not always the same ones."""
+
+pytestmark = pytest.mark.timeout(600 * max(TIMES, 1))
 
 _WHICH = some.integers(0, 7)
 _KINDS = some.one_of(

@@ -40,6 +40,11 @@ _READ = frozenset((b"host", b"content-length", b"expect", b"authorization", b"x-
 _TAKEN = HOP_BY_HOP | _SPOOFABLE | _READ
 _KEPT_WHATEVER_CONNECTION_SAYS = _READ | HOP_BY_HOP
 
+_METHODS_OF_RTSP = frozenset(
+    b"ANNOUNCE DESCRIBE FLUSH GET_PARAMETER PAUSE PLAY RECORD REDIRECT SETUP SET_PARAMETER TEARDOWN".split()
+)
+"""The parser lets these pass in a request of RTSP only, which it would take for HTTP otherwise."""
+
 HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(/[^?#]*)?(\?[^#]*)?")
 _CONTROL_OR_NON_ASCII = re.compile(rb"[^\t\x20-\x7e]")
@@ -186,6 +191,8 @@ def _checked_method(method: bytes) -> str:
     """Only spellings the parser knows arrive here, so the cache is bounded."""
     if method in (b"TRACE", b"CONNECT"):
         raise MethodRefused
+    if method in _METHODS_OF_RTSP:
+        raise BadRequest
     return METHODS.setdefault(method, method.decode("ascii"))
 
 

@@ -87,10 +87,8 @@ class UpstreamConnection(ReadingProtocol):
 
     def _parse(self, exchange: Exchange, data: bytes) -> bool:
         """Whether the answer goes on; else it has failed, or it was the beginning of a tunnel."""
-        if not self._answered:
-            self._head_bytes += len(data)
         try:
-            self._parser.feed_data(data)
+            self._feed(data)
         except HttpParserUpgrade as upgrade:
             if self._switched:
                 self._pass(exchange, data[upgrade.args[0] :])

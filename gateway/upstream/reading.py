@@ -15,6 +15,8 @@ from gateway.upstream.fields import TRAVELS, travels, without_listed
 
 MAX_HEAD_BYTES = 65536
 _REASON = re.compile(rb"[\t -~\x80-\xff]*")
+_VERSION = re.compile(rb"[\r\n]*HTTP/1\.[01] ")
+"""How an answer begins. The parser would take one of RTSP, of ICE, and of HTTP/2.0 for ours."""
 
 
 class ReadingProtocol(asyncio.Protocol):
@@ -45,6 +47,8 @@ class ReadingProtocol(asyncio.Protocol):
         self._has_transfer_encoding = False
         self._is_chunked = False
         self._head_bytes = 0
+        self._unanswered = b""  # all that came of the answer, until its final head is whole
+        self._begins_at = 0  # where in there the head begins that is being read
         self._until_close = False
         self._upgrade = b""
         self._switched = False  # to another protocol: what follows is not ours to read
@@ -52,6 +56,12 @@ class ReadingProtocol(asyncio.Protocol):
         self._complete = False
         self._reusable = True
         self._is_bodiless = False  # though the parser does not know: the answer to HEAD
+
+    def _feed(self, data: bytes) -> None:
+        if not self._answered:
+            self._head_bytes += len(data)
+            self._unanswered += data
+        self._parser.feed_data(data)
 
     # -- httptools --------------------------------------------------------------------------------------
 
@@ -87,6 +97,9 @@ class ReadingProtocol(asyncio.Protocol):
         exchange = self._exchange
         if exchange is None or self._answered:
             return
+        begin = _VERSION.match(self._unanswered, self._begins_at)
+        if begin is None:
+            raise UpstreamInvalid(internal="neither HTTP/1.1 nor HTTP/1.0")
         status = self._parser.get_status_code()
         if status < 100:
             raise UpstreamInvalid(internal="a status below 100")
@@ -106,6 +119,7 @@ class ReadingProtocol(asyncio.Protocol):
             )
             self._lines, self._reason, self._connection, self._length = [], b"", b"", None
             self._has_transfer_encoding = False
+            self._begins_at = self._unanswered.index(b"\r\n\r\n", begin.end()) + 4
             return
         if self._has_transfer_encoding and not self._is_chunked:
             raise UpstreamInvalid(internal="a transfer coding other than chunked")
@@ -115,6 +129,7 @@ class ReadingProtocol(asyncio.Protocol):
             self._complete = self._is_bodiless = True
             self._reusable = self._parser.should_keep_alive()
         self._answered = True
+        self._unanswered = b""
         lines, change = self._lines, self._header_change
         if change is not None:
             lines = change.apply(lines)
@@ -126,6 +141,7 @@ class ReadingProtocol(asyncio.Protocol):
         if not self._parser.should_upgrade() or not self._upgrade:
             raise UpstreamInvalid(internal="101 that names no protocol")
         self._answered = self._switched = True
+        self._unanswered = b""
         if self._upgrade.strip().lower() == b"websocket":
             exchange.conversation = Conversation()
         change = self._header_change

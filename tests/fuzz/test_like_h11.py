@@ -231,7 +231,7 @@ class Answers(AnswerReading):
     def take(self, data: bytes) -> bool:
         """Whether to go on."""
         try:
-            self._parser.feed_data(data)
+            self._feed(data)
         except (HttpParserError, HttpParserUpgrade, UpstreamInvalid):
             self._reusable = False
             return False
@@ -274,6 +274,9 @@ def answer_by_h11(data: bytes, method: str) -> tuple[Message | None, str]:
 _STATUS = some.sampled_from(
     (b"200 OK", b"404 Not Found", b"204 No Content", b"304 Not Modified", b"500 ", b"999 X")
 )
+_PROTOCOL = some.sampled_from(
+    (b"HTTP/1.1",) * 6 + (b"HTTP/1.0", b"HTTP/2.0", b"HTTP/0.9", b"RTSP/1.1", b"ICE/1.1")
+)
 _INTERIM = some.sampled_from(
     (b"", b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Hints\r\nLink: a\r\n\r\n")
 )
@@ -283,7 +286,7 @@ _INTERIM = some.sampled_from(
 def _answer(draw: some.DrawFn) -> bytes:
     lines, body = draw(_FRAMING)
     more = b"".join(draw(some.lists(_LINES, max_size=2)))
-    start = b"%bHTTP/%b %b\r\n" % (draw(_INTERIM), draw(_VERSIONS), draw(_STATUS))
+    start = b"%b%b %b\r\n" % (draw(_INTERIM), draw(_PROTOCOL), draw(_STATUS))
     return b"%b%b%b\r\n%b" % (start, more, lines, body)
 
 

@@ -39,8 +39,7 @@ class Parsing(ReadingProtocol):
         self._exchange.head.method = "GET"
 
     def parse(self, data: bytes) -> None:
-        self._head_bytes += len(data)
-        self._parser.feed_data(data)
+        self._feed(data)
 
     @property
     def ended_well(self) -> bool:

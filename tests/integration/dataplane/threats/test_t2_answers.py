@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from gateway.outcomes import Outcome
@@ -32,10 +34,25 @@ UNUSABLE = [
     ("NUL in the reason of hints", b"HTTP/1.1 103 \x00\r\n\r\n" + HI),
     ("a space before the colon", OK + b"Content-Length : 2\r\n\r\nhi"),
     ("101 unasked", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"),
+    ("101 unasked, with bytes behind",
+     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n" + HI),
+    ("RTSP", b"RTSP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi"),
+    ("RTSP in a version of HTTP", b"RTSP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"),
+    ("RTSP behind hints",
+     b"HTTP/1.1 103 Early Hints\r\n\r\n\r\nRTSP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"),
+    ("hints of RTSP", b"RTSP/1.1 103 Early Hints\r\n\r\n" + HI),
+    ("ICE", b"ICE/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi"),
+    ("ICE in a version of HTTP", b"ICE/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"),
+    ("a stream as Shoutcast sends it", b"ICY 200 OK\r\nicy-name: x\r\n\r\nhi"),
+    ("HTTP/0.9", b"HTTP/0.9 200 OK\r\nContent-Length: 2\r\n\r\nhi"),
+    ("HTTP/2.0", b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nhi"),
+    ("HTTP/1.2", b"HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\nhi"),
+    ("lower case", b"http/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"),
+    ("SSH", b"SSH-2.0-OpenSSH_9.6\r\n"),
     ("only interim answers", b"HTTP/1.1 102 Processing\r\n\r\n" * 3000),
     ("nothing", b""),
     ("half a head", OK + b"Content-Le"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("case", "raw"), UNUSABLE, ids=[case for case, _ in UNUSABLE])
@@ -49,6 +66,39 @@ async def test_an_unusable_answer_is_502(
     assert b"Set-Cookie" not in answer
     assert await proxy.outcome() is Outcome.UPSTREAM_ERROR
     await honest.call()
+
+
+@pytest.mark.parametrize("protocol", [b"RTSP/1.0", b"RTSP/1.1", b"ICE/1.0", b"ICE/1.1", b"HTTP/2.0"])
+@pytest.mark.parametrize("interim", [b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 3, b"\r\n"])
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+async def test_another_protocol_is_502_in_any_segments(
+    protocol: bytes, interim: bytes, method: bytes, proxy: Proxy, upstream: ScriptedUpstream
+) -> None:
+    raw = interim + protocol + b" 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+    cuts = iter(range(1, len(raw), 3))
+
+    async def script(reader: Reader, writer: Writer) -> None:
+        await upstream.head(reader)
+        cut = next(cuts)
+        writer.write(raw[:cut])
+        await asyncio.sleep(0)
+        writer.write(raw[cut:])
+
+    upstream.script = script
+    for _ in range(1, len(raw), 3):
+        assert statuses(await proxy.exchange(GET.replace(b"GET", method))) == [502]
+
+
+@pytest.mark.parametrize(
+    "interim", [b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Hints\r\nA: b\r\n\r\n\r\n"]
+)
+async def test_an_old_answer_behind_an_interim_one_is_clean(
+    interim: bytes, proxy: Proxy, upstream: ScriptedUpstream
+) -> None:
+    upstream.answering(interim + b"HTTP/1.0 200 OK\r\nContent-Length: 20\r\n\r\nRTSP/1.0 200 OK\r\n\r\n\r")
+    answer = await proxy.exchange(GET)
+    assert statuses(answer)[-1] == 200
+    assert answer.endswith(b"\r\n\r\nRTSP/1.0 200 OK\r\n\r\n\r")
 
 
 CLEAN = [

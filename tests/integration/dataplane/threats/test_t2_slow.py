@@ -54,6 +54,47 @@ async def test_a_silent_upstream(
     assert await proxy.outcome() is outcome
 
 
+@pytest.mark.parametrize(
+    ("case", "head", "trickle", "status"),
+    [
+        ("in its head", b"HTTP/1.1 200 OK\r\nX-A: ", b"x", 504),
+        ("in interim answers", b"", b"HTTP/1.1 102 Processing\r\n\r\n", 504),
+        ("in its body", b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x", None),
+        ("in its chunks", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", None),
+    ],
+)
+async def test_an_upstream_that_trickles_is_cut_when_the_time_is_over(
+    case: str,
+    head: bytes,
+    trickle: bytes,
+    status: int | None,
+    make_proxy: MakeProxy,
+    upstream: ScriptedUpstream,
+) -> None:
+    """Each piece comes in time for itself: only the whole wait ends it."""
+    proxy = await make_proxy(timeouts=Timeouts(response_s=0.3, idle_s=60, total_s=0.6))
+
+    async def script(reader: Reader, writer: Writer) -> None:
+        await upstream.head(reader)
+        writer.write(head)
+        while not writer.is_closing():
+            writer.write(trickle)
+            await asyncio.sleep(0.01)  # between two pieces, not as waiting
+
+    upstream.script = script
+    reader, writer = await proxy.connect()
+    writer.write(GET)
+    if status is None:
+        with pytest.raises(ConnectionError):
+            await read_all(reader)
+    else:
+        answer = await read_all(reader)
+        assert [one for one in statuses(answer) if one >= 200] == [status]
+    writer.close()
+    assert await proxy.outcome() is Outcome.TIMEOUT
+    await eventually(lambda: proxy.slots.get("upstream_connections") <= 1)  # the honest one
+
+
 async def test_an_upload_that_stalls_is_the_callers_fault(
     make_proxy: MakeProxy, upstream: ScriptedUpstream
 ) -> None:

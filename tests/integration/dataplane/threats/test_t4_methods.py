@@ -23,12 +23,24 @@ CALL = b"%b %b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         (b"YOINK", b"/", 400),
         (b"GET\x00", b"/", 400),
         (b"GET", b"*", 400),
+        (b"DESCRIBE", b"/", 400),
+        (b"PLAY", b"/", 400),
     ],
 )
 async def test_a_method_that_does_not_pass(
     method: bytes, target: bytes, status: int, proxy: Proxy, upstream: ScriptedUpstream
 ) -> None:
     assert statuses(await proxy.exchange(CALL % (method, target))) == [status]
+    assert targets(upstream) == []
+
+
+@pytest.mark.parametrize("method", [b"DESCRIBE", b"SETUP", b"PLAY", b"TEARDOWN", b"GET_PARAMETER", b"FLUSH"])
+@pytest.mark.parametrize("version", [b"RTSP/1.0", b"RTSP/1.1"])
+async def test_a_request_of_rtsp(
+    method: bytes, version: bytes, proxy: Proxy, upstream: ScriptedUpstream
+) -> None:
+    answer = await proxy.exchange(b"%b / %b\r\nHost: x\r\nConnection: close\r\n\r\n" % (method, version))
+    assert statuses(answer) == [400]
     assert targets(upstream) == []
 
 

@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
@@ -21,9 +21,10 @@ from gateway.dataplane.overload import Bounds, Overload
 from gateway.dataplane.pipeline import Pipeline
 from gateway.dataplane.server import DataplaneServer
 from gateway.deadlines import Deadlines
-from gateway.errors import Unauthenticated
+from gateway.errors import FeatureRequired, RateLimited, Unauthenticated
 from gateway.model.exchange import Exchange, RequestHead
 from gateway.model.policies import NO_LIMIT, PolicySet, Route, Target, Timeouts, Upstream
+from gateway.model.principal import Principal
 from gateway.outbox import Outbox
 from gateway.outcomes import Outcome
 from gateway.routing.table import RoutingTable
@@ -113,19 +114,23 @@ class Stages:
         return self.table.match(head)
 
     def charges(self, exchange: Exchange) -> None:
-        """Nothing."""
+        """Nothing; but nobody has the features that routes require."""
+        if exchange.route is not None and exchange.route.requires:
+            raise FeatureRequired
 
     def identify(self, exchange: Exchange) -> None:
         exchange.request_id = b"00000000-0000-8000-8000-%012x" % next(self.numbers)
 
-    async def authenticate(self, exchange: Exchange) -> None:
+    async def authenticate(self, exchange: Exchange) -> Principal | None:
         if exchange.head.path == "/slow-auth":
             await self.proxy.tasks.spawn(self.proxy.gate.wait(), name="test.gate")
         if exchange.head.path == "/deny":
             raise Unauthenticated
+        return self.proxy.principal
 
-    async def admit(self, principal: None, plan: None, exchange: Exchange) -> None:
-        """Yes."""
+    async def admit(self, principal: Principal | None, plan: None, exchange: Exchange) -> None:
+        if exchange.head.path == "/limited":
+            raise RateLimited(headers=b"Retry-After: 1\r\n")
 
     def begin(self, exchange: Exchange) -> None:
         """Not noted."""
@@ -140,7 +145,10 @@ class Stages:
 
 @dataclass
 class Proxy:
-    """The data plane under test. `/deny` is refused with 401, `/slow-auth` waits for `gate`."""
+    """The data plane under test. `/slow-auth` waits for `gate`.
+
+    `/deny` is refused with 401, `/limited` with 429, what is at or below `closed` with 403.
+    """
 
     upstream: ScriptedUpstream
     waits: Waits = field(default_factory=Waits)
@@ -149,6 +157,8 @@ class Proxy:
     max_waiting: int = 256
     max_body_bytes: int = NO_LIMIT
     route: Mapping[str, Any] = field(default_factory=dict)  # what is special about the only one
+    closed: str = ""
+    principal: Principal | None = None  # who all callers are
     tls: ssl.SSLContext | None = None
     trust: Trust = NOBODY
     preamble: bytes = b""  # with which honest clients begin
@@ -177,7 +187,11 @@ class Proxy:
             max_waiting=self.max_waiting,
         )
         route = Route("all", "/**", frozenset(), frozenset(), spec, frozenset(), {}, **self.route)
-        table = RoutingTable(PolicySet("", {"up": spec}, {}, {}, (route,)), portal_url="")
+        routes: tuple[Route, ...] = (route,)
+        if self.closed:
+            closed = replace(route, name="closed", path=f"{self.closed}/**", requires=frozenset(("premium",)))
+            routes = (closed, route)
+        table = RoutingTable(PolicySet("", {"up": spec}, {}, {}, routes), portal_url="")
         stages = cast("Any", Stages(self, table))
         overload = Overload(Bounds(), self.slots, SystemClock(), lambda: 0, lambda: None)
         pipeline = Pipeline(

@@ -33,6 +33,18 @@ async def test_requests_before_a_broken_one_are_answered(
     writer.close()
 
 
+async def test_fifty_at_once_are_answered_in_order_and_booked_once_each(
+    make_proxy: MakeProxy, upstream: ScriptedUpstream
+) -> None:
+    proxy = await make_proxy(closed="/closed")
+    kinds = [(b"/deny", 401), (b"/closed/x", 403), (b"/limited", 429)]
+    calls = [kinds[n // 2 % 3] if n % 2 else (b"/%d" % n, 200) for n in range(50)]
+    answer = await proxy.exchange(b"".join(get(path) for path, _ in calls) + LAST)
+    assert statuses(answer) == [status for _, status in calls] + [200]
+    assert targets(upstream) == [path for path, status in calls if status == 200] + [b"/last"]
+    assert [exchange.head.target for exchange in proxy.exchanges] == [path for path, _ in calls] + [b"/last"]
+
+
 async def test_thousands_at_once_are_answered_in_order_and_others_have_their_turn(
     proxy: Proxy, honest: Honest
 ) -> None:
@@ -44,6 +56,10 @@ async def test_thousands_at_once_are_answered_in_order_and_others_have_their_tur
     answer = await reader.read(-1)
     assert statuses(answer) == [401 if path == b"/deny" else 200 for path in paths] + [200]
     assert answered_before < 5001
+    assert (
+        len([exchange for exchange in proxy.exchanges if not exchange.head.path.startswith("/honest/")])
+        == 5001
+    )
     writer.close()
 
 

@@ -8,7 +8,7 @@ from tests.integration.dataplane.conftest import Proxy, ScriptedUpstream
 from tests.integration.dataplane.threats.conftest import lines_of, statuses, targets
 
 REFUSED = [
-    b"a b",
+    b"a b", b"a b<>",
     b"a<b>", b"a/b", b"a?b", b"a#b", b"a@b", b"user:secret@a", b"a:b", b"a:123456", b"a:80:80", b"[::1",
     b"::1", b"a,b", b"a\tb", b"\xc3\xa4", b"a%41", b"a;b", b'"a"', b"a\\b", b"",
 ]  # fmt: skip

@@ -14,8 +14,12 @@ CLOSE = b"Connection: close"
 @pytest.mark.parametrize(
     "listed",
     [b"Tollway-Request-Id", b"X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto", b"Host",
-     b"Content-Length",
-     b"Transfer-Encoding", b"Connection", b"Tollway-Account, Tollway-Tier, Tollway-Key-Id", b"close, host"],
+     b"Content-Length", b"TE", b"te, trailers", b"Authorization", b"X-API-Key, Cookie-Not", b"Expect",
+     b"Transfer-Encoding", b"Connection", b"Tollway-Account, Tollway-Tier, Tollway-Key-Id", b"close, host",
+     b"keep-alive, Host", b"Keep-Alive, tollway-request-id", b"keep-alive\r\nConnection: TOLLWAY-REQUEST-ID",
+     b"keep-alive\r\nKeep-Alive: timeout=999, max=1, Host, Tollway-Request-Id",
+     b"keep-alive\r\nProxy-Connection: Host, Tollway-Request-Id",
+     b",,,host,,", b"\thost\t,\tx-forwarded-for"],
 )  # fmt: skip
 async def test_connection_strips_nothing_of_ours(
     listed: bytes, proxy: Proxy, upstream: ScriptedUpstream
@@ -31,7 +35,19 @@ async def test_connection_strips_nothing_of_ours(
         b"host",
     ):
         assert len(lines_of(head, name)) == 1
-    assert lines_of(head, b"connection") == []
+    for name in (b"connection", b"keep-alive", b"proxy-connection", b"te"):
+        assert lines_of(head, name) == []
+
+
+@pytest.mark.parametrize("named", [b"Authorization", b"AUTHORIZATION, x-api-key", b"X-API-Key"])
+async def test_connection_strips_no_credentials_either(
+    named: bytes, proxy: Proxy, upstream: ScriptedUpstream
+) -> None:
+    """Else whoever checks them behind us would see another call than we did."""
+    lines = b"Connection: %b\r\nAuthorization: Basic eDp5\r\nX-API-Key: k" % named
+    await proxy.exchange(GET % (lines, CLOSE))
+    assert proxy.exchanges[0].head.authorization == b"Basic eDp5"
+    assert proxy.exchanges[0].head.api_key == b"k"
 
 
 async def test_connection_can_not_unframe_a_body(proxy: Proxy, upstream: ScriptedUpstream) -> None:
@@ -61,6 +77,9 @@ SPOOFED = [
     (b"X_Original_Url", 400), (b"X-HTTP-Method-Override", 200), (b"X-HTTP-Method", 200),
     (b"X-Method-Override", 200), (b"X_HTTP_Method_Override", 400), (b"Content_Length", 400),
     (b"Transfer_Encoding", 400), (b"X_API_Key", 400), (b"Proxy-Authorization", 200),
+    (b"Tollway-Account ", 400), (b"Tollway-Account\t", 400),
+    (b"tOLLWAY-aCCOUNT", 200), (b"Tollway.Account", 400), (b"X-Forwarded-Host", 200), (b"X-Forwarded-Proto", 200), (b"X-Forwarded-Port", 200),
+    (b"X_Forwarded-For", 400),
 ]  # fmt: skip
 
 

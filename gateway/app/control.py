@@ -23,6 +23,7 @@ from gateway.controlplane.proxies import Proxies
 from gateway.controlplane.serving import ControlRunner
 from gateway.controlplane.tokens import BootstrapToken
 from gateway.ledger.quotas import QuotaLedger
+from gateway.ledger.retention import keep_months_forever
 from gateway.ledger.usage import Usage
 from gateway.model.forwarded import forwarded, x_forwarded_for
 from gateway.operators import idempotency
@@ -80,6 +81,7 @@ async def serve_control(process: Process) -> None:
     tasks.spawn(idempotency.forget_forever(pool), name="control.idempotency")
     tasks.spawn(requests.forget_forever(pool), name="control.people")
     tasks.spawn(identity.outbox.send_forever(pool, _deliver(settings)), name="control.mail")
+    tasks.spawn(keep_months_forever(pool, settings.raw_retention_months), name="control.retention")
     if settings.reconcile_interval_s:
         reconciler = Reconciler(QuotaLedger(pool), QuotaCounters(store), policies.policies)
         interval_s = float(settings.reconcile_interval_s)

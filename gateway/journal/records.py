@@ -34,6 +34,7 @@ _PROGRESS_FIXED = _PROGRESS.size - _BODY
 CLOSED_BYTES = FRAME_BYTES + _CLOSED.size - _BODY
 
 BILLED = 1
+_SUMS_ONLY = 1  # of a call: it gets no row of its own
 MAX_UNITS = (1 << 63) - 1
 MAX_METERS = 128
 _MAX_STARTED_AT_US = 253_370_764_800_000_000  # year 9999: beyond it calendars give up
@@ -43,7 +44,10 @@ _OUTCOMES = {int(outcome): outcome for outcome in Outcome}
 
 
 class Call(NamedTuple):
-    """Who called what, and what the call pays if it is billed. Ids are 0 when nobody was recognised."""
+    """Who called what, and what the call pays if it is billed. Ids are 0 when nobody was recognised.
+
+    `raw`: it gets a row of its own, beside its part of the sums.
+    """
 
     account_id: int
     key_id: int
@@ -52,6 +56,7 @@ class Call(NamedTuple):
     route: str
     method: str
     charges: Mapping[str, int]
+    raw: bool = True
 
 
 class Begin(NamedTuple):
@@ -113,9 +118,9 @@ Reached = tuple[int, int, int, int, int, int, int]
 
 def encode_call(call: Call) -> bytes:
     """The part of a record that is the same for every such call. Names are cut at 255 bytes."""
-    mode = _MODES.index(call.mode)
+    mode, flags = _MODES.index(call.mode), 0 if call.raw else _SUMS_ONLY
     names = b"".join(_text(name) for name in (call.tier, call.route, call.method))
-    return _CALL.pack(call.account_id, call.key_id, mode, 0) + names + encode_charges(call.charges)
+    return _CALL.pack(call.account_id, call.key_id, mode, flags) + names + encode_charges(call.charges)
 
 
 def encode_charges(charges: Mapping[str, int]) -> bytes:
@@ -231,13 +236,14 @@ def _end(
 
 
 def _call(raw: bytes) -> Call:
-    account_id, key_id, mode, _ = _CALL.unpack_from(raw)
+    account_id, key_id, mode, flags = _CALL.unpack_from(raw)
     at = _CALL.size
     names = []
     for _ in range(3):
         name, at = _read_text(raw, at)
         names.append(name)
-    return Call(account_id, key_id, _MODES[mode], names[0], names[1], names[2], _charges(raw, at))
+    charges, has_row = _charges(raw, at), not flags & _SUMS_ONLY
+    return Call(account_id, key_id, _MODES[mode], names[0], names[1], names[2], charges, has_row)
 
 
 def _charges(raw: bytes, at: int) -> Mapping[str, int]:

@@ -69,7 +69,8 @@ class Booking:
         """Book `events` and move the cursor.
 
         False if the cursor is elsewhere: another recorder has booked meanwhile, and nothing has changed.
-        Events that are in the ledger all the same (a journal restored from a backup) are left out.
+        The cursor keeps events from being booked twice, and stays when rows go. Should it be lost all the same,
+        events whose rows are there are left out.
         """
         async with self._connection() as connection:
             await self._ensure_months(connection, events)
@@ -99,14 +100,9 @@ class Booking:
             rows = [(journal, at, accounts) for journal, accounts in open_accounts.items()]
             await connection.executemany(QUERIES.note_seen, rows)
 
-    async def forget(self, present: Sequence[str]) -> None:
-        """Drop old cursors of finished journals; `present` are the journals whose folders are still there."""
-        async with self._connection() as connection:
-            await connection.execute(QUERIES.forget_cursors, list(present))
-
     async def _ensure_months(self, connection: Connection, events: Sequence[UsageEvent]) -> None:
         """Partitions for these events, however old they are, and for the month after each ahead of time."""
-        months = {month_of(instant(event.started_at_us)) for event in events}
+        months = {month_of(instant(event.started_at_us)) for event in events if event.raw}
         months |= {month_of(month + timedelta(days=31)) for month in months}
         for month in sorted(months - self._months):
             await connection.execute(QUERIES.ensure_month, month)
@@ -134,8 +130,9 @@ async def _book(connection: Connection, journal_id: str, move: Move, events: Seq
         if row is None or row["closed"] or Position(row["segment"], row["offset_bytes"]) != move.expected:
             return False
         if events:
-            rows = [event_row(event) for event in events]  # not while copying: a failure would leave it open
-            await connection.copy_records_to_table("usage_events", records=rows, columns=EVENT_COLUMNS)
+            # Not while copying: a failure would leave it open.
+            if rows := [event_row(event) for event in events if event.raw]:
+                await connection.copy_records_to_table("usage_events", records=rows, columns=EVENT_COLUMNS)
             hours = hourly_totals(events)
             await connection.execute(QUERIES.add_hourly, *_columns(hours))
             await connection.execute(QUERIES.add_monthly, *_columns(monthly_totals(hours)))
@@ -147,6 +144,8 @@ async def _book(connection: Connection, journal_id: str, move: Move, events: Seq
 
 
 async def _not_booked_before(connection: Connection, events: Sequence[UsageEvent]) -> list[UsageEvent]:
+    """Events that are new. Those without rows may be as old as their neighbours: better free than twice."""
+    events = [event for event in events if event.raw]
     rows = [event_row(event) for event in events]
     found = await connection.fetch(QUERIES.booked_before, [row[0] for row in rows], [row[1] for row in rows])
     known = {row["request_id"].bytes for row in found}

@@ -29,11 +29,6 @@ SELECT clock_timestamp();
 -- All that was written to a journal until then is booked. $1 journal_id  $2 then  $3 accounts with open calls
 UPDATE journal_cursors SET seen_at = $2, open_accounts = $3::bigint[] WHERE journal_id = $1;
 
--- forget_cursors
--- Drop cursors of journals finished a week ago, except those whose folders are still there. $1 journal_ids
-DELETE FROM journal_cursors
-WHERE closed_at < now() - interval '7 days' AND journal_id <> ALL ($1::text[]);
-
 -- ensure_month
 -- $1 any instant of the month
 SELECT ensure_usage_month($1);

@@ -105,6 +105,7 @@ def _event(prefix: bytes, begin: Begin, end: End, charges: Mapping[str, int]) ->
         charges,
         end.ingress_messages,
         end.egress_messages,
+        call.raw,
     )
 
 

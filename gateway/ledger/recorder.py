@@ -72,7 +72,7 @@ class Recorder:
         folders = [path for path in find_journals(self._journals_dir) if path.name not in self._left_alone]
         self._drop_vanished({path.name for path in folders})
         try:
-            await self._sweep([path.name for path in folders])
+            self._sweep()
             asked_at = await self._time_to_tell()
             for folder in folders:
                 try:
@@ -200,11 +200,10 @@ class Recorder:
         for journal_id in self._waiting_since_us.keys() - present:
             del self._waiting_since_us[journal_id]
 
-    async def _sweep(self, present: list[str]) -> None:
+    def _sweep(self) -> None:
         """Once an hour: what nobody needs any more."""
         if self._clock.monotonic_us() < self._sweep_at_us:
             return
-        await self._booking.forget(present)
         sweep_unborn(self._journals_dir, self._clock.now_us())
         self._sweep_at_us = self._clock.monotonic_us() + _SWEEP_EVERY_US
 

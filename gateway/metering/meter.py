@@ -202,4 +202,5 @@ def _call(principal: Principal | None, plan: ChargePlan | None, route: Route | N
         route=route.name if route is not None else "",
         method=method,
         charges=planned_charges(plan, route),
+        raw=route.raw if route is not None else True,
     )

@@ -324,6 +324,7 @@ class Route:
     varying: Mapping[str, Cost] = field(default_factory=dict)  # meter -> cost, where calls differ
     cost: Cost = ONE  # tokens one call takes from each limit
     addresses: AddressRules | None = None  # None: whoever calls
+    raw: bool = True  # whether each call is a row of its own in the ledger, beside the sums
 
     @property
     def varies(self) -> bool:

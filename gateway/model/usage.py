@@ -35,6 +35,7 @@ class UsageEvent:
     charges: Mapping[str, int]
     ingress_messages: int = 0  # of a WebSocket, from the caller
     egress_messages: int = 0  # to the caller
+    raw: bool = True  # it is a row of its own, beside its part of the sums
 
 
 _NOT_THE_UPSTREAMS = (0, 408)

@@ -71,6 +71,7 @@ def _route(document: RouteDocument, upstream: Upstream, its: UpstreamDocument) -
         max_body_bytes=_most_bytes(document.max_body),
         response_headers=_both(its.response_headers, document.response_headers),
         addresses=_addresses(document.addresses),
+        raw=document.raw,
     )
 
 

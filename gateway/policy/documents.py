@@ -308,6 +308,14 @@ class RouteDocument(Document):
         description="Whether the upstream sees the API key; otherwise it is taken out of the request.",
         examples=[False],
     )
+    raw: bool = Field(
+        default=True,
+        description=(
+            "Whether each call is kept as a usage row of its own; with false only its part of the sums, "
+            "which are exact either way."
+        ),
+        examples=[False],
+    )
 
 
 class AdmissionDocument(Document):

@@ -243,6 +243,11 @@ class Settings:
         "Seconds between two comparisons of quota counters with the ledger; 0: never.",
         default=300,
     )
+    raw_retention_months: int = _setting(
+        as_whole(0, 1200),
+        "Full months that single calls are kept beyond the present one; their sums stay. 0: for ever.",
+        default=0,
+    )
     proof_clocks: bool = _setting(
         as_flag,
         "Set by `tollway prove-metering` for the gateway it starts; no other starts with it.",

@@ -21,10 +21,11 @@ from gateway.ledger import booking
 from gateway.ledger import recorder as recorder_module
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.recorder import Recorder
+from gateway.ledger.retention import keep_months
 from gateway.model.principal import Mode
 from gateway.outcomes import Outcome
 from tests.integration.ledger.books import Books
-from tests.unit.journal.journals import begin, end, note, refuse
+from tests.unit.journal.journals import CALL, begin, end, note, refuse
 
 DAY_US = 86_400_000_000
 
@@ -340,9 +341,10 @@ async def test_a_cursor_that_an_older_release_moved_on_forgets_no_open_call(book
     assert books.slots.get("recorder_corrupt_records_total") == 0
 
 
-async def test_a_journal_restored_from_a_backup_changes_nothing(
-    books: Books, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+SUMS_ONLY = Call(7, 9, Mode.LIVE, "team", "pixels", "GET", {"api_calls": 1}, raw=False)
+
+
+async def test_a_journal_restored_from_a_backup_changes_nothing(books: Books, tmp_path: Path) -> None:
     writer = books.writer()
     for sequence in range(20):
         begin(writer, sequence)
@@ -351,12 +353,79 @@ async def test_a_journal_restored_from_a_backup_changes_nothing(
     await books.book_all()
     writer.close()
     await books.book_all()
-    await books.pool.execute("DELETE FROM journal_cursors")
     shutil.move(tmp_path / "backup", writer.folder)
-    assert await books.book_all() == 20, "read again"
+    assert await books.book_all() == 0
     assert await books.outcomes() == {"served": 20}
     assert await books.disagreements() == []
+    assert books.left == []
+
+
+async def test_should_a_cursor_be_lost_rows_say_what_is_booked(
+    books: Books, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = books.writer()
+    for sequence in range(20):
+        call = SUMS_ONLY if sequence % 2 else CALL
+        begin(writer, sequence, call)
+        end(writer, sequence)
+    shutil.copytree(writer.folder, tmp_path / "backup")
+    writer.close()
+    await books.book_all()
+    before = await books.pool.fetch("SELECT * FROM usage_hourly ORDER BY meter, route")
+    await books.pool.execute("TRUNCATE journal_cursors")
+    shutil.move(tmp_path / "backup", writer.folder)
+    assert await books.book_all() == 20, "read again"
+    assert await books.pool.fetch("SELECT * FROM usage_hourly ORDER BY meter, route") == before
     assert "are in the ledger already" in caplog.text
+
+
+async def test_calls_of_a_route_without_rows_are_in_the_sums_alone(books: Books) -> None:
+    writer = books.writer()
+    for sequence in range(30):
+        begin(writer, sequence, SUMS_ONLY if sequence % 3 else CALL)
+        end(writer, sequence)
+    writer.close()
+    assert await books.book_all() == 30
+    assert await books.outcomes() == {"served": 10}
+    for table in ("usage_hourly", "usage_monthly"):
+        sums = await books.pool.fetch(
+            f"SELECT route, events, quantity FROM {table} WHERE meter = 'api_calls' ORDER BY 1"
+        )
+        assert [tuple(row) for row in sums] == [("builds", 10, 10), ("pixels", 20, 20)]
+
+
+@pytest.mark.parametrize("kill", [dying("gateway.ledger.booking.monthly_totals"), dying_after_commit])
+async def test_nothing_is_booked_twice_when_rows_were_never_there_or_are_gone(
+    books: Books, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kill: Break
+) -> None:
+    """A recorder dies, segments go out of order, the month's rows are dropped, the journal comes back."""
+    monkeypatch.setattr(recorder_module, "BATCH_EVENTS", 60)
+    writer = books.writer()
+    for sequence in range(200):
+        begin(writer, sequence, SUMS_ONLY if sequence % 2 else CALL)
+        end(writer, sequence)
+    shutil.copytree(writer.folder, tmp_path / "backup")
+    with monkeypatch.context() as patch:
+        kill(patch)
+        with pytest.raises(Died):
+            await books.recorder().book_once()
+    recorder = books.recorder()
+    await recorder.book_once()
+    segments = sorted(writer.folder.glob("*.seg"))
+    await keep_months(books.pool, 1, datetime(2024, 1, 1, tzinfo=UTC))
+    for path in segments:  # and one that was booked appears anew
+        shutil.copy(tmp_path / "backup" / path.name, path)
+    await books.book_all()
+    writer.close()
+    await books.book_all()
+    assert books.left == []
+    shutil.move(tmp_path / "backup", writer.folder)
+    await keep_months(books.pool, 1, datetime(2024, 1, 1, tzinfo=UTC))
+    assert await books.book_all() == 0
+    assert await books.outcomes() == {}
+    for table in ("usage_hourly", "usage_monthly"):
+        booked = f"SELECT sum(events) FROM {table} WHERE meter = 'api_calls'"
+        assert await books.pool.fetchval(booked) == 200
 
 
 @pytest.mark.parametrize(
@@ -518,7 +587,8 @@ async def test_a_journal_of_a_newer_version_is_left_alone_and_told_about_once(
     ]
 
 
-async def test_cursors_of_finished_journals_are_forgotten_after_a_week(books: Books) -> None:
+async def test_cursors_stay_whoever_wants_to_delete_them(books: Books) -> None:
+    """The recorder of an older release did, a week after a journal was finished."""
     writer = books.writer()
     begin(writer, 1)
     end(writer, 1)
@@ -526,8 +596,8 @@ async def test_cursors_of_finished_journals_are_forgotten_after_a_week(books: Bo
     await books.book_all()
     assert await books.pool.fetchval("SELECT count(*) FROM journal_cursors") == 1
     await books.pool.execute("UPDATE journal_cursors SET closed_at = now() - interval '8 days'")
-    await books.recorder().book_once()
-    assert await books.pool.fetchval("SELECT count(*) FROM journal_cursors") == 0
+    await books.pool.execute("DELETE FROM journal_cursors WHERE closed_at < now() - interval '7 days'")
+    assert await books.pool.fetchval("SELECT count(*) FROM journal_cursors") == 1
 
 
 async def test_nothing_to_do_asks_postgres_nothing(books: Books) -> None:

@@ -30,7 +30,7 @@ names = st.text(max_size=40).filter(lambda text: len(text.encode("utf-8", "repla
 names = names.filter(lambda text: text.isprintable())
 units = st.integers(0, 2**63 - 1)
 charges = st.dictionaries(names, units, max_size=5)
-calls = st.builds(Call, units, units, st.sampled_from(Mode), names, names, names, charges)
+calls = st.builds(Call, units, units, st.sampled_from(Mode), names, names, names, charges, st.booleans())
 sequence_numbers = st.integers(0, 2**48 - 1)
 instants = st.integers(0, 253_370_764_799_999_999)
 statuses = st.integers(0, 65535)

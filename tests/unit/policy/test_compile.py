@@ -113,6 +113,7 @@ def test_routes_in_order_with_their_upstream(policies: PolicySet) -> None:
     assert [write.addresses.admits(address) for address in asked] == [True, False, True, True, False]
     assert encoded.addresses is None
     assert encoded.charges == {}
+    assert (encoded.raw, write.raw) == (False, True)
     assert root.methods == {"GET", "HEAD"}, "GET includes HEAD"
     assert root.charges == {"api_calls": 1}
     assert root.varying == {"tokens": Cost(1, {"GET": 4, "HEAD": 4})}

@@ -6,15 +6,15 @@ import asyncio
 import logging
 import secrets
 
-from gateway.admission.charges import Charges, quota_key
+from gateway.admission.charges import quota_key
 from gateway.admission.concurrency import Concurrency
 from gateway.admission.decider import Decider
 from gateway.admission.fields import granted_lines, whole_seconds
 from gateway.admission.leases import Bought, Lease, Leases
 from gateway.admission.local_limits import LocalLimits
 from gateway.admission.refunds import Refunds
-from gateway.admission.refusal import refusal
-from gateway.admission.store import EXACT, Decision, Status, Store, account_tag
+from gateway.admission.refusal import refusal, would_have_refused
+from gateway.admission.store import EXACT, Status, Store, account_tag
 from gateway.admission.subjects import counter_keys
 from gateway.clock import Clock
 from gateway.errors import AdmissionUnavailable, ConcurrencyExceeded, StoreUnavailable
@@ -134,17 +134,12 @@ class Admitter:
             if isinstance(error, ConcurrencyExceeded):
                 self._cells[self._full_slot] += 1
             raise error
-        if any(decision.wait_ms):
-            self._count_shadows(charges, decision)
-        return bought
-
-    def _count_shadows(self, charges: Charges, decision: Decision) -> None:
-        """Count what would have refused the call, had it been enforced."""
-        for name, wait_ms in zip(charges.names, decision.wait_ms, strict=True):
-            if wait_ms:
+        if any(decision.wait_ms) or decision.in_use:
+            for name in would_have_refused(charges, decision):
                 if name not in self._shadow_slots:
                     self._shadow_slots[name] = self._slots.named("shadow_refusals_total", name)
                 self._cells[self._shadow_slots[name]] += 1
+        return bought
 
     async def _restocked(self, lease: Lease) -> bool:
         """Wait for the purchase under way if it is likely to bring enough for everybody who waits."""

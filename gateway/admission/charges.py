@@ -91,7 +91,7 @@ class Charges:
         self.shown = tuple(one for one, shadow in enumerate(self.shadows) if not shadow)
         self.concurrency = plan.concurrency
         self.slot_keys = tuple(slot_set_key(limit) for limit in plan.concurrency)
-        self.most = tuple(limit.most for limit in plan.concurrency)
+        self.most = tuple(limit.bound for limit in plan.concurrency)
         self.numbers = self._numbers()
         self.fields = plan.fields
         self.policy_line = plan.policy_header

@@ -77,7 +77,8 @@ class Concurrency:
     def _others_wait(self, call: _Call) -> int | None:
         """The limit of the plan that others wait for already: nobody overtakes them."""
         for position, counter in enumerate(call.held.counters):
-            if self._turns.is_awaited(counter) and call.plan.concurrency[position].on_full is OnFull.QUEUE:
+            limit = call.plan.concurrency[position]
+            if self._turns.is_awaited(counter) and limit.on_full is OnFull.QUEUE and not limit.shadow:
                 return position
         return None
 
@@ -126,7 +127,7 @@ class Concurrency:
         """A refusal: whatever is free by now is for those who wait."""
         charges, decision = await self._decider.decide(call.held.tag, call.plan, LOOK, call.counters)
         in_use = list(decision.in_use)
-        in_use[position] = max(in_use[position], call.plan.concurrency[position].most)
+        in_use[position] = max(in_use[position], call.plan.concurrency[position].bound)
         return charges, decision._replace(status=Status.REFUSED, in_use=tuple(in_use))
 
 
@@ -137,7 +138,7 @@ def _worth_waiting_for(plan: ChargePlan, decision: Decision) -> int | None:
     full = [
         position
         for position, (used, limit) in enumerate(zip(decision.in_use, plan.concurrency, strict=True))
-        if used >= limit.most
+        if used >= limit.bound
     ]
     if any(plan.concurrency[position].on_full is OnFull.REFUSE for position in full):
         return None
@@ -146,5 +147,5 @@ def _worth_waiting_for(plan: ChargePlan, decision: Decision) -> int | None:
 
 def _got_last(plan: ChargePlan, decision: Decision) -> bool:
     return decision.status is Status.ADMITTED and any(
-        used >= limit.most for used, limit in zip(decision.in_use, plan.concurrency, strict=True)
+        used >= limit.bound for used, limit in zip(decision.in_use, plan.concurrency, strict=True)
     )

@@ -54,9 +54,7 @@ class MemoryStore:
             waits.append(charge.span.end_s * 1000 - now_ms if short else 0)
         enforced = [0 if shadow else wait for shadow, wait in zip(charges.shadows, waits, strict=True)]
         taken = self._slots_in_use(tag, charges, now_ms)
-        is_full = ask.slot and any(
-            used >= limit.most for used, limit in zip(taken, charges.concurrency, strict=True)
-        )
+        is_full = ask.slot and any(used >= most for used, most in zip(taken, charges.most, strict=True))
         if any(enforced) or is_full:
             left_now = (*(bucket.tokens for bucket in buckets), *remaining)
             return Decision(Status.REFUSED, now_ms, 0, left_now, tuple(enforced), taken)

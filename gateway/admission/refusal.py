@@ -42,11 +42,20 @@ def refusal(
     return kind(detail, headers=headers, extensions=_extensions(plan, charges, decision, standings))
 
 
+def would_have_refused(charges: Charges, decision: Decision) -> tuple[str, ...]:
+    """The shadows that would have refused an admitted call, had they been enforced."""
+    names = [name for name, wait in zip(charges.names, decision.wait_ms, strict=True) if wait]
+    for limit, used in zip(charges.concurrency, decision.in_use, strict=True):
+        if limit.shadow and used > limit.most:
+            names.append(limit.name)
+    return tuple(names)
+
+
 def _all_slots_in_use(
     plan: ChargePlan, charges: Charges, decision: Decision, later_ms: int
 ) -> ConcurrencyExceeded:
     limit = next(
-        limit for limit, used in zip(charges.concurrency, decision.in_use, strict=True) if used >= limit.most
+        limit for limit, used in zip(charges.concurrency, decision.in_use, strict=True) if used >= limit.bound
     )
     retry_after_s = whole_seconds(1000 + later_ms)  # who knows when one of these calls ends
     calls = "1 call" if limit.most == 1 else f"{limit.most} calls"
@@ -67,7 +76,7 @@ def _extensions(
     full: list[dict[str, object]] = [
         {"policy": limit.name, "limit": limit.most, "used": used, "remaining": 0}
         for limit, used in zip(charges.concurrency, decision.in_use, strict=True)
-        if used >= limit.most
+        if used >= limit.bound
     ]
     extensions: dict[str, object] = {
         "violated-policies": [standing["policy"] for standing in (*standings, *full)],

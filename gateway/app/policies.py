@@ -6,6 +6,7 @@ import logging
 
 from gateway.app.process import Process
 from gateway.errors import StartupError
+from gateway.model.enforcement import POLICIES_ALONE, Enforcement
 from gateway.model.policies import PolicySet
 from gateway.policy.load import compile_sources
 from gateway.policy.sources import Sources, SourcesUnreadable
@@ -20,6 +21,7 @@ class PoliciesInUse:
     def __init__(self, process: Process) -> None:
         self._wiring = process.wiring
         self._slots = process.slots
+        self._enforcement = POLICIES_ALONE
         table = self._read()
         if table is None:
             raise StartupError(f"{self._wiring.accepted_policies} can not be read. Start the gateway again.")
@@ -33,11 +35,16 @@ class PoliciesInUse:
         """The same, as the files said it."""
         return self._table.policies
 
+    def switch(self, enforcement: Enforcement) -> None:
+        """Take what operators switched into use, from the next request on."""
+        self._enforcement = enforcement
+        self._table = self._table.under(enforcement)
+
     def reload(self) -> None:
         """Take the newest accepted snapshot into use, from the next request on."""
         table = self._read()
         if table is not None and table.policies.digest != self._table.policies.digest:
-            self._table = table
+            self._table = table.under(self._enforcement)
             log.info("policies reloaded", extra={"digest": table.policies.digest[:12]})
 
     def _read(self) -> RoutingTable | None:

@@ -38,6 +38,11 @@ class Wiring:
         return accepted_policies(self.settings.data_dir)
 
     @property
+    def switches_file(self) -> Path:
+        """What operators had switched when it was last known."""
+        return self.accepted_policies.with_name("enforcement.json")
+
+    @property
     def journals_dir(self) -> Path:
         """One folder for each journal that is not yet booked."""
         return self.settings.data_dir / JOURNALS

@@ -10,6 +10,7 @@ from gateway.admission.admitter import Admitter
 from gateway.admission.presence import announce_forever
 from gateway.admission.redis_store import RedisStore
 from gateway.app.board import Board, Phase
+from gateway.app.enforcement import SwitchFollower
 from gateway.app.memory import give_back, measure, worker_bound
 from gateway.app.policies import PoliciesInUse
 from gateway.app.process import Process
@@ -29,6 +30,7 @@ from gateway.metering.meter import Meter
 from gateway.metering.progress import LongCallNotes
 from gateway.metering.request_ids import RequestIds
 from gateway.model.policies import NO_LIMIT
+from gateway.operators.enforcement import CHANNEL, Switches
 from gateway.outbox import Outbox
 from gateway.settings import Settings
 from gateway.storage.postgres import Pool, lazy_pool
@@ -49,7 +51,8 @@ async def serve_worker(process: Process, post: int) -> None:
     process.on_reload = policies.reload
 
     pool = await lazy_pool(wiring.database_url)
-    auth = _authenticator(process, pool)
+    switches = await _follow_switches(process, pool, policies)
+    auth = _authenticator(process, pool, switches)
 
     redis = TickRedis(parse_address(wiring.redis_url), slots, tasks)
     admission = Admitter(
@@ -113,8 +116,23 @@ def _open_journal(process: Process, request_ids: RequestIds) -> Meter:
     return Meter(journal, process.slots, process.clock, request_ids, pass_unrecorded=pass_unrecorded)
 
 
-def _authenticator(process: Process, pool: Pool) -> Authenticator:
-    """Recognises keys, and hears of those that change."""
+async def _follow_switches(process: Process, pool: Pool, policies: PoliciesInUse) -> SwitchFollower:
+    """Knows what operators switched before the first call comes."""
+    clock = process.clock
+    follower = SwitchFollower(
+        lambda: Switches(pool).enforcement(clock.now_us()),
+        policies.switch,
+        process.wiring.switches_file,
+        process.slots,
+        clock,
+    )
+    await follower.begin()
+    process.tasks.spawn(follower.run(), name="enforcement.follow")
+    return follower
+
+
+def _authenticator(process: Process, pool: Pool, switches: SwitchFollower) -> Authenticator:
+    """Recognises keys, and hears of those that change; of switches, too."""
     settings = process.wiring.settings
     auth = Authenticator(
         lambda digest: find_principal(pool, digest),
@@ -125,7 +143,8 @@ def _authenticator(process: Process, pool: Pool) -> Authenticator:
         foreign_keys=settings.foreign_keys,
         account_lookup=lambda name, digest: find_account_principal(pool, name, digest),
     )
-    listener = KeyListener(process.wiring.database_url, auth.cache, process.slots)
+    others = {CHANNEL: switches.hear}
+    listener = KeyListener(process.wiring.database_url, auth.cache, process.slots, others)
     process.tasks.spawn(listener.run(), name="auth.listen")
     return auth
 

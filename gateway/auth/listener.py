@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable, Mapping
 
 import asyncpg
 
@@ -33,8 +34,16 @@ class KeyListener:
     the next call of each key asks first. Meanwhile entries age as usual (`cache.FRESH_US`).
     """
 
-    def __init__(self, url: str, cache: KeyCache, slots: Slots) -> None:
+    def __init__(
+        self,
+        url: str,
+        cache: KeyCache,
+        slots: Slots,
+        others: Mapping[str, Callable[[], None]] | None = None,
+    ) -> None:
+        """`others`: channels of other changes, with whom to tell of each, and after each connect."""
         self._url, self._cache, self._slots = url, cache, slots
+        self._others = others or {}
 
     async def run(self) -> None:
         """Listen until cancelled; reconnect with growing delays."""
@@ -65,7 +74,11 @@ class KeyListener:
         try:
             connection.add_termination_listener(lambda _: closed.set())
             await asyncio.wait_for(connection.add_listener(CHANNEL, self._notified), KEEPALIVE_S)
+            for channel in self._others:
+                await asyncio.wait_for(connection.add_listener(channel, self._other_notified), KEEPALIVE_S)
             self._cache.doubt_all()
+            for tell in self._others.values():
+                tell()
             self._slots.set("key_listener_up", 1)
             log.info("key changes are heard at once")
             while not await _set_within(closed, KEEPALIVE_S):
@@ -73,6 +86,9 @@ class KeyListener:
         finally:
             self._slots.set("key_listener_up", 0)
             connection.terminate()
+
+    def _other_notified(self, _connection: object, _pid: int, channel: str, _payload: object) -> None:
+        self._others[channel]()
 
     def _notified(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         kind, _, name = str(payload).partition(":")

@@ -37,6 +37,12 @@ ENTRIES = (
     Entry("Customers", "usage", "usage", "What an account used."),
     Entry("Operators", "token", "operators", "Create, list, revoke tokens of the admin API."),
     Entry("Operators", "audit", "operators", "What was changed, by whom, newest first."),
+    Entry(
+        "Operators",
+        "enforcement",
+        "enforcement",
+        "Loosen limits at once in an emergency, and enforce them again.",
+    ),
     Entry("Operators", "reconcile", "reconcile", "Compare quota counters with the ledger."),
     Entry("Operators", "prove-metering", "proof", "Hurt a gateway of its own and compare what was booked."),
 )

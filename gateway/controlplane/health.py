@@ -96,7 +96,19 @@ class Health:
         if serving and len(overloaded) == len(serving) and now_us - since_us >= OVERLOADED_MAX_US:
             return [*missing, _OVERLOADED], []
         told = "turns calls away because it is overloaded"
-        return missing, [{"what": one.name, "why": told, "mend": _OVERLOADED["mend"]} for one in overloaded]
+        degraded = [{"what": one.name, "why": told, "mend": _OVERLOADED["mend"]} for one in overloaded]
+        return missing, degraded + _loosened(serving)
+
+
+def _loosened(workers: list[Process]) -> list[Entry]:
+    """What operators switched, as the workers have it. Reasons and names are not for everybody."""
+    shadow = max((one.shadow_switches for one in workers), default=0)
+    off = max((one.off_switches for one in workers), default=0)
+    if not shadow and not off:
+        return []
+    why = f"is loosened by operators: {shadow} in shadow, {off} off"
+    mend = "`tollway enforcement show` says what, by whom and why; `tollway enforcement set` takes it back."
+    return [{"what": "enforcement", "why": why, "mend": mend}]
 
 
 _WORKER_MEND = "It is restarted by itself; if this stays, its log lines say what stops it."

@@ -12,6 +12,7 @@ from gateway.controlplane.attempts import Attempts
 from gateway.controlplane.bodies import MAX_BODY_BYTES
 from gateway.controlplane.collaborators import Collaborators
 from gateway.controlplane.endpoints import Endpoint, bind
+from gateway.controlplane.enforcement_api import EnforcementApi
 from gateway.controlplane.health import Health
 from gateway.controlplane.keys_api import KeysApi
 from gateway.controlplane.openapi import describe
@@ -23,6 +24,7 @@ from gateway.controlplane.snapshot_api import SnapshotApi
 from gateway.controlplane.tokens import StoredTokens, Tokens, require_token
 from gateway.controlplane.usage_api import UsageApi
 from gateway.operators.audit import AuditLog
+from gateway.operators.enforcement import Switches
 from gateway.operators.tokens import AdminTokens
 from gateway.telemetry import exposition
 
@@ -39,6 +41,7 @@ def build_operator_app(
         *KeysApi(with_.accounts, with_.policies).endpoints(),
         *OverridesApi(Overrides(with_.pool, with_.accounts)).endpoints(),
         *UsageApi(with_.usage, with_.accounts, with_.clock).endpoints(),
+        *EnforcementApi(Switches(with_.pool), with_.policies).endpoints(),
         *SnapshotApi(with_.policies, slots_folder, with_.clock).endpoints(),
         *OperatorsApi(stored, AuditLog(with_.pool)).endpoints(),
     ]

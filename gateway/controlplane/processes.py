@@ -19,6 +19,8 @@ class Process:
     alive_at_us: int  # the same, monotonic
     generation: int
     overloaded_since_us: int = 0  # 0: it is not
+    shadow_switches: int = 0
+    off_switches: int = 0
 
     def lacks(self, now_us: int) -> str | None:
         """Why it is not to be counted on; None if it is. `now_us` is monotonic: clocks step, life goes on."""
@@ -48,4 +50,6 @@ def _process(name: str, cells: list[int]) -> Process:
         cells[slot("alive_us")],
         cells[slot("policy_generation")],
         cells[slot("overloaded_since_us")],
+        cells[slot("enforcement_switches", "shadow")],
+        cells[slot("enforcement_switches", "off")],
     )

@@ -12,7 +12,7 @@ from gateway.model.cors import Cors
 from gateway.model.networks import AddressRules
 
 NO_LIMIT = 1 << 62
-"""More bytes than any body has."""
+"""More bytes than any body has, and more calls than there ever are at once."""
 
 
 class Period(Enum):
@@ -102,6 +102,12 @@ class ConcurrencyLimit:
     wait_s: float = 5.0  # for a slot, where calls queue
     scope: Scope = OF_ACCOUNT
     routes: frozenset[str] = frozenset()  # empty: every route
+    shadow: bool = False  # its slots are counted, and it refuses nobody
+
+    @property
+    def bound(self) -> int:
+        """How many there may be at once before it refuses."""
+        return NO_LIMIT if self.shadow else self.most
 
     @property
     def shared(self) -> bool:
@@ -154,6 +160,12 @@ class Tier:
     features: frozenset[str]
     mode: AdmissionMode | None = None  # None: that of all tiers
     concurrency: tuple[ConcurrencyLimit, ...] = ()
+
+    @property
+    def bounds(self) -> frozenset[str]:
+        """The names of all that may refuse a call: limits, quotas, concurrency limits."""
+        names = [limit.name for limit in self.limits] + [quota.name for quota in self.quotas]
+        return frozenset([*names, *(limit.name for limit in self.concurrency)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from gateway.model.policies import (
     ConcurrencyLimit,
     Limit,
     LimitFields,
+    OnStoreLoss,
     Period,
     PolicySet,
     Quota,
@@ -48,6 +49,12 @@ class Charged:
     cost: int = 1
     units: tuple[tuple[str, int], ...] = field(default=())
     concurrency: tuple[ConcurrencyLimit, ...] = ()
+
+    @property
+    def refuses(self) -> bool:
+        """Whether some of it is no shadow; if all is, nobody is refused, not even while Redis is gone."""
+        shadows = [one.shadow for one in self.limits] + [quota.shadow for quota, _ in self.quotas]
+        return not all(shadows) or any(not one.shadow for one in self.concurrency)
 
 
 class Upgrades:
@@ -153,7 +160,7 @@ class Plans:
             limits=charged.limits,
             quotas=charged.quotas,
             mode=(tier.mode or self._policies.admission_mode) if ahead else AdmissionMode.EXACT,
-            on_store_loss=self._policies.on_store_loss,
+            on_store_loss=self._policies.on_store_loss if charged.refuses else OnStoreLoss.ALLOW,
             upgrade_url=self._upgrades.with_more(tier, charged.quotas),
             policy_header=policy_header(charged, self._policies),
             cost=charged.cost,
@@ -179,6 +186,7 @@ def plan_id(charged: Charged, fields: LimitFields = LimitFields.DRAFT) -> str:
         content.append(fields.value)
     shadows = [limit.name for limit in charged.limits if limit.shadow]
     shadows += [quota.name for quota, _ in charged.quotas if quota.shadow]
+    shadows += [limit.name for limit in charged.concurrency if limit.shadow]
     if shadows:
         content.append({"shadows": shadows})
     if charged.concurrency:

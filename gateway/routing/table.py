@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 from gateway.errors import FeatureRequired, LengthRequired, NoRoute, TierUnknown
+from gateway.model.enforcement import POLICIES_ALONE, Enforcement
 from gateway.model.exchange import Exchange, RequestHead
 from gateway.model.own_answer import OwnAnswer
 from gateway.model.policies import ChargePlan, PolicySet, Route, Tier
 from gateway.model.principal import Principal
+from gateway.routing.loosening import loosened
 from gateway.routing.matching import PathIndex
 from gateway.routing.plans import Plans, Upgrades
 from gateway.routing.rollout import Rollout
@@ -32,7 +36,14 @@ class RoutingTable:
         self._plans = Plans(policies, self._upgrades)
         self._splits = Splits()
         self._rollout = Rollout(policies.tiers.values())
+        self.enforcement = POLICIES_ALONE
         self._known: dict[str, dict[str, ChargePlan]] = {}  # by terms, then route
+
+    def under(self, enforcement: Enforcement) -> RoutingTable:
+        """The same snapshot with what operators switched."""
+        other = copy.copy(self)
+        other.enforcement, other._known = enforcement, {}
+        return other
 
     def match(self, head: RequestHead) -> Route:
         """The first route in file order that matches method, host and canonical path.
@@ -96,6 +107,8 @@ class RoutingTable:
                 tier = with_overrides(tier, principal.overrides)
             if self._rollout:
                 tier = self._rollout.tier(tier, principal.account)
+            if self.enforcement:
+                tier = loosened(tier, route.name, self.enforcement)
             plan = self._plan(tier, route, exchange.head)
             if not route.varies:
                 known[route.name] = plan

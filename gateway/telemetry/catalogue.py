@@ -198,6 +198,12 @@ METRICS: tuple[Metric, ...] = (
         (("limit", _PLACES),),
         named=True,
     ),
+    Metric(
+        "enforcement_switches",
+        Kind.GAUGE,
+        "Switches of operators in force in the worker, by what they leave of limits.",
+        (("state", ("shadow", "off")),),
+    ),
     Metric("admission_store_up", Kind.GAUGE, "1 while the worker has a working Redis connection."),
     Metric("concurrency_calls", Kind.GAUGE, "Calls under way that hold a slot of a concurrency limit."),
     Metric(

@@ -32,6 +32,7 @@ FIELDS = {
     "request_id": "id of a request",
     "route": "name of a route",
     "status": "HTTP status or exit status",
+    "switches": "what operators switched, and why",
     "target": "where an upstream listens",
     "task": "name of a background task",
     "tier": "name of a tier",

@@ -18,6 +18,8 @@ from gateway.accounts.store import Accounts
 from gateway.auth import listener
 from gateway.auth.cache import KeyCache
 from gateway.auth.listener import KeyListener
+from gateway.model.enforcement import Enforcing, Switch
+from gateway.operators.enforcement import Switches
 from gateway.storage.postgres import Pool, connect_pool
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
@@ -251,3 +253,18 @@ async def test_a_connection_that_is_open_but_dead_is_noticed(
         stack.push_async_callback(connection.close)
         await connection.execute("SELECT pg_notify('tollway_keys', 'account:1')")
         await until(lambda: cache.changes > changes + 1)
+
+
+async def test_other_changes_come_over_the_same_connection(
+    database_url: str, cache: KeyCache, slots: Slots, tasks: Tasks, pool: Pool
+) -> None:
+    told: list[str] = []
+    others = {"tollway_enforcement": lambda: told.append("switched")}
+    tasks.spawn(KeyListener(database_url, cache, slots, others).run(), name="auth.listen")
+    await until(lambda: slots.get("key_listener_up") == 1)
+    assert told == ["switched"], "what was said before the connect is not known"
+    changes = cache.changes
+    switch = Switch(Enforcing.SHADOW, reason="incident 7")
+    await Switches(pool).set(switch)
+    await until(lambda: len(told) == 2)
+    assert cache.changes == changes

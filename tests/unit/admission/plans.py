@@ -48,8 +48,9 @@ def at_once(
     on_full: OnFull = OnFull.REFUSE,
     wait_s: float = 20,
     scope: Scope = OF_ACCOUNT,
+    shadow: bool = False,
 ) -> ConcurrencyLimit:
-    return ConcurrencyLimit(name, most, on_full, wait_s, scope)
+    return ConcurrencyLimit(name, most, on_full, wait_s, scope, shadow=shadow)
 
 
 def plan(

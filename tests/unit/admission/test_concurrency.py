@@ -372,3 +372,25 @@ async def test_a_worker_that_ends_releases_everything(room: Room) -> None:
     other = room.worker()
     for _ in range(3):
         await room.begin(plan(at_once(3)), by=other)
+
+
+async def test_a_shadow_counts_its_slots_and_refuses_nobody(room: Room) -> None:
+    charges = plan(at_once(1, name="tried", shadow=True), at_once(3, on_full=QUEUE))
+    first, second, _third = [await room.begin(charges) for _ in range(3)]
+    refused = room.slots.named("shadow_refusals_total", "tried")
+    assert room.slots.cells[refused] == 2
+    with pytest.raises(ConcurrencyExceeded) as caught:
+        await room.begin(plan(at_once(1, name="tried", shadow=True), at_once(3)))
+    assert caught.value.extensions["violated-policies"] == ["builds"]
+    room.end(first)
+    room.end(second)
+    await room.begin(charges)
+    assert room.slots.cells[refused] == 3
+
+
+async def test_nobody_queues_for_a_shadow(room: Room) -> None:
+    await room.begin(IN_TURN)
+    room.ask(IN_TURN)
+    await asyncio.sleep(0)
+    await room.begin(plan(at_once(1, on_full=QUEUE, shadow=True)))
+    assert room.slots.get("concurrency_waiting") == 1

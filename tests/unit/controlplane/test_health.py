@@ -209,3 +209,15 @@ async def test_processes_show_state_heartbeat_and_generation(tmp_path: Path, clo
     worker(tmp_path, 1, clock, DRAINING)
     process = read_all(tmp_path)["worker-1"]
     assert (process.state, process.heartbeat_at_us, process.generation) == ("draining", clock.now_us(), 3)
+
+
+async def test_limits_that_operators_loosened_are_told(
+    tmp_path: Path, clock: ManualClock, tasks: Tasks
+) -> None:
+    for number in (1, 2):
+        worker(tmp_path, number, clock)
+    Slots.open(tmp_path / "worker-2.slots").set("enforcement_switches", 1, "off")
+    document = await ready(tmp_path, clock, tasks)
+    assert document["status"] == "ready"
+    (told,) = document["degraded"]
+    assert (told["what"], told["why"]) == ("enforcement", "is loosened by operators: 0 in shadow, 1 off")

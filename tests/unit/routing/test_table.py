@@ -5,8 +5,10 @@ from typing import cast
 import pytest
 
 from gateway.errors import FeatureRequired, LengthRequired, NoRoute, TierUnknown
+from gateway.model.enforcement import POLICIES_ALONE, Enforcement, Enforcing, Switch
 from gateway.model.exchange import Downstream, Exchange, RequestHead
 from gateway.model.own_answer import OwnAnswer
+from gateway.model.policies import OnStoreLoss
 from gateway.model.principal import Mode, Override, Principal
 from gateway.policy.load import compile_sources
 from gateway.policy.sources import Sources
@@ -267,3 +269,24 @@ def test_special_deals_can_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) 
         exchange.principal = Principal(1, "acct_1", 1, "key_1", "free", Mode.LIVE, b"", overrides=deal)
         assert table.charges(exchange).quotas[0][0].amount == amount
         assert len(table._known) <= 8
+
+
+def test_what_operators_switched_is_another_plan_and_back_again_the_same() -> None:
+    table = _table()
+    plain = table.charges(_exchange(table, "/items/1", "free"))
+    shadow = table.under(Enforcement((Switch(Enforcing.SHADOW),)))
+    loose = shadow.charges(_exchange(shadow, "/items/1", "free"))
+    assert [quota.shadow for quota, _ in loose.quotas] == [True]
+    assert loose.id != plain.id
+    assert (plain.on_store_loss, loose.on_store_loss) == (OnStoreLoss.REFUSE, OnStoreLoss.ALLOW)
+    off = table.under(Enforcement((Switch(Enforcing.OFF, route="items"),)))
+    assert off.charges(_exchange(off, "/items/1", "free")).quotas == ()
+    assert off.charges(_exchange(off, "/pages/1", "free")) is plain
+    back = shadow.under(POLICIES_ALONE)
+    assert back.charges(_exchange(back, "/items/1", "free")) is plain
+
+
+def test_switches_are_about_limits_and_nothing_else() -> None:
+    table = _table().under(Enforcement((Switch(Enforcing.OFF),)))
+    with pytest.raises(FeatureRequired):
+        table.charges(_exchange(table, "/exports/1", "free"))

@@ -81,28 +81,6 @@ async def test_leased_a_quota_is_given_out_to_the_last_unit_and_no_further(worke
     assert sum(worker.slots.get("admission_leased_total") for worker in workers) > 1000
 
 
-async def test_a_rate_is_neither_exceeded_nor_wasted(workers: list[Worker]) -> None:
-    rate, burst, passed, running = 2000, 2000, 0, True
-    charges = plan(limit(rate, burst=burst, period_ms=1000), mode=AdmissionMode.AUTO)
-
-    async def caller(worker: Worker) -> None:
-        nonlocal passed
-        while running:
-            if await passes(worker, charges):
-                passed += 1
-            else:
-                await asyncio.sleep(0.001)
-
-    began_s = time.monotonic()
-    callers = [asyncio.ensure_future(caller(worker)) for worker in workers for _ in range(4)]
-    await asyncio.sleep(1.5)
-    running = False
-    await asyncio.gather(*callers)
-    allowed = burst + rate * (time.monotonic() - began_s)
-    assert passed <= allowed + 1
-    assert passed >= 0.9 * allowed  # callers on a busy machine may starve for a while
-
-
 async def test_a_killed_worker_s_calls_come_back(redis_url: str, workers: list[Worker]) -> None:
     charges = plan(limit(1600, burst=1600, period_ms=1000), mode=AdmissionMode.AUTO)
     victim = await Worker(redis_url).start()

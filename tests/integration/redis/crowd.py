@@ -1,0 +1,148 @@
+"""Worker processes that call as fast as they may, and a table of their calls that outlives them.
+
+    python -m tests.integration.redis.crowd REDIS_URL TABLE ROW BEGAN_NS CHARGES
+
+calls until it is told to end (SIGTERM), or dies (SIGKILL). The table has a row a process, of numbers by
+hundredths of a second since `BEGAN_NS` on the monotonic clock that all processes share: calls offered, calls
+admitted, and calls of which nobody knows because Redis did not answer in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import time
+from array import array
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from gateway.errors import AdmissionUnavailable, ConcurrencyExceeded, QuotaExceeded, RateLimited
+from gateway.model.policies import AdmissionMode, ChargePlan
+from gateway.outcomes import Outcome
+from tests.integration.redis.conftest import Worker
+from tests.unit.admission.plans import at_once, call, limit, plan, principal, quota
+
+BIN_NS = 10_000_000
+BINS = 6000  # a minute
+COLUMNS = 3
+OFFERED, ADMITTED, UNKNOWN = range(COLUMNS)
+ROW_BYTES = BINS * COLUMNS * 8
+CALLERS = 16
+PAUSE_S = 0.001
+
+
+@dataclass(frozen=True)
+class Charged:
+    """What the calls of a crowd pay into. 0: nothing of that kind."""
+
+    mode: str
+    rate: int = 0  # a second
+    burst: int = 0
+    amount: int = 0
+    slots: int = 0
+
+    @property
+    def plan(self) -> ChargePlan:
+        charges = [limit(self.rate, burst=self.burst, period_ms=1000)] if self.rate else []
+        quotas = [quota(self.amount)] if self.amount else []
+        slots = [at_once(self.slots)] if self.slots else []
+        return plan(*charges, *quotas, *slots, mode=AdmissionMode(self.mode))
+
+
+class Crowd:
+    """Several such processes on one Redis."""
+
+    def __init__(self, url: str, folder: Path, charged: Charged, size: int = 4) -> None:
+        self._table = folder / "table"
+        self._table.write_bytes(bytes(ROW_BYTES * size))
+        self._began_ns = time.monotonic_ns()
+        command = [sys.executable, "-m", "tests.integration.redis.crowd", url, str(self._table)]
+        self._size = size
+        self.processes = [
+            subprocess.Popen(
+                [*command, str(row), str(self._began_ns), json.dumps(asdict(charged))],
+                cwd=Path(__file__).parents[3],
+            )
+            for row in range(size)
+        ]
+
+    def kill(self, row: int) -> None:
+        """As the kernel does it: no word to anybody. Returns when it is dead."""
+        self.processes[row].kill()
+        self.processes[row].wait(10)
+
+    def end(self) -> None:
+        """The others finish the calls they have begun and give back what they hold."""
+        for process in self.processes:
+            process.terminate()
+        ends = {process.wait(20) for process in self.processes}
+        assert ends <= {0, -signal.SIGKILL, -signal.SIGTERM}, "the last is one that had not begun"
+
+    @property
+    def elapsed_s(self) -> float:
+        return (time.monotonic_ns() - self._began_ns) / 1e9
+
+    def by_time(self, column: int) -> list[int]:
+        """Of all processes together, by hundredths of a second."""
+        numbers, row = array("q", self._table.read_bytes()), BINS * COLUMNS
+        rows = [numbers[at + column : at + row : COLUMNS] for at in range(0, self._size * row, row)]
+        return [sum(cells) for cells in zip(*rows, strict=True)]
+
+    def total(self, column: int) -> int:
+        return sum(self.by_time(column))
+
+
+class _Row:
+    def __init__(self, table: str, row: int, began_ns: int) -> None:
+        with open(table, "r+b") as file:
+            self._memory = mmap.mmap(file.fileno(), 0)
+        self._cells = memoryview(self._memory).cast("q")
+        self._first = row * BINS * COLUMNS
+        self._began_ns = began_ns
+
+    def add(self, column: int) -> None:
+        at = min((time.monotonic_ns() - self._began_ns) // BIN_NS, BINS - 1)
+        self._cells[self._first + COLUMNS * at + column] += 1
+
+
+async def _call(url: str, row: _Row, charges: ChargePlan) -> None:
+    worker = await Worker(url).start()
+    ending = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
+
+    async def caller() -> None:
+        while not ending.is_set():
+            one = call()
+            row.add(OFFERED)
+            try:
+                one.grant = await worker.admitter.admit(principal(), charges, one)
+            except (RateLimited, QuotaExceeded, ConcurrencyExceeded):
+                await asyncio.sleep(PAUSE_S)
+                continue
+            except AdmissionUnavailable:
+                row.add(UNKNOWN)
+                continue
+            row.add(ADMITTED)
+            await asyncio.sleep(PAUSE_S if charges.concurrency else 0)  # others are to have their turn
+            one.outcome = Outcome.SERVED
+            worker.admitter.settle(one)
+
+    await asyncio.gather(*(caller() for _ in range(CALLERS)))
+    await worker.close()
+
+
+if __name__ == "__main__":
+    redis_url, table_path, row_text, began_text, charged_text = sys.argv[1:]
+    os.nice(1)
+    asyncio.run(
+        _call(
+            redis_url,
+            _Row(table_path, int(row_text), int(began_text)),
+            Charged(**json.loads(charged_text)).plan,
+        )
+    )

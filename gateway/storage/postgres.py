@@ -6,7 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -21,6 +21,7 @@ SETTING = "TOLLWAY_DATABASE_URL"
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 60.0
 OLDEST_VERSION = 14
+DEFAULT_PORT = 5432
 SESSION = {"application_name": "tollway", "timezone": "UTC"}
 
 LOST: tuple[type[Exception], ...] = (
@@ -129,6 +130,26 @@ def host_of(url: str) -> str:
     parts = urlsplit(url)
     host = parts.hostname or parse_qs(parts.query).get("host", ["the default host"])[0]
     return f"{host}:{parts.port}" if parts.port else host
+
+
+def places_of(url: str) -> list[tuple[str, int]]:
+    """Hosts and ports for TCP in a database URL; none when it names sockets. StartupError like `check_url`.
+
+    Several may be named with commas between, as for libpq. Without any, there may be one on this machine.
+    """
+    check_url(url)
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    listed = unquote(parts.netloc.rpartition("@")[2]) or query.get("host", ["localhost"])[-1]
+    ports = query.get("port", [str(DEFAULT_PORT)])[-1].split(",")
+    places = []
+    for position, place in enumerate(listed.split(",")):
+        host, colon, port = place.rpartition(":") if not place.endswith("]") else (place, "", "")
+        if not colon:
+            host, port = place, ports[min(position, len(ports) - 1)]
+        if host and not host.startswith("/"):
+            places.append((host.strip("[]").lower(), int(port)))
+    return places
 
 
 async def _explained(connecting: Awaitable[T], url: str) -> T:

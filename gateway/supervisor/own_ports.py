@@ -11,6 +11,7 @@ from gateway.policy.check_upstreams import Objection
 from gateway.policy.target_texts import TargetParts
 from gateway.settings import Address, Settings
 from gateway.storage.embedded import EmbeddedPostgres, EmbeddedRedis
+from gateway.storage.postgres import places_of
 from gateway.storage.redis import parse_address
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -23,10 +24,12 @@ POSTGRES_SOCKET = ".s.PGSQL."
 def own_ports_objection(settings: Settings) -> Objection:
     """Says what is wrong with a target that leads to a port or socket of the gateway with these `settings`.
 
-    Ports must be real ones. Names are looked up only if the port is one of ours, so a slow resolver costs
-    nothing in daily life. A name or link that leads here only later on is not noticed.
+    Nor may it lead to the PostgreSQL or Redis of the gateway, on whatever machine. Ports must be real ones.
+    Names are looked up only if the port is one of ours, so a slow resolver costs nothing in daily life. A
+    name or link that leads here only later on is not noticed.
     """
     own = {"listen": settings.listen, "control": settings.control, "portal": settings.portal}
+    stores = _store_places(settings)
 
     def objection(target: TargetParts) -> str | None:
         if target.socket:
@@ -37,9 +40,35 @@ def own_ports_objection(settings: Settings) -> Objection:
                     f"is this gateway itself (--{name} {address}); write the address of the API behind it, "
                     f"or move the gateway with --{name}"
                 )
+        for title, place in stores:
+            if target.port == place.port and _leads_to_store(target.host, place.host):
+                return f"is the {title} of this gateway; write the address of the API"
         return None
 
     return objection
+
+
+def _store_places(settings: Settings) -> list[tuple[str, Address]]:
+    """Where the configured servers listen for TCP. The embedded ones never do."""
+    places = []
+    if settings.database_url is not None:
+        places += [("PostgreSQL", Address(host, port)) for host, port in places_of(settings.database_url)]
+    if settings.redis_url is not None:
+        redis = parse_address(settings.redis_url)
+        if redis.path is None:
+            places.append(("Redis", Address(redis.host.lower(), redis.port)))
+    return places
+
+
+def _leads_to_store(host: str, store: str) -> bool:
+    """Whether it is the same name, or one for the same machine."""
+    if host == store:
+        return True
+    targets, stores = _addresses(host), _addresses(store)
+    if targets & stores:
+        return True
+    # A server that we reach at home listens, for all we know, on every address of this machine.
+    return any(map(_is_local, stores)) and any(map(_is_local, targets))
 
 
 def _socket_objection(path: Path, settings: Settings) -> str | None:
@@ -97,6 +126,10 @@ def _leads_to(host: str, own_host: str) -> bool:
 def _is_here(ip: IpAddress) -> bool:
     """Loopback by any of its names; connecting to the unspecified address leads there as well."""
     return ip.is_loopback or ip.is_unspecified
+
+
+def _is_local(ip: IpAddress) -> bool:
+    return _is_here(ip) or _is_ours(ip)
 
 
 def _everywhere(own: set[IpAddress]) -> bool:

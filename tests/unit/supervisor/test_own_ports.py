@@ -123,6 +123,62 @@ def test_other_sockets_are_fine(tmp_path: Path) -> None:
         assert said_of(tmp_path / name, settings) is None
 
 
+STORES = Settings(
+    database_url="postgresql://tollway:hunter2@192.0.2.5:6432/tollway", redis_url="redis://127.0.0.1:6380/0"
+)
+
+
+@pytest.mark.parametrize(
+    ("case", "host", "port", "named"),
+    [
+        ("PostgreSQL by its address", "192.0.2.5", 6432, "is the PostgreSQL of this gateway"),
+        ("by another name of it", "db.internal", 6432, "is the PostgreSQL of this gateway"),
+        ("Redis by its address", "127.0.0.1", 6380, "is the Redis of this gateway"),
+        ("by the name of loopback", "localhost", 6380, "is the Redis of this gateway"),
+        ("by a network card of this machine", "192.0.2.7", 6380, "is the Redis of this gateway"),
+    ],
+)
+def test_configured_servers_are_no_targets(
+    case: str, host: str, port: int, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names_mean(monkeypatch, {"db.internal": "192.0.2.5", "localhost": "127.0.0.1"})
+    monkeypatch.setattr("gateway.supervisor.own_ports._is_ours", lambda ip: str(ip) == "192.0.2.7")
+    said = str(own_ports_objection(STORES)(TargetParts(host, port)))
+    assert said == f"{named}; write the address of the API"
+
+
+def test_a_name_that_only_the_url_knows_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    names_mean(monkeypatch, {})
+    settings = Settings(database_url="postgresql://DB.internal/tollway", redis_url="rediss://Cache.internal")
+    assert "is the PostgreSQL" in str(own_ports_objection(settings)(TargetParts("db.internal", 5432)))
+    assert "is the Redis" in str(own_ports_objection(settings)(TargetParts("cache.internal", 6379)))
+    assert own_ports_objection(settings)(TargetParts("api.internal", 6379)) is None
+
+
+@pytest.mark.parametrize(
+    ("case", "host", "port"),
+    [
+        ("another port of that machine", "192.0.2.5", 80),
+        ("that port of another machine", "192.0.2.6", 6432),
+        ("the port of our Redis on another machine", "192.0.2.6", 6380),
+    ],
+)
+def test_what_is_beside_them_is_fine(case: str, host: str, port: int) -> None:
+    assert own_ports_objection(STORES)(TargetParts(host, port)) is None
+
+
+def names_mean(monkeypatch: pytest.MonkeyPatch, known: dict[str, str]) -> None:
+    """A resolver that knows these names, and addresses."""
+    look_up = socket.getaddrinfo
+
+    def found(host: str, *others: object, **named: object) -> object:
+        if host not in known and not host[0].isdigit():
+            raise socket.gaierror
+        return look_up(known.get(host, host), None, type=socket.SOCK_STREAM)
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+
+
 @pytest.mark.parametrize(
     ("case", "one", "other", "same"),
     [

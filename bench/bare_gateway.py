@@ -121,6 +121,9 @@ class _Caller:
     def flush(self) -> None:
         """Heard."""
 
+    def hang_up(self, farewell: bytes) -> None:
+        """Heard."""
+
     complete = abort = end_tunnel = pause_upload = resume_upload = flush
 
 
@@ -140,6 +143,8 @@ class _Pool:
 
     def call_failed(self, why: str) -> None:
         """Not here."""
+
+    frames_refused = call_failed
 
     def call_went_well(self) -> None:
         """As always."""

@@ -124,6 +124,13 @@ class AnsweringProtocol(asyncio.Protocol):
         if self._stalled and self.exchange is not None and self.exchange.uplink is not None:
             self.exchange.uplink.pause_answer()  # it began while the one before was not being read
 
+    def hang_up(self, farewell: bytes) -> None:
+        exchange = self.exchange
+        assert exchange is not None, "a tunnel is an exchange"
+        self.body(farewell)
+        self.flush()
+        exchange.finished.set(None)  # not failed: the connection ends in order
+
     def complete(self) -> None:
         out = self._out
         if self._chunked:

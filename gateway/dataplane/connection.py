@@ -16,6 +16,7 @@ from gateway.errors import ClientGone, GatewayError, RequestTimeout
 from gateway.frames import POLICY_VIOLATION, close_frame
 from gateway.inline import drive
 from gateway.model.exchange import Exchange, RequestHead
+from gateway.model.policies import Route
 from gateway.outbox import Outbox
 from gateway.outcomes import Outcome
 from gateway.pace import Pace
@@ -80,6 +81,8 @@ class Connection(ReadingProtocol):
         self._reading_paused = False
         self._has_ended = False  # the caller has, its way of a tunnel: nothing more will come
         self._uptake: Uptake | None = None  # of a caller that has been seen not to read
+        self._paced_route: Route | None = None  # whose answer that was
+        self._last_route: Route | None = None  # whose answer has been written
 
     # -- asyncio.Protocol -------------------------------------------------------------------------------
 
@@ -193,10 +196,9 @@ class Connection(ReadingProtocol):
             exchange.outcome = Outcome.ACCESS_ENDED
         conversation = exchange.conversation
         if conversation is not None and conversation.egress.is_between:
-            self.outbox.write(self.transport, close_frame(POLICY_VIOLATION, error.code))
             exchange.broken = error
             exchange.uplink.cancel()
-            exchange.finished.set(None)  # not failed: the connection ends in order
+            self.hang_up(close_frame(POLICY_VIOLATION, error.code))
         else:
             self._break(exchange, error)
 
@@ -255,6 +257,7 @@ class Connection(ReadingProtocol):
             )
             self.abort()
         self.exchange = None
+        self._last_route = exchange.route
         self._upload_paused = False
         exchange.body_parts.clear()
         is_last = self.close_after_answer or (self._deaf and not self._waiting)
@@ -304,15 +307,16 @@ class Connection(ReadingProtocol):
             return  # the wait for the caller to read goes on
         if self._incoming is not None:
             incoming = self._incoming
-            pace = incoming.pace = incoming.pace or self._new_pace()
+            pace = incoming.pace = incoming.pace or self._pace_on(incoming.route)
             self.deadline = pace.deadline(self._loop.time(), incoming.ingress_bytes, paused=paused)
         elif self.exchange is not None:
             return  # the upstream's side watches it; a deadline that passes meanwhile means nothing
         elif self._head_bytes and self.deadline > (latest := self._loop.time() + self._waits.head_s):
             self.deadline = latest
 
-    def _new_pace(self) -> Pace:
-        return Pace(self._waits.body_s, self._waits.min_bytes_per_s)
+    def _pace_on(self, route: Route | None) -> Pace:
+        rate = route.min_bytes_per_s if route is not None else None
+        return Pace(self._waits.body_s, self._waits.min_bytes_per_s if rate is None else rate)
 
     def _pause_reading(self, *, paused: bool) -> None:
         if paused is not self._reading_paused and not self.transport.is_closing():
@@ -328,8 +332,6 @@ class Connection(ReadingProtocol):
         """Bytes after a request for another protocol: into the tunnel, or kept until there is one."""
         if exchange.status == 101 and exchange.uplink is not None:
             exchange.ingress_bytes += len(data)
-            if exchange.conversation is not None:
-                exchange.conversation.ingress.feed(data)
             exchange.uplink.upload(data)
         else:
             self._unfed += data
@@ -378,9 +380,11 @@ class Connection(ReadingProtocol):
 
     def _watch_reader(self) -> None:
         """Cut a caller that reads too slowly; in a tunnel only one that reads nothing at all."""
-        if self._uptake is None:
+        route = self._last_route if self.exchange is None else self.exchange.route
+        if self._uptake is None or route is not self._paced_route:
             is_tunnel = self.exchange is not None and self.exchange.status == 101
-            self._uptake = Uptake(Pace(self._waits.body_s, 0) if is_tunnel else self._new_pace())
+            self._paced_route = route
+            self._uptake = Uptake(Pace(self._waits.body_s, 0) if is_tunnel else self._pace_on(route))
         now = self._loop.time()
         self.deadline = self._uptake.deadline(now, unsent_bytes(self.transport))
         if self.deadline <= now:

@@ -104,6 +104,9 @@ class Downstream(Protocol):
     def end_tunnel(self) -> None:
         """The upstream has sent its last byte; the caller may still send."""
 
+    def hang_up(self, farewell: bytes) -> None:
+        """End a tunnel in order; these are its last bytes."""
+
     def pause_upload(self) -> None:
         """Stop reading the request body."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from gateway.frames import MessageBounds
 from gateway.model.access import KEYS_ONLY, Access
 from gateway.model.changes import HeaderChange, RequestChange
 from gateway.model.cors import Cors
@@ -328,6 +329,8 @@ class Route:
     forward_credentials: bool = False
     timeouts: Timeouts | None = None  # None: those of the upstream
     max_body_bytes: int | None = None  # of a request; None: what the settings say
+    max_message: MessageBounds | None = None  # of a WebSocket; None: whatever comes
+    min_bytes_per_s: int | None = None  # of a caller, both ways; None: what the settings say
     request_change: RequestChange | None = None  # None: nothing changes
     response_headers: HeaderChange | None = None
     cors: Cors | None = None  # None: browsers are told nothing but what the upstream says

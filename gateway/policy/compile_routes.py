@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from gateway.frames import MessageBounds
 from gateway.model.access import Issuer
 from gateway.model.changes import HeaderChange, PathChange, RequestChange, folded
 from gateway.model.networks import AddressRules, Networks, parse_network
@@ -17,6 +18,7 @@ from gateway.policy.compile_limits import compile_cost
 from gateway.policy.compile_upstreams import route_timeouts
 from gateway.policy.cors_documents import CorsDocument
 from gateway.policy.documents import AddressesDocument, RouteDocument
+from gateway.policy.message_documents import MessageDocument
 from gateway.policy.texts import segments_of, size_bytes, with_head
 from gateway.policy.upstream_documents import UpstreamDocument
 
@@ -69,6 +71,8 @@ def _route(document: RouteDocument, upstream: Upstream, its: UpstreamDocument) -
         timeouts=route_timeouts(document.timeouts, upstream.timeouts),
         request_change=_request_change(document, its),
         max_body_bytes=_most_bytes(document.max_body),
+        max_message=_message_bounds(document.max_message),
+        min_bytes_per_s=document.timeouts.min_bytes_per_s if document.timeouts is not None else None,
         response_headers=_both(its.response_headers, document.response_headers),
         addresses=_addresses(document.addresses),
         raw=document.raw,
@@ -87,6 +91,12 @@ def _most_bytes(size: str | None) -> int | None:
         return None
     most = size_bytes(size)
     return NO_LIMIT if most is None else most
+
+
+def _message_bounds(document: MessageDocument | None) -> MessageBounds | None:
+    if document is None:
+        return None
+    return MessageBounds(size_bytes(document.ingress), size_bytes(document.egress))
 
 
 def _request_change(document: RouteDocument, its: UpstreamDocument) -> RequestChange | None:

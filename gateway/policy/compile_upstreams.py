@@ -80,9 +80,9 @@ def _keepalive(document: KeepaliveDocument) -> Keepalive:
 
 def route_timeouts(document: RouteTimeoutsDocument | None, upstream: Timeouts) -> Timeouts | None:
     """The upstream's with what the route says instead; None when it says nothing."""
-    if document is None:
+    said = document.model_dump(exclude_none=True, exclude={"min_bytes_per_s"}) if document is not None else {}
+    if not said:
         return None
-    said = document.model_dump(exclude_none=True)
     return replace(upstream, **{f"{key}_s": seconds(duration) for key, duration in said.items()})
 
 

@@ -16,6 +16,7 @@ from gateway.policy.change_documents import HeadersDocument, RewriteDocument
 from gateway.policy.concurrency_documents import ConcurrencyDocument
 from gateway.policy.cors_documents import CorsDocument
 from gateway.policy.cost_documents import AnyCost, CostDocument
+from gateway.policy.message_documents import AnyMessage
 from gateway.policy.rollout_documents import RolloutDocument
 from gateway.policy.upstream_documents import RouteTimeoutsDocument, UpstreamDocument
 from gateway.policy.values import (
@@ -269,6 +270,11 @@ class RouteDocument(Document):
             "for no limit; TOLLWAY_MAX_BODY_BYTES if left out."
         ),
         examples=["10MB", "1GiB", "0B"],
+    )
+    max_message: AnyMessage | None = Field(
+        default=None,
+        description="The largest message of a WebSocket, then it is closed with 1009; any if left out.",
+        examples=["1MiB", {"ingress": "64KiB"}],
     )
     rewrite: RewriteDocument | None = Field(
         default=None,

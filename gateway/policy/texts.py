@@ -21,6 +21,7 @@ HOST = r"^[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*$"
 HOST_OR_BELOW = rf"^(\*\.)?{HOST[1:]}"
 METHOD = r"^[A-Z][A-Z-]{0,31}$"
 SIZE = r"^(0|[1-9][0-9]{0,8})(B|kB|MB|GB|KiB|MiB|GiB)$|^none$"
+MESSAGE_SIZE = r"^[1-9][0-9]{0,8}(B|kB|MB|GB|KiB|MiB|GiB)$|^none$"
 CURRENCY = r"^[A-Z]{3}$"
 LINK = r"^https?://[!-~]{1,2000}$"
 _SEGMENT_CHARACTERS = r"([A-Za-z0-9._~!$&'()+,=:@-]|%[0-9A-F]{2})+"
@@ -72,6 +73,11 @@ def duration_ms(text: str) -> int:
 def check_size(value: object) -> str:
     """A whole number with its unit, or `none`."""
     return _matching(SIZE, value, "a size such as 0B, 500kB, 10MB or 1GiB, or none")
+
+
+def check_message_size(value: object) -> str:
+    """A size of something that has a byte at least, or `none`."""
+    return _matching(MESSAGE_SIZE, value, "a size such as 500B, 64KiB, 1MB or 1GiB, or none")
 
 
 def size_bytes(text: str) -> int | None:

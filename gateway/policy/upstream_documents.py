@@ -236,6 +236,16 @@ class RouteTimeoutsDocument(Document):
     queue: Duration | None = Field(
         default=None, description="Instead of the upstream's `queue`.", examples=["30s"]
     )
+    min_bytes_per_s: int | None = Field(
+        default=None,
+        ge=0,
+        le=10**9,
+        description=(
+            "Bytes a second that callers must send of a body, or read of an answer, on average; 0: any. "
+            "TOLLWAY_MIN_BYTES_PER_S if left out."
+        ),
+        examples=[10_000],
+    )
 
 
 class UpstreamDocument(Document):

@@ -90,6 +90,12 @@ METRICS: tuple[Metric, ...] = (
         "WebSocket messages of calls that ended, by direction.",
         (("direction", ("ingress", "egress")),),
     ),
+    Metric(
+        "messages_refused_total",
+        Kind.COUNTER,
+        "WebSockets closed for a message that was too large or no valid frame, by who sent it.",
+        (("direction", ("ingress", "egress")),),
+    ),
     Metric("connections", Kind.GAUGE, "Open client connections."),
     Metric("connections_total", Kind.COUNTER, "Client connections accepted."),
     Metric("connections_refused_total", Kind.COUNTER, "Client connections cut because there were too many."),

@@ -15,12 +15,10 @@ from gateway.model.policies import HostHeader, Timeouts
 from gateway.outbox import Outbox
 from gateway.outcomes import Outcome
 from gateway.upstream.owner import Owner, StaleConnection, log_break
-from gateway.upstream.reading import MAX_HEAD_BYTES, ReadingProtocol
+from gateway.upstream.reading import MAX_HEAD_BYTES
 from gateway.upstream.request import request_head
+from gateway.upstream.tunnel import CLOSE_S, TunnelProtocol
 from gateway.upstream.whole import Whole, read_whole
-
-CLOSE_S = 4.0
-"""What an upstream gets to read the rest of an upload that it has answered already."""
 
 AGE_SPREAD = 0.1
 """By how much of their age limit connections differ, so that those made together do not all end together."""
@@ -35,21 +33,14 @@ def _reason(error: Exception) -> str:
     return cause.internal if isinstance(cause, GatewayError) else type(error).__name__
 
 
-class UpstreamConnection(ReadingProtocol):
+class UpstreamConnection(TunnelProtocol):
     """Implements `Uplink` for the exchange it carries; at most one at a time."""
 
     def __init__(self, owner: Owner, outbox: Outbox) -> None:
-        super().__init__()
-        self.owner = owner
-        self._outbox = outbox
-        self.deadline = NEVER
+        super().__init__(owner, outbox)
         self.reused = False
-        self.transport: asyncio.Transport
-        self._loop = asyncio.get_running_loop()
-        self._timeouts: Timeouts = owner.spec.timeouts
         self._holds_back = False  # the upstream reads slower than the caller sends
         self._started_in = -1  # which tick the call was written in
-        self._caller_ended = self._upstream_ended = False  # which ways of a tunnel are at their end
         self._is_last = False  # no other call after this one
         keepalive = owner.spec.keepalive
         self._idle_s = keepalive.idle_s
@@ -90,9 +81,9 @@ class UpstreamConnection(ReadingProtocol):
         try:
             self._feed(data)
         except HttpParserUpgrade as upgrade:
-            if self._switched:
+            if self._switched and self._exchange is not None:
                 self._pass(exchange, data[upgrade.args[0] :])
-            else:
+            elif not self._switched:
                 self._fail(UpstreamInvalid(internal="an upgrade nobody asked for"))
             return False
         except HttpParserError as error:
@@ -206,23 +197,21 @@ class UpstreamConnection(ReadingProtocol):
 
     def upload(self, data: bytes) -> None:
         assert self._exchange is not None, "an uplink carries an exchange"
+        if self._switched:
+            self._pass_up(self._exchange, data)
+            return
         if self._started_in == self._outbox.ticks:
             self._unsent.append(data)
         if self._exchange.head.chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         self._outbox.write(self.transport, data)
-        if self._switched:
-            self.deadline = self._loop.time() + self._timeouts.idle_s
-        elif not self._answered and not self._holds_back:
+        if not self._answered and not self._holds_back:
             self._set_wait(self._exchange)
 
     def upload_done(self) -> None:
         assert self._exchange is not None, "an uplink carries an exchange"
         if self._switched:
-            self._caller_ended = True
-            # TLS can not end one way only: there the tunnel ends.
-            ended = self._upstream_ended or not self.transport.can_write_eof()
-            self._outbox.after(self.transport, self.transport.close if ended else self.transport.write_eof)
+            self._end_way_up(self._exchange)
             return
         if self._exchange.head.chunked:
             self._outbox.write(self.transport, b"0\r\n\r\n")
@@ -260,28 +249,6 @@ class UpstreamConnection(ReadingProtocol):
     def give_up(self, error: GatewayError) -> None:
         """The call has taken too long as a whole. Only a target that has not answered is to blame."""
         self._fail(error, blame=not self._answered)
-
-    # -- tunnels ----------------------------------------------------------------------------------------
-
-    def _pass(self, exchange: Exchange, data: bytes) -> None:
-        if data:
-            exchange.egress_bytes += len(data)
-            if exchange.conversation is not None:
-                exchange.conversation.egress.feed(data)
-            exchange.downstream.body(data)
-        self.deadline = self._loop.time() + self._timeouts.idle_s
-        exchange.downstream.flush()
-
-    def eof_received(self) -> bool:
-        """The upstream's last byte. A tunnel lives on until the caller has sent its own."""
-        exchange = self._exchange
-        if exchange is None or not self._switched or self._caller_ended:
-            return False
-        if not self.transport.can_write_eof():
-            return False  # TLS can not end one way only
-        self._upstream_ended = True
-        exchange.downstream.end_tunnel()
-        return True
 
     def rest(self) -> None:
         """Go into the pool without having carried a call."""

@@ -40,6 +40,9 @@ class Owner(Protocol):
     def lost(self, connection: UpstreamConnection) -> None:
         """The connection is closed."""
 
+    def frames_refused(self, direction: str) -> None:
+        """A WebSocket was closed for what came in this direction, `ingress` or `egress`."""
+
     def call_failed(self, why: str) -> None:
         """No answer, or a broken one, and it was not the caller's fault."""
 

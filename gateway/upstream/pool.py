@@ -150,6 +150,9 @@ class Pool:
                 kept.remove(connection)
         self._tell_if_awaited()
 
+    def frames_refused(self, direction: str) -> None:
+        self._means.slots.add("messages_refused_total", 1, direction)
+
     def call_failed(self, why: str) -> None:
         self.troubled = True
         self._judge.call_failed(self, why)

@@ -143,7 +143,7 @@ class ReadingProtocol(asyncio.Protocol):
         self._answered = self._switched = True
         self._unanswered = b""
         if self._upgrade.strip().lower() == b"websocket":
-            exchange.conversation = Conversation()
+            exchange.conversation = Conversation(exchange.route.max_message if exchange.route else None)
         change = self._header_change
         lines = self._lines if change is None else change.apply(self._lines)
         exchange.downstream.switch(self._reason, [*lines, b"Upgrade: ", self._upgrade, b"\r\n"])

@@ -78,6 +78,24 @@ async def test_within_a_frame_of_the_upstream_it_is_cut(proxy: Proxy, upstream: 
     assert await proxy.outcome() is Outcome.ACCESS_ENDED
 
 
+async def test_an_upstream_that_has_ended_its_way_leaves_nothing_to_put_in(
+    proxy: Proxy, upstream: ScriptedUpstream
+) -> None:
+    async def script(reader: Reader, writer: Writer) -> None:
+        await upstream.head(reader)
+        writer.write(SWITCH % b"websocket" + b"\x81\x02hi")
+        writer.write_eof()
+        await reader.read(-1)
+
+    upstream.script = script
+    reader, writer = await proxy.connect()
+    writer.write(ASK % b"websocket")
+    await read_head(reader)
+    assert await reader.read(-1) == b"\x81\x02hi"
+    proxy.connection.withdraw(AccountSuspended())
+    assert await proxy.outcome() is Outcome.ACCESS_ENDED
+
+
 async def test_another_protocol_is_cut_and_its_messages_are_nobodys(
     proxy: Proxy, upstream: ScriptedUpstream
 ) -> None:

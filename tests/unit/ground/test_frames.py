@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from websockets.frames import Close, Frame, Opcode
 from websockets.protocol import Protocol, Side
 
-from gateway.frames import POLICY_VIOLATION, Conversation, Frames, close_frame
+from gateway.frames import (
+    MESSAGE_TOO_BIG,
+    POLICY_VIOLATION,
+    BoundedFrames,
+    Conversation,
+    Frames,
+    FramesRefused,
+    MessageBounds,
+    close_frame,
+)
 
 payloads = st.one_of(
     st.binary(max_size=20),
@@ -158,3 +167,120 @@ def test_our_close_frame_is_understood() -> None:
     peer = Protocol(Side.CLIENT)
     peer.receive_data(close_frame(POLICY_VIOLATION, "unauthenticated"))
     assert peer.close_rcvd == Close(1008, "unauthenticated")
+
+
+# -- bounded -----------------------------------------------------------------------------------------------
+
+
+def bounded(stream: list[Frame], most: int, cuts: list[int]) -> tuple[bytes, int]:
+    """What passes of a caller's frames, and the close code (0: none)."""
+    count, passed = BoundedFrames(most, masked=True), b""
+    for piece in pieces(on_the_wire(stream, masked=True), cuts):
+        try:
+            passed += count.feed(piece)
+        except FramesRefused as refused:
+            return passed + refused.passed, refused.code
+    assert count.is_between
+    return passed, 0
+
+
+def head_bytes(frame: Frame) -> int:
+    return 6 + (len(frame.data) > 125) * 2 + (len(frame.data) > 65535) * 6
+
+
+@given(
+    st.lists(frames, max_size=12),
+    st.sampled_from((0, 10, 121, 131, 300, 65_535, 70_000, 10**6)),
+    st.lists(st.integers(0, 10**6), max_size=20),
+)
+def test_what_passes_is_whole_frames_of_messages_within_the_bound(
+    drawn: list[Frame], most: int, cuts: list[int]
+) -> None:
+    stream, size, fits = in_order(drawn), 0, 0
+    for frame in stream:
+        if frame.opcode is Opcode.CONT:
+            size += head_bytes(frame) + len(frame.data)
+        elif frame.opcode is Opcode.BINARY:
+            size = len(frame.data)
+        if frame.opcode not in (Opcode.PING, Opcode.PONG) and size > most:
+            break
+        fits += 1
+    passed, code = bounded(stream, most, cuts)
+    lengths = [len(frame.data) for frame in stream[:fits]]
+    assert len(passed) == sum(map(head_bytes, stream[:fits])) + sum(lengths)
+    assert code == (0 if fits == len(stream) else MESSAGE_TOO_BIG)
+
+
+@given(st.lists(frames, max_size=6), st.lists(st.integers(0, 10**6), max_size=20))
+def test_a_bound_that_is_not_reached_changes_nothing_but_where_heads_are_cut(
+    drawn: list[Frame], cuts: list[int]
+) -> None:
+    data = on_the_wire(in_order(drawn), masked=False)
+    free, count = Frames(masked=False), BoundedFrames(10**9, masked=False)
+    passed = b""
+    for piece in pieces(data, cuts):
+        assert free.feed(piece) is piece
+        passed += count.feed(piece)
+        assert count.messages == free.messages
+    assert passed == data
+
+
+def test_a_message_of_empty_fragments_ends() -> None:
+    count = BoundedFrames(1000, masked=False)
+    assert count.feed(b"\x01\x00") == b"\x01\x00"
+    for _ in range(500):
+        count.feed(b"\x00\x00")
+    with pytest.raises(FramesRefused) as refused:
+        count.feed(b"\x00\x00")
+    assert (refused.value.code, refused.value.reason) == (1009, "message_too_large")
+
+
+def test_pings_within_a_message_count_for_nothing() -> None:
+    count = BoundedFrames(10, masked=False)
+    for data in (b"\x01\x04four", b"\x89\x05hello", b"\x00\x01x", b"\x8a\x05hello", b"\x80\x01y"):
+        assert count.feed(data) == data
+    assert count.messages == 1
+
+
+@pytest.mark.parametrize(
+    ("case", "data", "passed"),
+    [
+        ("another protocol", b"SSH-2.0", b""),
+        ("a reserved opcode", b"\x83\x00", b""),
+        ("a mask that should not be", b"\x81\x80mask", b""),
+        ("a ping in pieces", b"\x09\x00", b""),
+        ("a close frame in pieces", b"\x08\x00", b""),
+        ("a close frame that is too long", b"\x88\x7e\x00\x7e", b""),
+        ("a message behind a close frame", b"\x88\x02\x03\xe8\x81\x02hi", b"\x88\x02\x03\xe8"),
+        ("a fragment of nothing", b"\x80\x00", b""),
+    ],
+)
+def test_what_is_no_frame_is_not_taken_where_messages_are_bounded(
+    case: str, data: bytes, passed: bytes
+) -> None:
+    count = BoundedFrames(10, masked=False)
+    with pytest.raises(FramesRefused) as refused:
+        count.feed(b"\x81\x02hi" + data)
+    assert refused.value.passed == b"\x81\x02hi" + passed
+    assert (refused.value.code, refused.value.reason) == (1002, "frames_invalid")
+    assert not count.is_between
+
+
+def test_nothing_can_be_put_in_behind_an_end() -> None:
+    for count in (Frames(masked=False), BoundedFrames(10, masked=False)):
+        assert count.is_between
+        count.end()
+        assert not count.is_between
+
+
+def test_a_bound_is_for_its_direction() -> None:
+    conversation = Conversation(MessageBounds(egress=10))
+    assert type(conversation.ingress) is Frames
+    assert type(conversation.egress) is BoundedFrames
+    assert type(Conversation().egress) is Frames
+
+
+def test_our_masked_close_frame_is_understood() -> None:
+    peer = Protocol(Side.SERVER)
+    peer.receive_data(close_frame(MESSAGE_TOO_BIG, "message_too_large", masked=True))
+    assert peer.close_rcvd == Close(1009, "message_too_large")

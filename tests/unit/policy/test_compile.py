@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.frames import MessageBounds
 from gateway.model.access import KEYS_ONLY
 from gateway.model.policies import (
     NO_LIMIT,
@@ -119,6 +120,10 @@ def test_routes_in_order_with_their_upstream(policies: PolicySet) -> None:
     assert root.varying == {"tokens": Cost(1, {"GET": 4, "HEAD": 4})}
     assert not root.forward_credentials
     assert [route.max_body_bytes for route in policies.routes] == [10_000_000, NO_LIMIT, None, None, None]
+    bounds = [MessageBounds(ingress=65536), MessageBounds(1_000_000, 1_000_000), None, None, None]
+    assert [route.max_message for route in policies.routes] == bounds
+    assert [route.min_bytes_per_s for route in policies.routes] == [0, 10_000, None, None, None]
+    assert policies.routes[1].timeouts is None, "those of the upstream"
     assert [route.cors is not None for route in policies.routes] == [True, False, False, False, False]
     assert canary.hosts == {"*.example.com", "*.example.org", "example.com"}
     assert [(side.weight, side.route.upstream.name) for side in canary.split] == [(95, "api"), (5, "next")]

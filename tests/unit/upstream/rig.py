@@ -126,6 +126,9 @@ class Caller:
     def switch(self, reason: bytes, lines: list[bytes]) -> None:
         """Not here."""
 
+    def hang_up(self, farewell: bytes) -> None:
+        """Not here."""
+
     def flush(self) -> None:
         """Noted already."""
 

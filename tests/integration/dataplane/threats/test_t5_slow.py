@@ -24,14 +24,16 @@ HUGE = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"
 @pytest.mark.parametrize(
     ("case", "head", "drip"), [("sized", SIZED, b"x"), ("chunked", CHUNKED, b"1\r\nx\r\n")]
 )
+@pytest.mark.parametrize("whose", ["of all routes", "of this route"])
 async def test_a_body_that_trickles(
-    case: str, head: bytes, drip: bytes, make_proxy: MakeProxy, upstream: ScriptedUpstream
+    case: str, head: bytes, drip: bytes, whose: str, make_proxy: MakeProxy, upstream: ScriptedUpstream
 ) -> None:
     async def script(reader: Reader, writer: Writer) -> None:
         await read_body(await upstream.head(reader), reader)
 
     upstream.script = script
-    proxy = await make_proxy(waits=Waits(body_s=2.0, min_bytes_per_s=1000))
+    rate, route = (1000, {}) if whose == "of all routes" else (0, {"min_bytes_per_s": 1000})
+    proxy = await make_proxy(waits=Waits(body_s=2.0, min_bytes_per_s=rate), route=route)
     reader, writer = await proxy.connect()
     writer.write(head)
     ended = asyncio.create_task(reader.read(-1))
@@ -101,13 +103,18 @@ async def _endless(writer: Writer, head: bytes) -> None:
         await writer.drain()
 
 
-async def test_an_answer_that_is_sipped(make_proxy: MakeProxy, upstream: ScriptedUpstream) -> None:
+@pytest.mark.parametrize("whose", ["of all routes", "of this route"])
+async def test_an_answer_that_is_sipped(
+    whose: str, make_proxy: MakeProxy, upstream: ScriptedUpstream
+) -> None:
     async def script(reader: Reader, writer: Writer) -> None:
         await upstream.head(reader)
         await _endless(writer, HUGE)
 
     upstream.script = script
-    proxy = await make_proxy(waits=Waits(body_s=2.0, min_bytes_per_s=10_000_000))
+    least = 10_000_000
+    rate, route = (least, {}) if whose == "of all routes" else (0, {"min_bytes_per_s": least})
+    proxy = await make_proxy(waits=Waits(body_s=2.0, min_bytes_per_s=rate), route=route)
     sipper = Sipper(proxy.port, GET)
     async with asyncio.timeout(60):
         while not proxy.exchanges and await sipper.sip():

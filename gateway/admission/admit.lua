@@ -8,6 +8,7 @@
 -- ARGV[2]  deadline in ms by the same clock: later than that the caller has given up. 0: none
 -- ARGV[3]  holder: who buys in advance, empty: nobody   ARGV[4]  hold_ms: how long its tokens may be spent
 -- ARGV[5]  calls to charge, 0 | 1   ARGV[6]  calls wanted beyond these   ARGV[7]  calls the holder still holds
+--          Below 0: so many are wanted also when tokens and units are scarce.
 -- ARGV[8]  number of buckets   ARGV[9]  number of sets of slots
 --          then for each bucket:   tokens   period_ms   burst   cost
 --          then for each quota:    amount   cost   start_ms   end_ms of the period
@@ -21,7 +22,8 @@
 --                 3 now is outside a period given, nothing charged. `left` may be negative after a tier change.
 --
 -- Slices, the rule of slices.py: a bucket gives a 16th of its tokens and stays half full, a quota gives a 64th
--- of what remains while that is 4096 or more; the smallest of these, and never more than wanted.
+-- of what remains while that is 4096 or more; the smallest of these, and never more than wanted. Wanted though they
+-- are scarce, they need not stay half full and there is no 4096.
 
 local BUCKET_SHARE, QUOTA_SHARE, QUOTA_PLENTY = 16, 64, 4096
 local AFTER_PERIOD_MS = 3600000  -- a call that ends after its period may still be refunded
@@ -34,6 +36,7 @@ local holder, hold_ms = ARGV[3], tonumber(ARGV[4])
 local calls, wanted, held = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local bucket_count, set_count = tonumber(ARGV[8]), tonumber(ARGV[9])
 local first_set = #KEYS - set_count + 1
+local scarce, wanted = wanted < 0, math.abs(wanted)
 local buckets, quotas, reply, passes = {}, {}, {1, now, 0}, true
 local position = 10
 
@@ -94,15 +97,16 @@ local extra = wanted
 for _, bucket in ipairs(buckets) do
   if bucket.wait == 0 then bucket.level = bucket.level - calls * bucket.cost * bucket.period end
   local tokens = math.floor(bucket.level / bucket.period)
-  local slice = math.min(math.floor(tokens / BUCKET_SHARE), math.floor(tokens - bucket.burst / 2))
+  local spare = scarce and tokens or math.floor(tokens - bucket.burst / 2)
+  local slice = math.min(math.floor(tokens / BUCKET_SHARE), spare)
   extra = math.max(0, math.min(extra, math.floor(slice / bucket.cost)))
 end
 for _, quota in ipairs(quotas) do
   quota.remaining = quota.remaining - calls * quota.cost
   if quota.cost > 0 then
     local slice = 0
-    if quota.remaining >= QUOTA_PLENTY then
-      slice = math.floor(math.floor(quota.remaining / QUOTA_SHARE) / quota.cost)
+    if scarce or quota.remaining >= QUOTA_PLENTY then
+      slice = math.max(0, math.floor(math.floor(quota.remaining / QUOTA_SHARE) / quota.cost))
     end
     extra = math.min(extra, slice)
   end

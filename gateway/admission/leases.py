@@ -2,7 +2,7 @@
 
 An account's first call in a while is decided by the store alone. When calls follow faster than a lease lasts,
 each purchase doubles, up to `SIZE_MAX`; what comes back unused shrinks the next one. The store grants a slice
-only while there is plenty (`slices.py`), so a scarce limit is always decided exactly.
+only while there is plenty (`slices.py`), so a scarce limit is decided exactly; a `leased` plan buys then too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gateway.admission.token_bucket import LEASE_MS
 from gateway.clock import Clock
 from gateway.errors import StoreUnavailable
 from gateway.inline import Wait, drive
-from gateway.model.policies import ChargePlan
+from gateway.model.policies import AdmissionMode, ChargePlan
 from gateway.model.principal import Mode, Principal
 
 log = logging.getLogger("tollway.admission")
@@ -181,7 +181,7 @@ class Leases:
         lease.wanted = lease.next_size(now_us)
         lease.low = BUYING
         holder = lease.holder if lease.wanted or lease.stock else ""
-        ask = Ask(holder, calls, lease.wanted, lease.calls)
+        ask = Ask(holder, calls, lease.wanted, lease.calls, scarce=lease.plan.mode is AdmissionMode.LEASED)
         bought: Wait[Bought] = Wait()
 
         def ended(error: BaseException | None) -> None:

@@ -107,11 +107,11 @@ class MemoryStore:
 
     def _slice(self, charges: Charges, ask: Ask, buckets: list[Bucket], remaining: list[int]) -> int:
         slices = [
-            bucket_slice(bucket.tokens, flow.burst, cost)
+            bucket_slice(bucket.tokens, flow.burst, cost, scarce=ask.scarce)
             for bucket, flow, cost in zip(buckets, charges.flows, charges.costs, strict=False)
         ]
         slices += [
-            quota_slice(left, charge.cost)
+            quota_slice(left, charge.cost, scarce=ask.scarce)
             for left, charge in zip(remaining, charges.quotas, strict=True)
             if charge.cost > 0
         ]

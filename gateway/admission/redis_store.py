@@ -82,7 +82,7 @@ class RedisStore:
                 ask.holder,
                 HOLD_MS,
                 ask.calls,
-                ask.wanted,
+                -ask.wanted if ask.scarce else ask.wanted,
                 ask.held,
                 len(charges.limits),
                 sets,

@@ -25,6 +25,8 @@ class Status(IntEnum):
 class Ask(NamedTuple):
     """How much to decide at once. `holder` buys `wanted` calls in advance and still holds `held`.
 
+    `scarce`: it buys also when there are not many left (`slices.py`).
+
     `slot` is what the slots of the call are called; empty: it takes none. Never used again by another call.
     """
 
@@ -33,6 +35,7 @@ class Ask(NamedTuple):
     wanted: int = 0
     held: int = 0
     slot: str = ""
+    scarce: bool = False
 
 
 class Decision(NamedTuple):

@@ -33,9 +33,10 @@ class OnStoreLoss(Enum):
 
 
 class AdmissionMode(Enum):
-    """`AUTO` buys slices of plentiful tokens in advance; `EXACT` asks Redis for every call."""
+    """`AUTO` buys slices of plentiful tokens in advance, `LEASED` of scarce ones too; `EXACT` never does."""
 
     AUTO = "auto"
+    LEASED = "leased"
     EXACT = "exact"
 
 

@@ -148,9 +148,9 @@ class TierDocument(Document):
         description="What routes may require; any name you like.",
         examples=[["export"]],
     )
-    admission: Literal["auto", "exact"] | None = Field(
+    admission: Literal["auto", "leased", "exact"] | None = Field(
         default=None,
-        description="How limits of this tier are decided, auto or exact; admission.mode if left out.",
+        description="How limits of this tier are decided, auto, leased or exact; admission.mode if left out.",
         examples=["exact"],
     )
 
@@ -327,11 +327,11 @@ class RouteDocument(Document):
 class AdmissionDocument(Document):
     """How limits are decided."""
 
-    mode: Literal["auto", "exact"] = Field(
+    mode: Literal["auto", "leased", "exact"] = Field(
         default="auto",
         description=(
-            "auto lets workers buy tokens in advance while they are plentiful; "
-            "exact asks Redis for every call."
+            "auto lets workers buy tokens in advance while they are plentiful, leased when they are scarce "
+            "too; exact asks Redis for every call."
         ),
         examples=["auto"],
     )

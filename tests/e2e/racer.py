@@ -1,7 +1,7 @@
 """One client process of a race: `python -m tests.e2e.racer PORT`.
 
-Each line of its input, a key and a number of calls, is answered with how many calls got which status, as JSON.
-It calls over eight connections at once, each call when the one before it on that connection was answered.
+Each line of its input, a key and a number of calls, is answered with how many calls got which status, as
+JSON. It calls over eight connections at once, each call when the one before it there was answered.
 """
 
 from __future__ import annotations

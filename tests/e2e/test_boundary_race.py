@@ -106,7 +106,7 @@ def racers(gateways: list[Gateway]) -> Iterator[Racers]:
 
 
 def race_once(racers: Racers, customer: Customer) -> Counter[int]:
-    """The race, then on until all is sold, as units in leases need moments to come back, and then still on."""
+    """The race, on until all is sold, as units in leases need moments to come back, and then still on."""
     statuses = racers.race(customer.secret, CALLS)
     while statuses[200] + statuses[503] < AMOUNT:
         statuses += racers.race(customer.secret, CALLS // 10)

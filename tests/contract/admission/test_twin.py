@@ -40,7 +40,7 @@ PLANS = [
 HOLDERS = ["", "a", "b", "c"]
 
 _calls = st.tuples(
-    st.just("call"), st.sampled_from(HOLDERS), st.sampled_from([0, 1]), st.sampled_from([1, 3, 64])
+    st.just("call"), st.sampled_from(HOLDERS), st.sampled_from([0, 1]), st.sampled_from([1, 3, 64, -3, -64])
 )
 _spends = st.tuples(st.just("spend"), st.sampled_from(HOLDERS[1:]), st.integers(1, 40), st.just(0))
 _returns = st.tuples(st.just("give back"), st.sampled_from(HOLDERS[1:]), st.just(0), st.just(0))
@@ -82,7 +82,8 @@ class World:
     async def play(self, charges: Charges, events: list[Event]) -> None:
         for kind, holder, first, second in events:
             if kind == "call":
-                await self._call(charges, Ask(holder, first, second if holder else 0, self._usable(holder)))
+                wanted = abs(second) if holder else 0
+                await self._call(charges, Ask(holder, first, wanted, self._usable(holder), scarce=second < 0))
             elif kind == "rush":
                 for _ in range(first):
                     await self._call(charges, EXACT)

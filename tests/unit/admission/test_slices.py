@@ -37,3 +37,10 @@ def test_a_bucket_gives_while_it_is_plentiful(
 )
 def test_a_quota_gives_while_it_is_plentiful(case: str, remaining: int, cost: int, calls: int) -> None:
     assert quota_slice(remaining, cost) == calls, case
+
+
+def test_when_asked_to_both_give_of_little_too() -> None:
+    assert bucket_slice(160, 1600, 1, scarce=True) == 10
+    assert quota_slice(640, 1, scarce=True) == 10
+    assert (bucket_slice(15, 1600, 1, scarce=True), quota_slice(63, 1, scarce=True)) == (0, 0)
+    assert quota_slice(-5, 1, scarce=True) == 0, "over-used after a lower tier"

@@ -12,6 +12,7 @@ from typing import Any
 
 import jwt
 
+from gateway.accounts.checks import TIER
 from gateway.auth.jwt_keys import Key, fits
 from gateway.model.access import Issuer
 
@@ -114,8 +115,8 @@ def _checked(told: dict[str, Any], issuer: Issuer, now_s: float) -> Claims:
     if not isinstance(account, str) or not 0 < len(account) <= MAX_REFERENCE or not account.isprintable():
         raise Refused(f"names no account: {issuer.account_claim}")
     tier = told.get(issuer.tier_claim) if issuer.tier_claim is not None else None
-    if tier is not None and not isinstance(tier, str):
-        raise Refused(f"its tier is no text: {issuer.tier_claim}")
+    if tier is not None and not (isinstance(tier, str) and TIER.fullmatch(tier)):
+        raise Refused(f"its tier is not the name of one: {issuer.tier_claim}")
     return Claims(account, tier, round((expires_s + issuer.leeway_s) * 1_000_000))
 
 

@@ -119,6 +119,7 @@ class Entrance:
         self, caller: str, token: str, password: str | None, request_id: str, name: str = ""
     ) -> None:
         """The token of an invitation came back: who has its address is a member, and a person from now on."""
+        name = checks.check_name(name)
         self._identity.doors.token(caller)
         invited = await Memberships(self._pool).find_invitation(token)
         if invited is None:
@@ -134,9 +135,7 @@ class Entrance:
                 raise bad_token()
             person = known.person if known else None
             if person is None:
-                made = await People(connection).create(
-                    public_id, invited.email, checks.check_name(name), password_hash
-                )
+                made = await People(connection).create(public_id, invited.email, name, password_hash)
                 if made is None:
                     raise bad_token()  # they registered at the same moment: the invitation is still there
                 person = made

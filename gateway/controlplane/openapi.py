@@ -14,7 +14,7 @@ from pydantic.json_schema import JsonSchemaMode
 from gateway.controlplane.endpoints import LONGEST_KEY, Endpoint
 
 _REF = "#/components/schemas/{model}"
-_PATH_PARAMETER = re.compile(r"\{([a-z_]+):([^{}]+)\}")
+_PATH_PARAMETER = re.compile(r"\{([a-z_]+):((?:[^{}]|\{[0-9,]+\})+)\}")
 _ANY = (400, 401, 403, 429, 500, 503)
 """Statuses that every endpoint may answer with, beside its own."""
 

@@ -56,6 +56,13 @@ def check_name(value: object) -> str:
     return _matching(NAME, value, wanted)
 
 
+def check_title(text: str) -> str:
+    """What people call something, of whatever language: one line."""
+    if text.isprintable():
+        return text
+    raise ValueError(f"must be one line of printable characters, got {shown(text)}")
+
+
 def check_duration(value: object) -> str:
     """A whole number with its unit, up to a day."""
     text = _matching(DURATION, value, "a duration such as 500ms, 2s, 1m or 1h")

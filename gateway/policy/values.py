@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from gateway.model.networks import NETWORK
 from gateway.policy import scope_texts, texts
@@ -30,7 +30,7 @@ Currency = Annotated[
 ]
 Link = Annotated[str, BeforeValidator(texts.check_link), Field(json_schema_extra={"pattern": texts.LINK})]
 Path = Annotated[str, BeforeValidator(texts.check_path), Field(json_schema_extra={"pattern": texts.PATH})]
-Title = Annotated[str, Field(min_length=1, max_length=200)]
+Title = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(texts.check_title)]
 Scope = Annotated[
     str | list[str],
     BeforeValidator(scope_texts.check_scope),

@@ -157,6 +157,14 @@ def test_other_algorithms(key: Any, algorithm: str) -> None:
     assert checked(token(key, algorithm), issuer, from_pem(pem(key))).account == "crm-7"
 
 
+@pytest.mark.parametrize(
+    "tier", ["", "Team", "te am", "team\n", "team\r\nTollway-Account: acct_evil", "\ud800", "t" * 64]
+)
+def test_a_tier_is_sent_on_in_a_header_so_it_must_be_the_name_of_one(tier: str) -> None:
+    with pytest.raises(Refused, match="tier"):
+        checked(token(plan=tier), replace(ACME, tier_claim="plan"))
+
+
 def test_account_and_tier_come_from_the_claims_that_the_issuer_names() -> None:
     issuer = replace(ACME, account_claim="https://acme.example/org", tier_claim="plan")
     named: dict[str, Any] = {"https://acme.example/org": "o1"}

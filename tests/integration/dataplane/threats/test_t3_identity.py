@@ -77,9 +77,9 @@ SPOOFED = [
     (b"X_Original_Url", 400), (b"X-HTTP-Method-Override", 200), (b"X-HTTP-Method", 200),
     (b"X-Method-Override", 200), (b"X_HTTP_Method_Override", 400), (b"Content_Length", 400),
     (b"Transfer_Encoding", 400), (b"X_API_Key", 400), (b"Proxy-Authorization", 200),
-    (b"Tollway-Account ", 400), (b"Tollway-Account\t", 400),
-    (b"tOLLWAY-aCCOUNT", 200), (b"Tollway.Account", 400), (b"X-Forwarded-Host", 200), (b"X-Forwarded-Proto", 200), (b"X-Forwarded-Port", 200),
-    (b"X_Forwarded-For", 400),
+    (b"Tollway-Account ", 400), (b"Tollway-Account\t", 400), (b"tOLLWAY-aCCOUNT", 200),
+    (b"Tollway.Account", 400), (b"X-Forwarded-Host", 200), (b"X-Forwarded-Proto", 200),
+    (b"X-Forwarded-Port", 200), (b"X_Forwarded-For", 400),
 ]  # fmt: skip
 
 

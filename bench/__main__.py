@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from bench import bodies, calls, idle, latency, stages, websocket
+from bench import accounts, bodies, calls, idle, latency, stages, websocket
 from bench.candidate import Candidate
 from bench.candidates import running
 from bench.machine import BenchError, cores_to_use, describe
@@ -30,12 +30,14 @@ PARTS: dict[str, tuple[Run, int]] = {
     websocket.NAME: (websocket.run, websocket.ROUNDS),
     idle.NAME: (idle.run, idle.ROUNDS),
 }
+ALONE: dict[str, Callable[[], str]] = {stages.NAME: stages.run, accounts.NAME: accounts.run}
+"""What is measured of Tollway alone."""
 
 
 def main() -> int:
     """0, or 1 with one line on what is missing or went wrong."""
     options = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    names = (*PARTS, "stages")
+    names = (*PARTS, *ALONE)
     options.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(names)}; without any: all")
     options.add_argument("--rounds", type=int, help="how often each server is measured, for every part")
     options.add_argument("--seconds", type=int, default=1, help="how long each time (1)")
@@ -67,8 +69,7 @@ def _run(names: list[str], rounds: int | None, seconds: int) -> str:
     servers = [name for name in PARTS if name in names]
     if servers:
         sections += _beside_others(servers, rounds, seconds)
-    if "stages" in names:
-        sections.append(stages.run())
+    sections += [run() for name, run in ALONE.items() if name in names]
     print("\r\033[K", end="", file=sys.stderr)
     return "\n\n".join([f"## {datetime.now(UTC):%Y-%m-%d}: {machine}", *sections])
 

@@ -127,6 +127,9 @@ class _Caller:
     complete = abort = end_tunnel = pause_upload = resume_upload = flush
 
 
+NOBODY = _Caller()
+
+
 class _Pool:
     """An `Owner` of one connection."""
 
@@ -169,10 +172,19 @@ class BareLoop(uvloop.Loop):
         return transport, protocol
 
 
+class Unmetered(Meter):
+    """Names calls and records nothing of them: what is left is what a call costs without being booked."""
+
+    def begin(self, exchange: Exchange) -> None:
+        """Nothing."""
+
+    end = begin
+
+
 class BareGateway:
     """All stages of a worker, wired as `gateway.app.worker` does it, with counters in memory."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, folder: Path) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, folder: Path, meter: type[Meter] = Meter) -> None:
         policies = load_folder(POLICIES).policies
         assert policies is not None, "the bench policies load"
         self.table = RoutingTable(policies, portal_url="http://127.0.0.1:8091")
@@ -184,7 +196,7 @@ class BareGateway:
         self.admission = Admitter(MemoryStore(clock), slots, clock, self.tasks, "bench")
         ids = RequestIds.make(clock.now_us())
         journal = JournalWriter(folder / "journals", prefix=ids.prefix, clock=clock, name="bench")
-        self.meter = Meter(journal, slots, clock, ids)
+        self.meter = meter(journal, slots, clock, ids)
         deadlines, outbox = Deadlines(), Outbox(loop)
         self._upstream = Forwarder(deadlines, outbox, slots, self.tasks)
         overload = Overload(Bounds(), slots, clock, lambda: 0, lambda: None)
@@ -203,7 +215,7 @@ class BareGateway:
         assert parsing.head is not None, "the whole head was fed"
         exchange = Exchange(
             parsing.head,
-            _Caller(),
+            NOBODY,
             b"X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: x\r\n",
         )
         exchange.body_done = True

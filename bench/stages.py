@@ -166,3 +166,4 @@ STAGES: dict[str, Stage] = {
 }
 """In the order of a call."""
 WHOLE = "the whole call, as the data plane runs it"
+UNMETERED = "the same, recorded nowhere"

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.bare_gateway import BareGateway, BareLoop
-from bench.stages import STAGES, WHOLE
+from bench.bare_gateway import BareGateway, BareLoop, Unmetered
+from bench.stages import STAGES, UNMETERED, WHOLE
 from gateway.dataplane.connection import Connection
+from gateway.metering.meter import Meter
 
 CONNECTIONS = 64
 
@@ -23,9 +24,14 @@ def bare_loop() -> Iterator[BareLoop]:
 
 
 @pytest.fixture
-def gateway(bare_loop: BareLoop, tmp_path: Path) -> Iterator[BareGateway]:
+def meter() -> type[Meter]:
+    return Meter
+
+
+@pytest.fixture
+def gateway(bare_loop: BareLoop, tmp_path: Path, meter: type[Meter]) -> Iterator[BareGateway]:
     async def make() -> BareGateway:
-        return BareGateway(bare_loop, tmp_path)
+        return BareGateway(bare_loop, tmp_path, meter)
 
     gateway = bare_loop.run_until_complete(make())
     yield gateway
@@ -43,14 +49,17 @@ def test_a_stage(bare_loop: BareLoop, gateway: BareGateway, benchmark: Benchmark
     bare_loop.run_until_complete(timed())
 
 
-def test_the_whole_call(bare_loop: BareLoop, gateway: BareGateway, benchmark: BenchmarkFixture) -> None:
+@pytest.mark.parametrize(("meter", "name"), [(Meter, WHOLE), (Unmetered, UNMETERED)])
+def test_the_whole_call(
+    bare_loop: BareLoop, gateway: BareGateway, benchmark: BenchmarkFixture, name: str
+) -> None:
     """A call arrives on each of many connections in one tick of the loop."""
 
     async def connect() -> list[Connection]:
         return [gateway.connect() for _ in range(CONNECTIONS)]
 
     connections = bare_loop.run_until_complete(connect())
-    benchmark.name = WHOLE
+    benchmark.name = name
     benchmark.extra_info["calls"] = CONNECTIONS
     benchmark(lambda: bare_loop.run_until_complete(gateway.serve(connections)))
     for connection in connections:

@@ -23,6 +23,12 @@ FROM key_records AS r
 INNER JOIN api_keys AS k ON k.id = r.id
 WHERE k.digest = $1;
 
+-- digest_of
+-- $1 public id.
+SELECT digest
+FROM api_keys
+WHERE public_id = $1;
+
 -- list_keys
 -- $1 account's id, $2 key id to start behind, $3 how many.
 SELECT *

@@ -42,6 +42,12 @@ async def find_principal(database: Connection | Pool, digest: bytes) -> FoundKey
     return FoundKey(principal, row["active"])
 
 
+async def find_principal_of_key(database: Connection | Pool, public_id: str) -> FoundKey | None:
+    """The same for a key that is named by its id, as operators do."""
+    digest = await database.fetchval(KEYS.digest_of, public_id)
+    return None if digest is None else await find_principal(database, digest)
+
+
 async def find_account_principal(database: Connection | Pool, name: str, digest: bytes) -> FoundKey | None:
     """Who an account is that is named by its id, ours or the external one; None if there is none.
 

@@ -57,7 +57,7 @@ class Concurrency:
         position = self._others_wait(call)
         if position is None:
             bought = await self._decide(call)
-            position = _worth_waiting_for(plan, bought[1])
+            position = worth_waiting_for(plan, bought[1])
             if position is None:
                 return bought, call.held.name
         return await self._queue(call, position), call.held.name
@@ -108,7 +108,7 @@ class Concurrency:
                     break
                 result = "failed"
                 bought = await self._decide(call)
-                next_position = _worth_waiting_for(call.plan, bought[1])
+                next_position = worth_waiting_for(call.plan, bought[1])
                 if next_position is None:
                     was_last = _got_last(call.plan, bought[1])
                     result = "admitted" if bought[1].status is Status.ADMITTED else "refused"
@@ -131,7 +131,7 @@ class Concurrency:
         return charges, decision._replace(status=Status.REFUSED, in_use=tuple(in_use))
 
 
-def _worth_waiting_for(plan: ChargePlan, decision: Decision) -> int | None:
+def worth_waiting_for(plan: ChargePlan, decision: Decision) -> int | None:
     """The limit whose slots are all in use, if that alone refuses the call and its calls may queue."""
     if decision.status is not Status.REFUSED or any(decision.wait_ms):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from gateway.admission.charges import Charges
 from gateway.admission.slot_set import SLOT_MS
@@ -44,14 +45,27 @@ class RedisTime:
             self._offset_us, self._seen_us = offset_us, seen_us
 
 
-class RedisStore:
-    """The store of production. `time_from` replaces Redis's own clock, for tests."""
+class Held(NamedTuple):
+    """Tokens that workers have taken out of a bucket in advance, and how many workers."""
 
-    def __init__(self, redis: TickRedis, clock: Clock, *, time_from: Clock | None = None) -> None:
+    tokens: int
+    holders: int
+
+
+class RedisStore:
+    """The store of production. `time_from` replaces Redis's own clock, for tests.
+
+    `looks_only`: decisions are made as ever and nothing is charged; for `decide` alone.
+    """
+
+    def __init__(
+        self, redis: TickRedis, clock: Clock, *, time_from: Clock | None = None, looks_only: bool = False
+    ) -> None:
         self._redis = redis
         self._time = RedisTime(clock)
         self._time_from = time_from
-        self._admit = redis.script(_source("bucket.lua", "slots.lua", "admit.lua"))
+        decides = ("bucket.lua", "slots.lua", "admit.lua")
+        self._admit = redis.script(_source("look.lua", *decides) if looks_only else _source(*decides))
         self._give_back = redis.script(_source("bucket.lua", "give_back.lua"))
         self._keep_slots = redis.script(_source("bucket.lua", "slots.lua", "keep_slots.lua"))
 
@@ -134,11 +148,27 @@ class RedisStore:
         status, now_ms = await self._redis.evalsha(self._keep_slots, _keys(tag, tuple(slots)), tuple(args))
         return status, now_ms
 
+    async def held(self, tag: str, charges: Charges) -> tuple[Held, ...]:
+        """What is taken out of each bucket in advance."""
+        found = []
+        for key in _keys(tag, charges.keys[: len(charges.limits)]):
+            flat = await self._redis.call(("HGETALL", key))
+            texts = [value for name, value in zip(flat[::2], flat[1::2], strict=True) if name[:2] == b"h:"]
+            holds = [tuple(map(int, text.split(b":"))) for text in texts]
+            tokens = [tokens for tokens, ends_ms in holds if ends_ms > self.now_ms()]
+            found.append(Held(sum(tokens), len(tokens)))
+        return tuple(found)
+
     async def _run_give_back(
         self, keys: tuple[str, ...], holder: str, buckets: int, numbers: list[int]
     ) -> None:
         given = "" if self._time_from is None else self._time_from.now_us() // 1000
         await self._redis.evalsha(self._give_back, keys, (given, holder, HOLD_MS, buckets, *numbers))
+
+
+def counter_names(tag: str, charges: Charges) -> tuple[str, ...]:
+    """What the counters of a call are called in Redis: buckets, quotas, sets of slots."""
+    return _keys(tag, charges.keys + charges.slot_keys)
 
 
 def _keys(tag: str, names: tuple[str, ...]) -> tuple[str, ...]:

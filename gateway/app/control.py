@@ -11,6 +11,7 @@ from aiohttp import web
 from gateway import __version__
 from gateway.accounts.store import Accounts
 from gateway.admission.counters import QuotaCounters
+from gateway.admission.redis_store import RedisStore
 from gateway.app.policies import PoliciesInUse
 from gateway.app.process import Process
 from gateway.controlplane.collaborators import Collaborators
@@ -22,6 +23,7 @@ from gateway.controlplane.portal import build_portal_app
 from gateway.controlplane.proxies import Proxies
 from gateway.controlplane.serving import ControlRunner
 from gateway.controlplane.tokens import BootstrapToken
+from gateway.explain.explainer import Explainer, Frame
 from gateway.ledger.quotas import QuotaLedger
 from gateway.ledger.retention import keep_months_forever
 from gateway.ledger.usage import Usage
@@ -36,7 +38,10 @@ from gateway.reconciliation.job import reconcile_forever
 from gateway.reconciliation.reconciler import Reconciler
 from gateway.settings import Address, Settings
 from gateway.storage.postgres import Pool, lazy_pool
+from gateway.storage.redis import parse_address
+from gateway.storage.redis_tick import TickRedis
 from gateway.telemetry.catalogue import State
+from gateway.telemetry.slots import Slots
 
 log = logging.getLogger("tollway.control")
 
@@ -63,9 +68,13 @@ async def serve_control(process: Process) -> None:
         postgres=lambda: pool.fetchval("SELECT 1"),
         redis=store.ping,
     )
+    looks = TickRedis(parse_address(wiring.redis_url), Slots.in_memory(), process.tasks)
+    explainer = _explainer(process, pool, looks, policies)
+    looks.start()
     operators = build_operator_app(
         collaborators,
         health=health,
+        explains=explainer,
         bootstrap=BootstrapToken(wiring.admin_token),
         slots_folder=wiring.metrics_dir,
         version=__version__,
@@ -91,8 +100,16 @@ async def serve_control(process: Process) -> None:
     process.state(State.DRAINING)
     await asyncio.gather(*(runner.cleanup() for runner in runners))
     identity.passwords.close()
+    await looks.close()
     await store.aclose()
     pool.terminate()
+
+
+def _explainer(process: Process, pool: Pool, looks: TickRedis, policies: PoliciesInUse) -> Explainer:
+    settings, clock = process.wiring.settings, process.clock
+    frame = Frame(settings.key_prefix, settings.max_body_bytes)
+    store = RedisStore(looks, clock, looks_only=True)
+    return Explainer(pool, store, policies.current, clock, process.tasks, frame)
 
 
 def _identity(process: Process, pool: Pool) -> Identity:

@@ -161,15 +161,16 @@ class Authenticator:
         if expires_at_us is not None and expires_at_us <= exchange.started_at_us:
             self.cache.put_negative(digest, exchange.started_monotonic_us)
             raise Unauthenticated(internal="expired key")
-        return self._usable(entry.principal, exchange, active=entry.active)
+        return self.usable(entry.principal, exchange, active=entry.active)
 
     def _answered(self, answer: Answer, exchange: Exchange) -> Principal:
         self._slots.add("key_cache_total", 1, "miss")
         if answer.found is None:
             raise Unauthenticated(internal="unknown, revoked or expired key")
-        return self._usable(answer.found.principal, exchange, active=answer.found.active)
+        return self.usable(answer.found.principal, exchange, active=answer.found.active)
 
-    def _usable(self, principal: Principal, exchange: Exchange, *, active: bool) -> Principal:
+    def usable(self, principal: Principal, exchange: Exchange, *, active: bool) -> Principal:
+        """The principal, if its account may call and its key may be used for this call; raises if not."""
         if not active:
             raise AccountSuspended(internal=f"account {principal.account} is not active")
         if principal.restrictions is not None:

@@ -43,6 +43,7 @@ ENTRIES = (
         "enforcement",
         "Loosen limits at once in an emergency, and enforce them again.",
     ),
+    Entry("Operators", "explain", "explain", "What would happen to a call now, and why."),
     Entry("Operators", "reconcile", "reconcile", "Compare quota counters with the ledger."),
     Entry("Operators", "prove-metering", "proof", "Hurt a gateway of its own and compare what was booked."),
 )

@@ -48,11 +48,12 @@ class Endpoint:
     body: type[Sent] | None = None
     query: type[Sent] | None = None
     refuses: tuple[int, ...] = ()  # statuses beyond those that any endpoint may answer
+    asks: bool = False  # a POST that is a question: it changes nothing
 
     @property
     def changes(self) -> bool:
         """Whether it may change something."""
-        return self.method != "GET"
+        return self.method != "GET" and not self.asks
 
 
 def bind(endpoints: Iterable[Endpoint], pool: Pool) -> list[web.RouteDef]:

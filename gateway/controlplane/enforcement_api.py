@@ -92,10 +92,11 @@ class EnforcementApi:
 def enforcement_document(found: list[StoredSwitch]) -> EnforcementDocument:
     """All switches, as the API and the command line show them."""
     general = next((one.switch.state for one in found if one.switch.scope == "everything"), Enforcing.ENFORCE)
-    return {"state": general.value, "switches": [_document(one) for one in found]}
+    return {"state": general.value, "switches": [switch_document(one) for one in found]}
 
 
-def _document(one: StoredSwitch) -> SwitchDocument:
+def switch_document(one: StoredSwitch) -> SwitchDocument:
+    """One switch."""
     return {
         "state": one.switch.state.value,
         "limit": one.switch.limit,

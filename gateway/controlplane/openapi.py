@@ -154,8 +154,10 @@ def _responses(endpoint: Endpoint, schemas: _Schemas, further: set[int]) -> Json
         refused.add(404)
     if endpoint.body is not None or endpoint.query is not None:
         refused.add(422)
+    if endpoint.changes or endpoint.asks:
+        refused |= {408, 413, 415}
     if endpoint.changes:
-        refused |= {408, 409, 413, 415}
+        refused.add(409)
     good = {
         "description": HTTPStatus(endpoint.status).phrase,
         "content": {"application/json": {"schema": schemas.answered(endpoint.answers)}},

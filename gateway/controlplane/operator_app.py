@@ -13,6 +13,8 @@ from gateway.controlplane.bodies import MAX_BODY_BYTES
 from gateway.controlplane.collaborators import Collaborators
 from gateway.controlplane.endpoints import Endpoint, bind
 from gateway.controlplane.enforcement_api import EnforcementApi
+from gateway.controlplane.explain_api import ExplainApi
+from gateway.controlplane.explanations import Explains
 from gateway.controlplane.health import Health
 from gateway.controlplane.keys_api import KeysApi
 from gateway.controlplane.openapi import describe
@@ -32,7 +34,13 @@ ADMIN = "/admin/v1"
 
 
 def build_operator_app(
-    with_: Collaborators, *, health: Health, bootstrap: Tokens, slots_folder: Path, version: str
+    with_: Collaborators,
+    *,
+    health: Health,
+    bootstrap: Tokens,
+    explains: Explains,
+    slots_folder: Path,
+    version: str,
 ) -> web.Application:
     """The application, for `serving.ControlRunner`. Nothing below `/admin/v1` answers without a token."""
     stored = AdminTokens(with_.pool)
@@ -42,6 +50,7 @@ def build_operator_app(
         *OverridesApi(Overrides(with_.pool, with_.accounts)).endpoints(),
         *UsageApi(with_.usage, with_.accounts, with_.clock).endpoints(),
         *EnforcementApi(Switches(with_.pool), with_.policies).endpoints(),
+        *ExplainApi(explains).endpoints(),
         *SnapshotApi(with_.policies, slots_folder, with_.clock).endpoints(),
         *OperatorsApi(stored, AuditLog(with_.pool)).endpoints(),
     ]

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import logging
-from typing import Protocol
 
-from gateway.admission.admitter import Admitter
-from gateway.auth.authenticator import Authenticator
 from gateway.dataplane.body_limit import limit_body
-from gateway.dataplane.overload import Overload
 from gateway.dataplane.own_answers import answer_itself
 from gateway.dataplane.refusal import refuse
 from gateway.dataplane.simulation import simulate
+from gateway.dataplane.stages import (
+    Admission,
+    Authentication,
+    CurrentPolicies,
+    Forwarding,
+    Metering,
+    Shedding,
+)
 from gateway.errors import AddressRefused, GatewayError, Overloaded
-from gateway.metering.meter import Meter
 from gateway.model.exchange import Exchange
 from gateway.model.own_answer import OwnAnswer
 from gateway.model.policies import NO_LIMIT
-from gateway.routing.table import RoutingTable
-from gateway.upstream.forwarder import Forwarder
 
 log = logging.getLogger("tollway.dataplane")
-
-
-class CurrentPolicies(Protocol):
-    """Where the snapshot in use is found."""
-
-    def current(self) -> RoutingTable:
-        """The newest accepted snapshot."""
 
 
 class Pipeline:
@@ -36,12 +30,12 @@ class Pipeline:
     def __init__(
         self,
         policies: CurrentPolicies,
-        auth: Authenticator,
-        admission: Admitter,
-        meter: Meter,
-        upstream: Forwarder,
+        auth: Authentication,
+        admission: Admission,
+        meter: Metering,
+        upstream: Forwarding,
         *,
-        overload: Overload,
+        overload: Shedding,
         max_body_bytes: int = NO_LIMIT,
     ) -> None:
         self.policies = policies

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-RESOURCES = ("accounts", "audit", "enforcement", "gateway", "keys", "policies", "tokens", "usage")
+RESOURCES = ("accounts", "audit", "enforcement", "explain", "gateway", "keys", "policies", "tokens", "usage")
 EVERYTHING = "*"
 READ_EVERYTHING = "*:read"
 SCOPES = frozenset(

@@ -63,6 +63,23 @@ class PathIndex:
                 return route
         return None
 
+    def considered(self, method: str, host: str, path: str) -> list[tuple[Route, str]]:
+        """Every route whose pattern matches, in order, and why it is not taken; empty for the one that is."""
+        found: list[tuple[Route, str]] = []
+        taken = ""
+        for position in self._positions(path):
+            route, why = self._routes[position], ""
+            if route.methods and method not in route.methods:
+                why = f"takes {', '.join(sorted(route.methods))}, not {method}"
+            elif not self._takes_host(position, host):
+                why = f"is for {', '.join(sorted(route.hosts))}"
+            elif taken:
+                why = f"comes after {taken} in the files"
+            else:
+                taken = route.name
+            found.append((route, why))
+        return found
+
     def _takes_host(self, position: int, host: str) -> bool:
         hosts = self._routes[position].hosts
         below = host.endswith(self._host_ends[position]) and not host.startswith(".")

@@ -59,6 +59,10 @@ class RoutingTable:
             raise NoRoute
         return route
 
+    def considered(self, head: RequestHead) -> list[tuple[Route, str]]:
+        """Every route whose path fits a call, in file order, and why it is not taken; empty for the one."""
+        return self._index.considered(head.method, head.host.removesuffix("."), head.path)
+
     def _find(self, key: tuple[str, str, str]) -> Route | None:
         method, host, path = key
         route = self._index.find(method, host.removesuffix("."), path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from argon2 import PasswordHasher
 
 from gateway.accounts.store import Accounts
+from gateway.admission.redis_store import RedisStore
 from gateway.clock import ManualClock
 from gateway.controlplane.collaborators import Collaborators
 from gateway.controlplane.doors import Doors
@@ -21,6 +23,7 @@ from gateway.controlplane.operator_app import build_operator_app
 from gateway.controlplane.portal import build_portal_app
 from gateway.controlplane.proxies import Proxies
 from gateway.controlplane.tokens import BootstrapToken
+from gateway.explain.explainer import Explainer, Frame
 from gateway.ledger.usage import Usage
 from gateway.model.networks import parse_networks
 from gateway.model.policies import (
@@ -38,8 +41,12 @@ from gateway.model.policies import (
 from gateway.people.outbox import Outbox
 from gateway.people.passwords import Passwords
 from gateway.people.vault import Vault
+from gateway.routing.table import RoutingTable
 from gateway.storage.postgres import Pool, connect_pool
+from gateway.storage.redis import parse_address
+from gateway.storage.redis_tick import TickRedis
 from gateway.tasks import Tasks
+from gateway.telemetry.slots import Slots
 
 ADMIN_TOKEN = "an-admin-token-of-the-tests"
 NOW_US = 1_795_262_400_000_000  # 2026-11-21T12:00:00Z
@@ -100,11 +107,28 @@ def collaborators(pool: Pool, accounts: Accounts, clock: ManualClock) -> Collabo
     )
 
 
+def make_explainer(pool: Pool, redis: TickRedis, clock: ManualClock, tasks: Tasks) -> Explainer:
+    """Explains calls by the tests' policies and the counters of `redis`, which need not be connected.
+
+    They have one more route, which everybody may use.
+    """
+    methods, free = frozenset({"GET", "HEAD"}), frozenset[str]()
+    everybodys = Route("open", "/open/**", methods, free, _PROJECTS, free, {"api_calls": 1})
+    policies = replace(POLICIES, routes=(*POLICIES.routes, everybodys))
+    table = RoutingTable(policies, portal_url="https://portal.example")
+    store = RedisStore(redis, clock, time_from=clock, looks_only=True)
+    return Explainer(pool, store, lambda: table, clock, tasks, Frame("tw", 0))
+
+
 @pytest.fixture
 async def operator_app(
-    collaborators: Collaborators, pool: Pool, clock: ManualClock, tmp_path: Path
+    collaborators: Collaborators, pool: Pool, clock: ManualClock, tmp_path: Path, redis_url: str
 ) -> AsyncIterator[web.Application]:
     tasks = Tasks()
+    counters = TickRedis(parse_address(redis_url), Slots.in_memory(), tasks, timeout_s=5)
+    explainer = make_explainer(pool, counters, clock, tasks)
+    counters.start()
+    assert await counters.wait_until_up()
 
     async def redis() -> object:
         return "PONG"
@@ -114,9 +138,11 @@ async def operator_app(
         collaborators,
         health=health,
         bootstrap=BootstrapToken(ADMIN_TOKEN),
+        explains=explainer,
         slots_folder=tmp_path,
         version="1.2.3",
     )
+    await counters.close()
     await tasks.close()
 
 

@@ -35,8 +35,17 @@ from gateway.people.sessions import Sessions
 from gateway.people.store import People
 from gateway.people.tokens import new_id
 from gateway.storage.postgres import connect_pool
+from gateway.storage.redis import parse_address
+from gateway.storage.redis_tick import TickRedis
 from gateway.tasks import Tasks
-from tests.integration.controlplane.conftest import ADMIN_TOKEN, NOW_US, POLICIES, make_identity
+from gateway.telemetry.slots import Slots
+from tests.integration.controlplane.conftest import (
+    ADMIN_TOKEN,
+    NOW_US,
+    POLICIES,
+    make_explainer,
+    make_identity,
+)
 from tests.integration.controlplane.people import PASSWORD
 
 CHECKS = [
@@ -63,8 +72,14 @@ async def _operators(with_: Collaborators, folder: Path) -> tuple[web.Applicatio
         return "PONG"
 
     health = Health(folder, 0, with_.clock, tasks, postgres=alive, redis=alive)
+    nobody = TickRedis(parse_address("redis://127.0.0.1:1"), Slots.in_memory(), tasks)
     app = build_operator_app(
-        with_, health=health, bootstrap=BootstrapToken(ADMIN_TOKEN), slots_folder=folder, version="1.2.3"
+        with_,
+        health=health,
+        bootstrap=BootstrapToken(ADMIN_TOKEN),
+        explains=make_explainer(with_.pool, nobody, ManualClock(NOW_US), tasks),
+        slots_folder=folder,
+        version="1.2.3",
     )
     account = await with_.accounts.create_account("Acme", "free")
     await with_.accounts.create_key(account.public_id)

@@ -200,3 +200,21 @@ def test_the_tree_agrees_with_the_definition(patterns: list[str], path: str) -> 
     found = index.find("GET", "h", path)
     expected = next((str(n) for n, pattern in enumerate(patterns) if _plainly(pattern, path)), None)
     assert (found.name if found else None) == expected
+
+
+def test_routes_that_are_considered_say_why_they_are_not_taken() -> None:
+    index = PathIndex(
+        [
+            _route("post", "/a/**", methods="POST"),
+            _route("hosted", "/a/b", hosts="api.example.com"),
+            _route("taken", "/a/*"),
+            _route("later", "/**"),
+            _route("elsewhere", "/b/**"),
+        ]
+    )
+    assert [(route.name, why) for route, why in index.considered("GET", "localhost", "/a/b")] == [
+        ("post", "takes POST, not GET"),
+        ("hosted", "is for api.example.com"),
+        ("taken", ""),
+        ("later", "comes after taken in the files"),
+    ]

@@ -1,0 +1,172 @@
+"""Why a call is treated as it is, over real stores: as workers would decide it, and nothing is charged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.accounts.overrides import Overrides, limit_override
+from gateway.accounts.store import Accounts
+from gateway.clock import ManualClock
+from gateway.controlplane.explanations import Question
+from gateway.model.enforcement import Enforcing, Switch
+from gateway.operators.enforcement import Switches
+from gateway.storage.postgres import Pool
+from gateway.storage.redis import parse_address
+from gateway.storage.redis_tick import TickRedis
+from gateway.tasks import Tasks
+from gateway.telemetry.slots import Slots
+from tests.integration.controlplane.conftest import Client, make_explainer
+from tests.integration.controlplane.test_admin import account, ok, problem
+
+ADDRESS = "/admin/v1/explain"
+
+
+async def explain(admin: Client, path: str = "/open/1", **question: object) -> dict[str, Any]:
+    return await ok(await admin.post(ADDRESS, json={"path": path, **question}))
+
+
+@pytest.fixture
+async def customer(admin: Client) -> dict[str, Any]:
+    return await account(admin)
+
+
+async def test_a_call_that_would_pass(admin: Client, customer: dict[str, Any]) -> None:
+    key = await ok(await admin.post(f"/admin/v1/accounts/{customer['id']}/keys", json={"name": "k"}), 201)
+    first = await explain(admin, key=key["id"])
+    assert (first["verdict"], first["status"], first["code"]) == ("forward", None, None)
+    assert first["route"]["name"] == "open"
+    assert first["caller"]["kind"] == "key"
+    assert (first["caller"]["account"], first["caller"]["tier"]) == (customer["id"], "free")
+    burst, monthly, daily = first["charges"]
+    assert (burst["name"], burst["kind"], burst["left"], burst["size"]) == ("burst", "limit", 20, 20)
+    assert (daily["left"], daily["used"], daily["period_end"]) == (5, 0, "2026-11-22T00:00:00.000Z")
+    assert monthly["period_start"] == "2026-11-01T00:00:00.000Z"
+    assert burst["counter"].endswith(":b:burst")
+    assert first["headers"]["RateLimit"].startswith('"daily";r=4')
+    assert await explain(admin, key=key["id"]) == first, "nothing was charged"
+
+
+async def test_a_call_that_would_be_refused_says_by_what(
+    admin: Client, customer: dict[str, Any], redis_url: str
+) -> None:
+    tasks = Tasks()
+    client = TickRedis(parse_address(redis_url), Slots.in_memory(), tasks, timeout_s=5)
+    client.start()
+    assert await client.wait_until_up()
+    told = await explain(admin, account=customer["id"])
+    daily = told["charges"][2]["counter"]
+    await client.call(("SET", daily, 5))
+    refused = await explain(admin, account=customer["id"])
+    assert (refused["verdict"], refused["status"], refused["code"]) == ("refuse", 429, "quota_exceeded")
+    assert refused["problem"]["violated-policies"] == ["daily"]
+    assert refused["why"] == refused["problem"]["detail"]
+    assert refused["headers"]["Retry-After"] == str(12 * 3600)
+    assert [one["would_refuse"] for one in refused["charges"]] == [False, False, True]
+    await client.close()
+    await tasks.close()
+
+
+async def test_switches_and_overrides_are_seen(
+    admin: Client, customer: dict[str, Any], accounts: Accounts, pool: Pool
+) -> None:
+    await Overrides(pool, accounts).set(customer["id"], limit_override("burst", "1/second", 7))
+    await Switches(pool).set(Switch(Enforcing.SHADOW, limit="monthly", reason="incident 7"))
+    await Switches(pool).set(Switch(Enforcing.OFF, limit="daily", reason="incident 8"))
+    told = await explain(admin, account=customer["id"])
+    burst, monthly = told["charges"]
+    assert (burst["override"], burst["size"], burst["enforced"]) == (True, 7, True)
+    assert (monthly["enforced"], monthly["shadow_because"]) == (False, "switch")
+    assert [one["limit"] for one in told["switches"]] == ["daily", "monthly"]
+    assert told["notes"] == ["Switched off by operators: daily."]
+
+
+async def test_routes_that_fit_as_well(admin: Client, customer: dict[str, Any]) -> None:
+    told = await explain(admin, "/open/1", account=customer["id"], method="DELETE")
+    assert (told["verdict"], told["code"], told["route"]) == ("refuse", "no_route", None)
+    assert told["passed_over"] == [{"name": "open", "path": "/open/**", "why": "takes GET, HEAD, not DELETE"}]
+
+
+async def test_features_and_callers(admin: Client, customer: dict[str, Any], pool: Pool) -> None:
+    told = await explain(admin, "/api/1", account=customer["id"])
+    assert (told["status"], told["code"]) == (403, "feature_required")
+    assert told["caller"]["features"] == []
+    stranger = await explain(admin)
+    assert (stranger["status"], stranger["code"], stranger["caller"]) == (401, "unauthenticated", None)
+    await pool.execute("UPDATE accounts SET status = 'suspended'")
+    assert (await explain(admin, account=customer["id"]))["code"] == "account_suspended"
+
+
+async def test_keys_that_do_not_work(admin: Client, customer: dict[str, Any]) -> None:
+    body = {"name": "k", "only_methods": ["POST"]}
+    key = await ok(await admin.post(f"/admin/v1/accounts/{customer['id']}/keys", json=body), 201)
+    assert (await explain(admin, key=key["id"]))["code"] == "key_restricted"
+    await ok(await admin.post(f"/admin/v1/keys/{key['id']}/revoke"))
+    told = await explain(admin, key=key["id"])
+    assert told["code"] == "unauthenticated"
+    assert told["notes"][0].startswith("The key was revoked at ")
+
+
+async def test_heads_are_read_as_workers_do(admin: Client, customer: dict[str, Any]) -> None:
+    whose = {"account": customer["id"]}
+    assert (await explain(admin, "/open/../open//%41", **whose))["request"]["path"] == "/open/A"
+    assert (await explain(admin, "/open/%2f", **whose))["code"] == "bad_request"
+    assert (await explain(admin, host="a b", **whose))["code"] == "bad_request"
+    large = await explain(admin, headers={"Content-Length": str(1 << 62)}, **whose)
+    assert large["verdict"] == "forward"
+
+
+async def test_without_redis_it_says_what_the_policies_say(
+    customer: dict[str, Any], pool: Pool, clock: ManualClock
+) -> None:
+    tasks = Tasks()
+    nobody = TickRedis(parse_address("redis://127.0.0.1:1"), Slots.in_memory(), tasks)
+    told = await make_explainer(pool, nobody, clock, tasks).explain(
+        Question(account=customer["id"], path="/open/1")
+    )
+    assert (told["verdict"], told["code"]) == ("refuse", "admission_unavailable")
+    assert [one["left"] for one in told["charges"]] == [None, None, None]
+    assert "on_store_loss: refuse" in told["notes"][0]
+    await tasks.close()
+
+
+SECRET = "tw_live_0000000000000000000000001aXGHn"
+
+
+@pytest.mark.parametrize(
+    ("case", "question", "field"),
+    [
+        ("no path", {}, "path"),
+        ("no path at all", {"path": "open"}, "path"),
+        ("a path of two lines", {"path": "/a\r\nX: y"}, "path"),
+        ("a secret among the headers", {"path": "/", "headers": {"X-API-Key": "x"}}, "headers"),
+        ("a cookie", {"path": "/", "headers": {"cookie": "x"}}, "headers"),
+        ("a header that can not be", {"path": "/", "headers": {"a b": "x"}}, "headers"),
+        ("a header of two lines", {"path": "/", "headers": {"a": "x\ny"}}, "headers.a"),
+        ("account and key", {"path": "/", "account": "acct_1", "key": "key_1"}, "body"),
+        ("a secret for a key", {"path": "/", "key": SECRET}, "key"),
+        ("a method that can not be", {"path": "/", "method": "GE T"}, "method"),
+    ],
+)
+async def test_what_can_not_be_asked(
+    admin: Client, case: str, question: dict[str, object], field: str
+) -> None:
+    document = await problem(await admin.post(ADDRESS, json=question), 422, "invalid")
+    assert [one["field"] for one in document["errors"]] == [field], case
+    assert SECRET not in str(document)
+
+
+async def test_a_key_in_the_path_is_no_good_idea(
+    admin: Client, accounts: Accounts, customer: dict[str, Any]
+) -> None:
+    _, secret = await accounts.create_key(customer["id"])
+    for question in ({"path": f"/open?key={secret}"}, {"path": "/", "headers": {"x-other": secret}}):
+        document = await problem(await admin.post(ADDRESS, json=question), 422, "invalid")
+        assert "API key" in document["errors"][0]["message"]
+        assert secret not in str(document)
+
+
+@pytest.mark.parametrize("whose", [{"account": "acct_0"}, {"key": "key_00000000000000000000"}])
+async def test_who_is_not_there(admin: Client, whose: dict[str, str]) -> None:
+    await problem(await admin.post(ADDRESS, json={"path": "/open/1", **whose}), 404, "not_found")

@@ -76,10 +76,13 @@ class Listener:
     def switch(self, reason: bytes, lines: list[bytes]) -> None:
         """As above."""
 
+    def hang_up(self, farewell: bytes) -> None:
+        """As above."""
+
     def flush(self) -> None:
         """Everything is kept anyway."""
 
-    complete = abort = hang_up = end_tunnel = pause_upload = resume_upload = flush
+    complete = abort = end_tunnel = pause_upload = resume_upload = flush
 
 
 class Ends:

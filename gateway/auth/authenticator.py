@@ -13,6 +13,7 @@ from gateway.auth.credentials import Credentials, bearer_token
 from gateway.auth.jwks import IssuerKeys
 from gateway.auth.jwt_claims import looks_like_token
 from gateway.auth.lookups import Answer, KeyLookups, Lookup
+from gateway.auth.query_keys import take_from_query
 from gateway.auth.rights import Rights
 from gateway.auth.tokens import Tokens
 from gateway.clock import Clock
@@ -67,8 +68,8 @@ class Authenticator:
 
         Needs the route, and the instants of the start: an entry is judged by the time the request began.
 
-        Raises `Unauthenticated`, `AccountSuspended`, `KeyRestricted`, or `KeyLookupUnavailable` for a key not
-        seen before while Postgres is gone.
+        Raises `Unauthenticated`, `AccountSuspended`, `KeyRestricted`, `BadRequest` for what can be no key, or
+        `KeyLookupUnavailable` for a key not seen before while Postgres is gone.
         """
         route = exchange.route
         if route is not None and route.access is not KEYS_ONLY:
@@ -78,6 +79,8 @@ class Authenticator:
     async def _by_access(self, exchange: Exchange, route: Route) -> Principal:
         """By whatever the route accepts. What is shown must work: nobody falls back to being anonymous."""
         access, head = route.access, exchange.head
+        if access.query_key is not None:
+            take_from_query(head, access.query_key)
         token = bearer_token(head.authorization) if access.issuers else None
         if token is not None and looks_like_token(token):
             if route.forward_credentials and head.authorization is not None:

@@ -30,6 +30,7 @@ class Repeats:
 
     __slots__ = (
         "_after",
+        "_api_key",
         "_before",
         "_is_open",
         "_like",
@@ -45,6 +46,7 @@ class Repeats:
         self._is_open = False  # whether there is such a line
         self._after = _END  # all behind it
         self._like = RequestHead()
+        self._api_key: bytes | None = None  # as it was in the header: stages may find one elsewhere
         self._lines_before = b""
         self._lines_after = b""
         self._misses = 0
@@ -86,7 +88,7 @@ class Repeats:
         head.host = like.host
         head.authority = like.authority
         head.authorization = like.authorization
-        head.api_key = like.api_key
+        head.api_key = self._api_key
         head.said = like.said
         return head
 
@@ -103,6 +105,7 @@ class Repeats:
             return
         seen, self._seen = self._seen, data[end + len(_VERSION) : -len(_END)].split(b"\r\n")
         self._like = head
+        self._api_key = head.api_key
         at = _only_difference(seen, self._seen)
         travelling = [travels(line.partition(b":")[0]) for line in self._seen]
         self._is_open = at >= 0 and travelling[at] and sum(travelling) * 4 == len(head.lines)

@@ -34,6 +34,7 @@ class Access:
     keys: bool = True
     issuers: tuple[Issuer, ...] = ()
     anonymous: str | None = None  # the tier of callers who show nothing
+    query_key: bytes | None = None  # the parameter of the query that may hold a key; None: none does
 
 
 KEYS_ONLY = Access()

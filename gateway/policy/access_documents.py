@@ -13,6 +13,8 @@ from gateway.policy.values import Document, Name
 ENVIRONMENT_NAME = r"^[A-Z][A-Z0-9_]{0,99}$"
 _SETS = r"^(https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/])[^\s]{1,2000}$"
 
+PARAMETER = r"^[A-Za-z0-9_.-]{1,64}$"
+
 Algorithm = Literal[
     "RS256",
     "RS384",
@@ -45,10 +47,20 @@ def check_environment_name(value: object) -> str:
     raise ValueError("must be the name of an environment variable, in capitals, such as ACME_SECRET")
 
 
+def check_parameter(value: object) -> str:
+    """The name of a query parameter, in characters that no server reads in two ways."""
+    if isinstance(value, str) and re.fullmatch(PARAMETER, value):
+        return value
+    wanted = "1 to 64 letters, digits, `_`, `.` or `-`"
+    raise ValueError(f"must be the name of a query parameter ({wanted}) such as api_key, got {shown(value)}")
+
+
 KeySetUrl = Annotated[str, BeforeValidator(check_key_set), Field(json_schema_extra={"pattern": _SETS})]
 EnvironmentName = Annotated[
     str, BeforeValidator(check_environment_name), Field(json_schema_extra={"pattern": ENVIRONMENT_NAME})
 ]
+
+Parameter = Annotated[str, BeforeValidator(check_parameter), Field(json_schema_extra={"pattern": PARAMETER})]
 
 
 class IssuerDocument(Document):
@@ -110,4 +122,12 @@ class AccessDocument(Document):
         default=None,
         description="The tier of callers who show nothing; its limits must be per ip, without quotas.",
         examples=["visitor"],
+    )
+    query_key: Parameter | None = Field(
+        default=None,
+        description=(
+            "A parameter of the query that may hold the API key, for callers that can not set headers; it is "
+            "taken out. Keys in addresses end up in logs and histories of others."
+        ),
+        examples=["api_key"],
     )

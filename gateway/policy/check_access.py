@@ -47,6 +47,8 @@ def check_access_of_route(
         return
     if not access.keys and not access.issuers and access.anonymous is None:
         problems.add(entry.problem("lets nobody call; accept keys, an issuer or anonymous callers", "access"))
+    if access.query_key is not None and not access.keys:
+        problems.add(entry.problem("is for API keys, which `keys: false` shuts out", "access", "query_key"))
     for position, name in enumerate(access.issuers):
         if not merged.may_have("issuers", name):
             message = f"there is no issuer {quoted(name)}.{meant(name, merged.issuers)}"

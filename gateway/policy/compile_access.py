@@ -30,5 +30,7 @@ def compile_access(document: AccessDocument | None, issuers: Mapping[str, Issuer
     """How callers may show who they are; the usual way is always the same object."""
     if document is None:
         return KEYS_ONLY
-    access = Access(document.keys, tuple(issuers[name] for name in document.issuers), document.anonymous)
+    query_key = document.query_key.encode() if document.query_key is not None else None
+    believed = tuple(issuers[name] for name in document.issuers)
+    access = Access(document.keys, believed, document.anonymous, query_key)
     return KEYS_ONLY if access == KEYS_ONLY else access

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import pytest
 
+from gateway.auth.authenticator import Authenticator
 from gateway.clock import SystemClock
 from gateway.dataplane.caller import NOBODY, Trust
 from gateway.dataplane.connection import Connection, Waits
@@ -126,6 +127,8 @@ class Stages:
             await self.proxy.tasks.spawn(self.proxy.gate.wait(), name="test.gate")
         if exchange.head.path == "/deny":
             raise Unauthenticated
+        if self.proxy.auth is not None:
+            return await self.proxy.auth.authenticate(exchange)
         return self.proxy.principal
 
     async def admit(self, principal: Principal | None, plan: None, exchange: Exchange) -> None:
@@ -159,6 +162,7 @@ class Proxy:
     route: Mapping[str, Any] = field(default_factory=dict)  # what is special about the only one
     closed: str = ""
     principal: Principal | None = None  # who all callers are
+    auth: Authenticator | None = None  # else: who knows who they are
     tls: ssl.SSLContext | None = None
     trust: Trust = NOBODY
     preamble: bytes = b""  # with which honest clients begin

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.frames import MessageBounds
-from gateway.model.access import KEYS_ONLY
+from gateway.model.access import KEYS_ONLY, Access
 from gateway.model.policies import (
     NO_LIMIT,
     AdmissionMode,
@@ -162,4 +162,6 @@ def test_who_may_call(policies: PolicySet) -> None:
         "plan",
         {"scope": ("read", "write")},
     )
-    assert all(route.access is KEYS_ONLY for route in others)
+    assert [route.access for route in others if route.access is not KEYS_ONLY] == [
+        Access(query_key=b"api_key")
+    ]

@@ -107,8 +107,9 @@ class AnsweringProtocol(asyncio.Protocol):
             return
         if status == 100 and not exchange.head.expects_continue:
             return
-        self._out += (status_line(status, reason), *lines, b"\r\n")
-        self.flush()
+        # Not by `flush`, which may pause the upstream's connection: the final answer can come with this one,
+        # and the next call would find it paused. Its reader bounds how much comes before an answer.
+        self.outbox.write(self.transport, b"".join((status_line(status, reason), *lines, b"\r\n")))
 
     def body(self, data: bytes) -> None:
         if self._chunked:

@@ -27,7 +27,7 @@ class ReadingProtocol(AnsweringProtocol):
         self.on_url = self._reader.url  # called by the parser directly: two calls saved per header line
         self.on_header = self._reader.header
         self._parser = HttpRequestParser(self)
-        self._repeats = Repeats()
+        self._repeats = Repeats(max_head_bytes)
         self._feeding_bytes = 0  # of the segment that is being parsed
         self._head_bytes = 0  # of the head being read, at least; 0: between messages or in a body
         self._head_most_bytes = 0  # with all that came in the same segments

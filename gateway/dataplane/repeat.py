@@ -15,7 +15,7 @@ from gateway.model.exchange import RequestHead
 from gateway.model.fieldline import FIELD_LINE
 
 LONGEST = 2048
-"""Bounds what a connection holds on to."""
+"""Bounds what a connection holds on to, and what is taken for more of the same."""
 
 PATIENCE = 8
 """A caller with so many heads in a row unlike the one before is taken for one that varies them."""
@@ -36,11 +36,14 @@ class Repeats:
         "_like",
         "_lines_after",
         "_lines_before",
+        "_longest",
         "_misses",
         "_seen",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int = LONGEST) -> None:
+        """`longest`: how many bytes a head may have at all, if that is less."""
+        self._longest = min(longest, LONGEST)
         self._seen: list[bytes] = []  # the lines
         self._before = b""  # all behind the target, up to the line that differs; empty: nothing is recognised
         self._is_open = False  # whether there is such a line
@@ -60,7 +63,7 @@ class Repeats:
         if not before:
             return None
         start = data.find(_VERSION)
-        if data.startswith(before, start) and data.endswith(after):
+        if data.startswith(before, start) and data.endswith(after) and len(data) <= self._longest:
             at = start + len(before)
             end = len(data) - len(after)
             line = _travelling(data[at:end]) if self._is_open else b""
@@ -94,7 +97,7 @@ class Repeats:
 
     def remember(self, data: bytes, head: RequestHead) -> None:
         """Compare what comes next with `head`, the only thing that the parser found in `data`."""
-        if self._misses >= PATIENCE or len(data) > LONGEST or not _is_ordinary(head):
+        if self._misses >= PATIENCE or len(data) > self._longest or not _is_ordinary(head):
             self._seen = []
             return
         self._misses += 1

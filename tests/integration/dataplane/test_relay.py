@@ -558,3 +558,42 @@ async def test_draining_finishes_what_is_in_flight(proxy: Proxy, upstream: Scrip
     await stopping
     idle.close()
     writer.close()
+
+
+async def test_hints_for_a_caller_that_does_not_read_leave_the_connection_as_it_was(
+    make_proxy: MakeProxy, upstream: ScriptedUpstream
+) -> None:
+    may_answer = asyncio.Event()
+    ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await upstream.head(reader)
+        await may_answer.wait()
+        writer.write(ok)
+        while True:
+            await upstream.head(reader)
+            writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + ok)
+
+    upstream.script = script
+    proxy = await make_proxy(max_connections=1)
+    call = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    reader, writer = await proxy.connect()
+    writer.write(call)
+    async with asyncio.timeout(10):
+        while not upstream.heads:
+            await asyncio.sleep(0)
+        first = proxy.connection
+        waiting_reader, waiting_writer = await proxy.connect()
+        waiting_writer.write(call)
+        while not proxy.slots.get("upstream_waiting"):
+            await asyncio.sleep(0)
+    (waiting,) = proxy.server._open - {first}
+    waiting.pause_writing()  # as its transport does that is full of an answer before
+    may_answer.set()
+    await proxy.ended(2)
+    writer.write(call)
+    async with asyncio.timeout(10):
+        assert (await read_head(reader)).startswith(b"HTTP/1.1 200 ")
+        assert (await read_head(reader)).startswith(b"HTTP/1.1 103 ")
+    waiting.resume_writing()
+    assert (await read_head(waiting_reader)).startswith(b"HTTP/1.1 103 ")

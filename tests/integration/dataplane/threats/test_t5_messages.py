@@ -61,6 +61,21 @@ async def test_a_head_is_bounded_by_itself(
     writer.close()
 
 
+async def test_a_head_like_the_one_before_is_bounded_too(
+    make_proxy: MakeProxy, upstream: ScriptedUpstream
+) -> None:
+    proxy = await make_proxy(waits=Waits(max_head_bytes=1024))
+    reader, writer = await proxy.connect()
+    call = b"GET /a HTTP/1.1\r\nHost: x\r\nTraceparent: %b\r\n\r\n"
+    for number in range(3):
+        writer.write(call % (b"%d" % number))
+        assert statuses(await read_head(reader)) == [200]
+        await reader.readexactly(len(b"/a"))
+    writer.write(call % (b"x" * 1024))
+    assert statuses(await reader.read(-1)) == [431]
+    assert len(upstream.heads) == 3
+
+
 @pytest.mark.parametrize(
     ("size", "status"), [(MAX_TARGET_BYTES, 200), (MAX_TARGET_BYTES + 1, 414), (60_000, 414)]
 )

@@ -53,8 +53,9 @@ class Invalid(TollwayError):
 class GatewayError(TollwayError):
     """A call that ends without (or before) an answer of the upstream's.
 
-    `detail` is sent to the caller; `internal` only to the log. `headers` are complete header lines for the
-    answer, `extensions` further members of the problem document (RFC 9457, section 3.2).
+    `detail` is sent to the caller; `internal` only to the log, as is `target`, the one of an upstream's that
+    failed the call. `headers` are complete header lines for the answer, `extensions` further members of the
+    problem document (RFC 9457, section 3.2).
     """
 
     code = "internal_error"
@@ -74,6 +75,7 @@ class GatewayError(TollwayError):
     ) -> None:
         self.detail = detail or self.default_detail
         self.internal = internal
+        self.target = ""
         self.headers = headers
         self.extensions: Mapping[str, object] = extensions or {}
         super().__init__(self.detail)

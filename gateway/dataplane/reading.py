@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import deque
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from gateway.dataplane.answering import AnsweringProtocol
 from gateway.dataplane.caller import Caller
@@ -148,9 +148,12 @@ class ReadingProtocol(AnsweringProtocol):
         except HttpParserUpgrade as upgrade:
             if not self._deaf:
                 self._go_on(data[upgrade.args[0] :])
-        except HttpParserError:
+        except HttpParserError as error:
             if not self._deaf:
-                self._refuse_unread(BadRequest())
+                if isinstance(error, HttpParserCallbackError):
+                    raise  # a defect of ours: the loop logs it and cuts the connection
+                # The parser's words are its own: they repeat nothing of what it read.
+                self._refuse_unread(BadRequest(f"The request is not valid HTTP/1.1: {error}."))
         if self._head_bytes:
             is_behind = self._head_bytes == 1 and (body_of is not None or bool(self._waiting))
             self._count_head(len(data), is_behind=is_behind)

@@ -70,6 +70,8 @@ def _log(exchange: Exchange, error: GatewayError) -> None:
             fields["route"] = exchange.route.name
             if exchange.begun:  # by then it is known which one the call goes to
                 fields["upstream"] = exchange.route.upstream.name
+        if error.target:
+            fields["target"] = error.target
         if error.internal:
             fields["error"] = error.internal
         log.log(level, "refused", extra=fields)

@@ -6,7 +6,7 @@ import asyncio
 import random
 from typing import cast
 
-from httptools import HttpParserError, HttpParserUpgrade
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade
 
 from gateway.deadlines import NEVER
 from gateway.errors import GatewayError, UpstreamInvalid, UpstreamTimeout
@@ -27,10 +27,10 @@ _BODY_IS_ODD = frozenset(("GET", "HEAD", "DELETE", "OPTIONS"))
 """Some upstreams ignore the body of these and would take it for the next request on the connection."""
 
 
-def _reason(error: Exception) -> str:
-    """Why an answer is not valid, for our log: never its bytes."""
+def _reason(error: HttpParserError) -> str:
+    """Why an answer is not valid, for our log: never its bytes, of which the parser's own words have none."""
     cause = error.__context__
-    return cause.internal if isinstance(cause, GatewayError) else type(error).__name__
+    return cause.internal if isinstance(cause, GatewayError) else f"no valid HTTP: {error}"
 
 
 class UpstreamConnection(TunnelProtocol):
@@ -87,6 +87,8 @@ class UpstreamConnection(TunnelProtocol):
                 self._fail(UpstreamInvalid(internal="an upgrade nobody asked for"))
             return False
         except HttpParserError as error:
+            if isinstance(error, HttpParserCallbackError) and not isinstance(error.__context__, GatewayError):
+                raise  # a defect of ours: the loop logs it and cuts the connection
             self._reusable = False
             if not self._complete:  # else only what follows the answer is no HTTP
                 self._fail(UpstreamInvalid(internal=_reason(error)))
@@ -134,7 +136,8 @@ class UpstreamConnection(TunnelProtocol):
         elif self.reused and not self._head_bytes and not self._answered:
             self._go_stale(exchange)
         else:
-            self._fail(UpstreamInvalid(internal="the connection was closed within the answer"))
+            began = "within the" if self._head_bytes or self._answered else "without an"
+            self._fail(UpstreamInvalid(internal=f"the connection was closed {began} answer"))
 
     def pause_writing(self) -> None:
         self._holds_back = True
@@ -319,6 +322,7 @@ class UpstreamConnection(TunnelProtocol):
             return
         if blame:
             self.owner.call_failed(error.internal)
+        error.target = self.owner.target.place
         if not self._answered:
             exchange.finished.fail(error)
             return

@@ -90,9 +90,9 @@ class Forwarder:
                     tries = tries or group.tries()
                     may = exchange.head.method in _IDEMPOTENT and not exchange.head.has_body
                     if not (stale.unsent or may) or not tries.again("stale", unsent=stale.unsent):
-                        raise UpstreamInvalid(
-                            internal="a kept connection was closed under the request"
-                        ) from None
+                        closed = UpstreamInvalid(internal="a kept connection was closed under the request")
+                        closed.target = connection.owner.target.place
+                        raise closed from None
                     exchange.finished = type(exchange.finished)()
                     parked = Parked(exchange, timeouts, comes_back=True)
                     connection = await self._connect(group, pool, parked, tries)

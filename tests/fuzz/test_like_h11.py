@@ -12,6 +12,7 @@ from httptools import HttpParserError, HttpParserUpgrade
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as some
 
+from gateway.dataplane.caller import NOBODY, Caller
 from gateway.dataplane.reading import ReadingProtocol
 from gateway.errors import GatewayError, UpstreamInvalid
 from gateway.model.exchange import Downstream, Exchange, RequestHead
@@ -41,6 +42,7 @@ class Requests(ReadingProtocol):
 
     def __init__(self) -> None:
         super().__init__(cast("Outbox", None), 65536)
+        self._listen_to(Caller("192.0.2.1", b"http", NOBODY))
         self.begun: list[Exchange] = []
         self.bodies: list[bytes] = []
         self.is_over = False
@@ -194,6 +196,12 @@ def test_a_request_that_we_take_is_one_for_h11_too(data: bytes, cuts: list[int])
         assert told_upstream(message) == told_upstream(theirs[at])
         theirs_travel = [field for field in theirs[at].fields if field in message.fields]
         assert list(message.fields) == theirs_travel
+
+
+def test_requests_are_taken_at_all() -> None:
+    ours = Requests()
+    ours.take(b"GET /p HTTP/1.1\r\nHost: h\r\n\r\nPOST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\na")
+    assert [message.start for message in ours.messages()] == [b"GET", b"POST"]
 
 
 # -- answers ----------------------------------------------------------------------------------------------

@@ -95,6 +95,7 @@ async def test_waits_end_and_the_log_says_which(
     (record,) = caplog.records
     assert record.__dict__["error"].startswith(said)
     assert record.__dict__["code"] == "upstream_timeout"
+    assert record.__dict__["target"] == target.target.place
     assert gateway.exchanges[0].outcome is Outcome.TIMEOUT
 
 

@@ -113,3 +113,19 @@ async def test_two_spaces_in_the_start_line_reach_the_upstream_as_one(
 ) -> None:
     await proxy.exchange(b"GET  /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert upstream.heads[0].startswith(b"GET /x HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    ("case", "raw", "words"),
+    [
+        ("a made-up method", b"YOINK / HTTP/1.1\r\nHost: x\r\n\r\n", "Invalid method encountered"),
+        ("bytes in the path", b"GET /\xc3\xa4 HTTP/1.1\r\nHost: x\r\n\r\n", "Invalid char in url path"),
+        ("a bare line feed", b"GET / HTTP/1.1\nHost: x\r\n\r\n", "Expected CRLF after version"),
+        ("NUL in a value", post(b"X-A: secret\x00c"), "Invalid header value char"),
+        ("a size that is none", post(CHUNKED, body=b"zz\r\n"), "Invalid character in chunk size"),
+    ],
+)
+async def test_the_caller_is_told_what_is_wrong(case: str, raw: bytes, words: str, proxy: Proxy) -> None:
+    answer = await proxy.exchange(raw)
+    assert f"The request is not valid HTTP/1.1: {words}." in answer.decode(), case
+    assert b"secret" not in answer

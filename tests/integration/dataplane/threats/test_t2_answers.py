@@ -101,6 +101,26 @@ async def test_an_old_answer_behind_an_interim_one_is_clean(
     assert answer.endswith(b"\r\n\r\nRTSP/1.0 200 OK\r\n\r\n\r")
 
 
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (OK + b"X-A : secret\r\n\r\n", "no valid HTTP: Invalid header token"),
+        (OK + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nhi", "no valid HTTP: Duplicate Content-Length"),
+        (OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n", "a transfer coding other than chunked"),
+        (OK + b"Content-Le", "the connection was closed within the answer"),
+        (b"", "the connection was closed without an answer"),
+    ],
+)
+async def test_the_log_says_what_was_wrong_and_where(
+    raw: bytes, reason: str, proxy: Proxy, upstream: ScriptedUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream.answering(raw, then_close=True)
+    await proxy.exchange(GET)
+    (record,) = caplog.records
+    assert record.__dict__["error"] == reason
+    assert record.__dict__["target"] == f"http://127.0.0.1:{upstream.port}"
+
+
 CLEAN = [
     ("bytes beyond", GET, OK + b"Content-Length: 2\r\n\r\nhiPOISON", b"hi"),
     ("an answer beyond", GET, HI + OK + b"Content-Length: 6\r\n\r\nPOISON", b"hi"),

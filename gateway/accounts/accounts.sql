@@ -1,8 +1,10 @@
 -- create_account
--- $1 public id, $2 name, $3 tier, $4 external id or NULL, $5 status, $6 billing anchor or NULL: today,
+-- $1 public id, $2 name, $3 tier, $4 external id or NULL, $5 status, $6 billing anchor or NULL: none,
 -- $7 time zone, $8 internal, $9 metadata. Raises on an external id that is taken.
-INSERT INTO accounts (public_id, name, tier, external_id, status, billing_anchor, time_zone, internal, metadata)
-VALUES ($1, $2, $3, $4, $5, coalesce($6, (now() AT TIME ZONE 'UTC')::date), $7, $8, $9::jsonb);
+INSERT INTO accounts (
+    public_id, name, tier, external_id, status, billing_anchor, anchored, time_zone, internal, metadata
+)
+VALUES ($1, $2, $3, $4, $5, coalesce($6, (now() AT TIME ZONE 'UTC')::date), $6 IS NOT NULL, $7, $8, $9::jsonb);
 
 -- get_account
 -- $1 public id.
@@ -33,12 +35,14 @@ LIMIT $2;
 
 -- change_account
 -- $1 public id, then what is to change; NULL stays. Metadata is merged, a name with null goes.
+-- $9 whether the billing anchor goes.
 UPDATE accounts
 SET
     name = coalesce($2, name),
     tier = coalesce($3, tier),
     status = coalesce($4, status),
     billing_anchor = coalesce($5, billing_anchor),
+    anchored = (anchored OR $5 IS NOT NULL) AND NOT $9,
     time_zone = coalesce($6, time_zone),
     internal = coalesce($7, internal),
     metadata = jsonb_strip_nulls(metadata || coalesce($8::jsonb, '{}'))

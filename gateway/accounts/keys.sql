@@ -65,6 +65,7 @@ WHERE id = $1;
 SELECT
     a.id AS account_id, a.public_id AS account, a.tier, a.status IN ('active', 'past_due') AS active,
     k.id AS key_id, k.public_id AS key, k.mode,
+    CASE WHEN a.anchored THEN a.billing_anchor END AS billing_anchor, a.time_zone,
     (extract(EPOCH FROM k.expires_at) * 1000000)::bigint AS expires_at_us,
     k.only_routes, k.only_methods, k.only_networks::text[] AS only_networks,
     (
@@ -84,6 +85,7 @@ WHERE k.digest = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expi
 -- $1 public or external id. Ours come first: an external id may be spelled like one.
 SELECT
     a.id AS account_id, a.public_id AS account, a.tier, a.status IN ('active', 'past_due') AS active,
+    CASE WHEN a.anchored THEN a.billing_anchor END AS billing_anchor, a.time_zone,
     (
         SELECT
             json_agg(

@@ -92,6 +92,22 @@ class Overrides:
             for row in await self._database.fetch(QUERIES.list_overrides, owner)
         ]
 
+    async def of_account(self, account: str) -> tuple[Override, ...]:
+        """Those of the account as a whole, as its calls are decided by."""
+        owner, _ = await self._owner(account, None)
+        return tuple(
+            Override(
+                row["name"],
+                of_key=False,
+                tokens=row["tokens"] or 0,
+                period_ms=row["period_ms"] or 0,
+                burst=row["burst"] or 0,
+                amount=row["amount"],
+            )
+            for row in await self._database.fetch(QUERIES.list_overrides, owner)
+            if row["key"] is None
+        )
+
     async def _owner(self, account: str, key: str | None) -> tuple[int, int | None]:
         owner = (await self._accounts.get_account(account)).id
         if key is None:

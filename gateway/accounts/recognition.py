@@ -8,6 +8,7 @@ import json
 import asyncpg
 
 from gateway.accounts.records import FoundKey
+from gateway.model.periods import calendar
 from gateway.model.principal import Mode, Override, Principal
 from gateway.model.restrictions import Restrictions
 from gateway.storage.postgres import Connection, Pool
@@ -36,6 +37,7 @@ async def find_principal(database: Connection | Pool, digest: bytes) -> FoundKey
         identity_lines=lines.encode("ascii"),  # the table's CHECKs allow nothing that could end a line
         expires_at_us=row["expires_at_us"],
         overrides=_overrides(row["overrides"]),
+        calendar=calendar(row["billing_anchor"], row["time_zone"]),
         digest=digest,
         restrictions=_restrictions(row),
     )
@@ -66,6 +68,7 @@ async def find_account_principal(database: Connection | Pool, name: str, digest:
         mode=Mode.LIVE,
         identity_lines=lines.encode("ascii"),
         overrides=_overrides(row["overrides"]),
+        calendar=calendar(row["billing_anchor"], row["time_zone"]),
         digest=digest,
     )
     return FoundKey(principal, row["active"])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
+from gateway.model.periods import Calendar, calendar
 from gateway.model.principal import Mode, Principal
 
 
@@ -20,15 +21,20 @@ class Account:
     tier: str
     status: str
     created_at: datetime
-    billing_anchor: date  # the day its billing periods begin on
+    billing_anchor: date | None  # the day its periods are counted from; None: they are those of calendars
     time_zone: str
     internal: bool  # of the operator's own: never billed
     metadata: Mapping[str, str]
 
+    @property
+    def calendar(self) -> Calendar:
+        """By which the periods of its quotas are counted."""
+        return calendar(self.billing_anchor, self.time_zone)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountDetails:
-    """What an account is made of, beside its name and tier. No `billing_anchor`: today."""
+    """What an account is made of, beside its name and tier."""
 
     status: str = "active"
     billing_anchor: date | None = None
@@ -45,6 +51,7 @@ class AccountChanges:
     tier: str | None = None
     status: str | None = None
     billing_anchor: date | None = None
+    drop_billing_anchor: bool = False
     time_zone: str | None = None
     internal: bool | None = None
     metadata: Mapping[str, str | None] | None = None

@@ -123,6 +123,7 @@ class Accounts:
                 None if changes.time_zone is None else checks.check_time_zone(changes.time_zone),
                 changes.internal,
                 None if metadata is None else json.dumps(dict(checks.check_metadata(metadata))),
+                changes.drop_billing_anchor,
             )
             changed = await self.on(connection).get_account(public_id)
             checks.check_metadata(changed.metadata)  # merged, it may have become too much
@@ -279,7 +280,10 @@ def _expect_id(public_id: str, kind: Literal["acct", "key"]) -> None:
 def _account(row: asyncpg.Record | None) -> Account:
     if row is None:
         raise NotFound("There is no such account.")
-    return Account(**{**row, "metadata": json.loads(row["metadata"])})
+    values = {**row, "metadata": json.loads(row["metadata"])}
+    if not values.pop("anchored"):
+        values["billing_anchor"] = None
+    return Account(**values)
 
 
 def _api_key(row: asyncpg.Record | None) -> ApiKey:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import secrets
 
-from gateway.admission.charges import quota_key
 from gateway.admission.concurrency import Concurrency
 from gateway.admission.decider import Decider
 from gateway.admission.fields import granted_lines, whole_seconds
@@ -89,6 +88,7 @@ class Admitter:
     def _take(self, lease: Lease, principal: Principal, plan: ChargePlan) -> Grant:
         lease.calls = calls = lease.calls - 1
         if calls < lease.low and not self._closed:
+            lease.calendar = principal.calendar
             self._leases.buy(lease, 0)  # nobody waits for it
         self._cells[self._leased_slot] += 1
         return Grant(principal, plan, lease.header(), periods=lease.periods)
@@ -98,7 +98,7 @@ class Admitter:
     ) -> Grant:
         try:
             if plan.mode is AdmissionMode.EXACT or self._closed:
-                bought = await self._decider.decide(_tag(principal), plan, EXACT, buckets)
+                bought = await self._decider.decide(_tag(principal), plan, EXACT, buckets, principal.calendar)
             else:
                 lease = self._leases.open(principal, plan, buckets)
                 if lease.calls and self._monotonic_us() < lease.expires_us:
@@ -114,7 +114,7 @@ class Admitter:
     async def _admit_with_slots(self, principal: Principal, plan: ChargePlan, exchange: Exchange) -> Grant:
         counters = counter_keys(plan, exchange) if plan.scoped else None
         try:
-            bought, slot_name = await self._concurrency.admit(_tag(principal), plan, exchange, counters)
+            bought, slot_name = await self._concurrency.admit(principal, plan, exchange, counters)
         except StoreUnavailable as lost:
             return self._undecided(principal, plan, counters, lost)
         charges, decision = self._decided(principal, plan, bought)
@@ -151,7 +151,7 @@ class Admitter:
 
     async def _buy(self, lease: Lease) -> Bought:
         if lease.buying:  # calls of one loop tick share one write, so asking side by side is cheap
-            return await self._decider.decide(lease.tag, lease.plan, EXACT, lease.buckets)
+            return await self._decider.decide(lease.tag, lease.plan, EXACT, lease.buckets, lease.calendar)
         return await self._leases.buy(lease, 1)
 
     def _undecided(
@@ -180,7 +180,8 @@ class Admitter:
     def _decide_locally(
         self, principal: Principal, plan: ChargePlan, buckets: tuple[str, ...] | None
     ) -> Grant:
-        local = self._local.decide(_tag(principal), plan, buckets, self._store_now_ms())
+        now_ms, by = self._store_now_ms(), principal.calendar
+        local = self._local.decide(_tag(principal), plan, buckets, now_ms, by)
         if local.decision.status is Status.REFUSED:
             self._cells[self._refused_locally_slot] += 1
             raise refusal(local.plan, local.charges, local.decision, _later_ms(plan))
@@ -198,8 +199,8 @@ class Admitter:
             return
         if outcome is not None and billable(outcome, exchange.status):
             return
-        for (quota, cost), start_s in zip(grant.plan.quotas, grant.periods, strict=False):
-            self._refunds.add(_tag(grant.principal), quota_key(quota, start_s), cost)
+        for (_, cost), counter in zip(grant.plan.quotas, grant.periods.counters, strict=False):
+            self._refunds.add(_tag(grant.principal), counter, cost)
 
     def look_after_slots(self) -> None:
         """Renew the slots of calls that last, and release what could not be released before."""

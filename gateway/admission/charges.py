@@ -5,11 +5,15 @@ from __future__ import annotations
 from gateway.admission.period import Span, period_at
 from gateway.admission.subjects import bucket_key, slot_set_key
 from gateway.admission.token_bucket import Flow
-from gateway.model.policies import ChargePlan, Limit, Period, Quota
+from gateway.model.exchange import Periods
+from gateway.model.periods import IN_UTC, Calendar, Period
+from gateway.model.policies import ChargePlan, Limit, Quota
 
 NEVER_MS = 1 << 62
 PLANS_MAX = 4096
 """Plans remembered. There are as many as tiers times kinds of routes; reloads add and this ends it."""
+CHARGES_MAX = 16_384
+"""Charges remembered, some 2 kB each: of as many plans, by the calendars of accounts that have their own."""
 
 
 class QuotaCharge:
@@ -17,29 +21,28 @@ class QuotaCharge:
 
     __slots__ = ("cost", "key", "quota", "span")
 
-    def __init__(self, quota: Quota, cost: int, now_us: int) -> None:
+    def __init__(self, quota: Quota, cost: int, now_us: int, by: Calendar) -> None:
         self.quota = quota
         self.cost = cost
-        self.span: Span = period_at(quota.per, now_us)
-        self.key = quota_key(quota, self.span.start_s)
+        self.span: Span = period_at(quota.per, now_us, by)
+        self.key = period_key(quota.meter, quota.per, self.span)
 
 
-def quota_key(quota: Quota, start_s: int) -> str:
-    """The name of the counter of `quota` in the period that starts at `start_s`, below the account's tag."""
-    return period_key(quota.meter, quota.per, start_s)
+def period_key(meter: str, per: Period, span: Span) -> str:
+    """The name of a counter, below the account's tag: by what it counts, not by how much there may be.
 
-
-def period_key(meter: str, per: Period, start_s: int) -> str:
-    """The same by what the quota counts: two quotas on one meter and kind of period share a counter."""
-    return f"q:{meter}:{per.value}:{start_s}"
+    The end is left out where the start tells it: of periods in UTC that no anchor moved.
+    """
+    name = f"q:{meter}:{per.key}:{span.start_s}"
+    return name if period_at(per, span.start_s * 1_000_000) == span else f"{name}-{span.end_s}"
 
 
 class Charges:
     """All charges of a call under `plan` in the present periods: buckets first, then quotas.
 
     `keys` and `numbers` are the keys (see `store.counter_name`) and the arguments of the scripts; `sizes`
-    are bursts and amounts; `periods` are the starts of the quotas' periods in epoch seconds; `shown` are the
-    positions of those that are no shadows.
+    are bursts and amounts; `periods` are those of the quotas; `shown` are the positions of those that are no
+    shadows.
     """
 
     __slots__ = (
@@ -63,10 +66,10 @@ class Charges:
         "starts_ms",
     )
 
-    def __init__(self, plan: ChargePlan, now_ms: int) -> None:
+    def __init__(self, plan: ChargePlan, now_ms: int, by: Calendar = IN_UTC) -> None:
         self.limits: tuple[Limit, ...] = plan.limits
         self.flows = tuple(Flow.of(limit) for limit in plan.limits)
-        self.quotas = tuple(QuotaCharge(quota, cost, now_ms * 1000) for quota, cost in plan.quotas)
+        self.quotas = tuple(QuotaCharge(quota, cost, now_ms * 1000, by) for quota, cost in plan.quotas)
         self.names = (
             *(limit.name for limit in self.limits),
             *(charge.quota.name for charge in self.quotas),
@@ -95,9 +98,10 @@ class Charges:
         self.numbers = self._numbers()
         self.fields = plan.fields
         self.policy_line = plan.policy_header
-        self.periods = tuple(charge.span.start_s for charge in self.quotas)
         self.starts_ms = max((charge.span.start_s * 1000 for charge in self.quotas), default=0)
         self.ends_ms = min((charge.span.end_s * 1000 for charge in self.quotas), default=NEVER_MS)
+        counters = tuple(charge.key for charge in self.quotas)
+        self.periods = Periods(counters, self.starts_ms * 1000, self.ends_ms * 1000)
 
     def _numbers(self) -> tuple[int, ...]:
         numbers: list[int] = []
@@ -125,16 +129,17 @@ class Charges:
 
 
 class ChargesByPlan:
-    """The charges of each plan in use, made anew when a period ends."""
+    """The charges of each plan in use by each calendar, made anew when a period ends."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Charges] = {}
+        self._known: dict[str | tuple[str, Calendar], Charges] = {}
 
-    def at(self, plan: ChargePlan, now_ms: int) -> Charges:
-        """The charges of `plan` at `now_ms`."""
-        charges = self._known.get(plan.id)
+    def at(self, plan: ChargePlan, now_ms: int, by: Calendar = IN_UTC) -> Charges:
+        """The charges of `plan` at `now_ms`, for an account with this calendar."""
+        key = plan.id if by is IN_UTC or not plan.quotas else (plan.id, by)
+        charges = self._known.get(key)
         if charges is None or not charges.starts_ms <= now_ms < charges.ends_ms:
-            if len(self._known) >= PLANS_MAX:
-                self._known.clear()
-            charges = self._known[plan.id] = Charges(plan, now_ms)
+            while len(self._known) >= CHARGES_MAX:
+                del self._known[next(iter(self._known))]
+            charges = self._known[key] = Charges(plan, now_ms, by)
         return charges

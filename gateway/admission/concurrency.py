@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from gateway.admission.decider import Decider
 from gateway.admission.held_slots import Held, HeldSlots
 from gateway.admission.leases import Bought
-from gateway.admission.store import Ask, Decision, Status, Store
+from gateway.admission.store import Ask, Decision, Status, Store, account_tag
 from gateway.admission.subjects import slot_set_key
 from gateway.admission.turns import Turn, Turns
 from gateway.clock import Clock
 from gateway.errors import StoreUnavailable
 from gateway.model.exchange import Exchange
+from gateway.model.periods import Calendar
 from gateway.model.policies import ChargePlan, OnFull
+from gateway.model.principal import Principal
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
 
@@ -27,6 +29,7 @@ class _Call:
 
     plan: ChargePlan
     exchange: Exchange
+    by: Calendar
     counters: tuple[str, ...] | None
     held: Held
 
@@ -43,7 +46,7 @@ class Concurrency:
         self._held = HeldSlots(store, clock, slots, tasks, holder, self._turns.freed)
 
     async def admit(
-        self, tag: str, plan: ChargePlan, exchange: Exchange, counters: tuple[str, ...] | None
+        self, principal: Principal, plan: ChargePlan, exchange: Exchange, counters: tuple[str, ...] | None
     ) -> tuple[Bought, str]:
         """The decision, and what the slots of the call are called if it is admitted: for `release`.
 
@@ -53,7 +56,8 @@ class Concurrency:
             keys = tuple([slot_set_key(limit) for limit in plan.concurrency])
         else:
             keys = counters[len(plan.limits) :]
-        call = _Call(plan, exchange, counters, self._held.new(tag, keys))
+        tag = account_tag(principal.account_id, principal.mode)
+        call = _Call(plan, exchange, principal.calendar, counters, self._held.new(tag, keys))
         position = self._others_wait(call)
         if position is None:
             bought = await self._decide(call)
@@ -86,7 +90,7 @@ class Concurrency:
         self._held.asked(call.held)
         try:
             bought = await self._decider.decide(
-                call.held.tag, call.plan, Ask(slot=call.held.name), call.counters
+                call.held.tag, call.plan, Ask(slot=call.held.name), call.counters, call.by
             )
         except StoreUnavailable as lost:
             if not lost.unsent:
@@ -125,7 +129,7 @@ class Concurrency:
 
     async def _in_vain(self, call: _Call, position: int) -> Bought:
         """A refusal: whatever is free by now is for those who wait."""
-        charges, decision = await self._decider.decide(call.held.tag, call.plan, LOOK, call.counters)
+        charges, decision = await self._decider.decide(call.held.tag, call.plan, LOOK, call.counters, call.by)
         in_use = list(decision.in_use)
         in_use[position] = max(in_use[position], call.plan.concurrency[position].bound)
         return charges, decision._replace(status=Status.REFUSED, in_use=tuple(in_use))

@@ -19,13 +19,13 @@ from gateway.admission.period import Span, period_at
 from gateway.admission.presence import FORGOTTEN_AFTER_MS, JOURNALS
 from gateway.admission.store import account_tag
 from gateway.errors import StoreUnavailable
-from gateway.model.policies import Period
+from gateway.model.periods import Period, parse_period
 from gateway.model.principal import Mode
 
 AFTER_PERIOD_MS = 3_600_000
 """Counters outlive their period by so much; as in admit.lua."""
 
-_KEY = re.compile(rb"tw:\{([0-9]{1,19})([lt])\}:q:([^:]+):([a-z]+):([0-9]{1,15})")
+_KEY = re.compile(rb"tw:\{([0-9]{1,19})([lt])\}:q:([^:]+):([0-9a-z]+):([0-9]{1,15})(?:-([0-9]{1,15}))?")
 _KEYS = "tw:{*}:q:*"
 _AT_ONCE = 1000
 _MEND = (Path(__file__).parent / "mend.lua").read_text(encoding="utf-8")
@@ -38,11 +38,7 @@ class QuotaPeriod(NamedTuple):
     mode: Mode
     meter: str
     per: Period
-    start_s: int
-
-    @property
-    def span(self) -> Span:
-        return period_at(self.per, self.start_s * 1_000_000)
+    span: Span
 
 
 class QuotaCounters:
@@ -102,7 +98,7 @@ class QuotaCounters:
 def counter_key(counted: QuotaPeriod) -> str:
     """The name of its counter in Redis."""
     tag = account_tag(counted.account_id, counted.mode)
-    return f"tw:{{{tag}}}:{period_key(counted.meter, counted.per, counted.start_s)}"
+    return f"tw:{{{tag}}}:{period_key(counted.meter, counted.per, counted.span)}"
 
 
 @contextmanager
@@ -117,10 +113,11 @@ def _parse(key: bytes | str) -> QuotaPeriod | None:
     match = _KEY.fullmatch(key) if isinstance(key, bytes) else None
     if match is None:
         return None
-    account, mode, meter, per, start = match.groups()
+    account, mode, meter, per, start, end = match.groups()
     try:
-        period = Period(per.decode())
+        period = parse_period(per.decode())
     except ValueError:
         return None  # of a newer release
     live = Mode.LIVE if mode == b"l" else Mode.TEST
-    return QuotaPeriod(int(account), live, meter.decode(), period, int(start))
+    span = period_at(period, int(start) * 1_000_000) if end is None else Span(int(start), int(end))
+    return QuotaPeriod(int(account), live, meter.decode(), period, span)

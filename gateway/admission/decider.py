@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.admission.charges import Charges, ChargesByPlan
 from gateway.admission.store import Ask, Decision, Status, Store
 from gateway.errors import StoreUnavailable
+from gateway.model.periods import IN_UTC, Calendar
 from gateway.model.policies import ChargePlan
 
 TRIES = 3
@@ -19,15 +20,20 @@ class Decider:
         self._charges = ChargesByPlan()
 
     async def decide(
-        self, tag: str, plan: ChargePlan, ask: Ask, buckets: tuple[str, ...] | None = None
+        self,
+        tag: str,
+        plan: ChargePlan,
+        ask: Ask,
+        buckets: tuple[str, ...] | None = None,
+        by: Calendar = IN_UTC,
     ) -> tuple[Charges, Decision]:
-        """The decision, and the charges it is about. `buckets`: keys of a scoped plan's.
+        """The decision, and the charges it is about. `buckets`: keys of a scoped plan's; `by`: whose periods.
 
         StoreUnavailable when there is none.
         """
         now_ms = self._store.now_ms()
         for _ in range(TRIES):
-            charges = self._charges.at(plan, now_ms)
+            charges = self._charges.at(plan, now_ms, by)
             if buckets is not None:
                 charges = charges.paid_into(buckets)
             decision = await self._store.decide(tag, charges, ask)

@@ -21,6 +21,7 @@ from gateway.admission.token_bucket import LEASE_MS
 from gateway.clock import Clock
 from gateway.errors import StoreUnavailable
 from gateway.inline import Wait, drive
+from gateway.model.exchange import NO_PERIODS
 from gateway.model.policies import AdmissionMode, ChargePlan
 from gateway.model.principal import Mode, Principal
 
@@ -42,6 +43,7 @@ class Lease:
 
     __slots__ = (
         "buckets",
+        "calendar",
         "calls",
         "charges",
         "cost",
@@ -73,6 +75,7 @@ class Lease:
         self.buckets = buckets
         self.mode = principal.mode
         self.tag = account_tag(principal.account_id, principal.mode)
+        self.calendar = principal.calendar
         self.plan = plan
         self.holder = holder
         self.calls = 0  # that may be made until `expires_us`, of `stock` after the last purchase
@@ -84,7 +87,7 @@ class Lease:
         self.touched_us = -LEASE_US  # the last purchase
         self.waiting: list[Wait[None]] = []
         self.charges: Charges | None = None
-        self.periods: tuple[int, ...] = ()
+        self.periods = NO_PERIODS
         self.lines = b""
         self.costs: tuple[int, ...] = ()
         self.lefts: tuple[int, ...] = ()
@@ -168,6 +171,7 @@ class Leases:
         if lease is None:
             lease = Lease(principal, plan, f"{self._holder}.{next(self._numbers)}", buckets)
             leases[lease.key] = lease
+        lease.calendar = principal.calendar  # it may have changed
         return lease
 
     def buy(self, lease: Lease, calls: int) -> Wait[Bought]:
@@ -193,7 +197,9 @@ class Leases:
 
     async def _buy(self, lease: Lease, ask: Ask, asked_us: int, bought: Wait[Bought]) -> None:
         try:
-            charges, decision = await self._decider.decide(lease.tag, lease.plan, ask, lease.buckets)
+            charges, decision = await self._decider.decide(
+                lease.tag, lease.plan, ask, lease.buckets, lease.calendar
+            )
         except StoreUnavailable as lost:
             self._end_purchase(lease, asked_us)
             bought.fail(lost)

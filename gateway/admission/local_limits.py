@@ -18,6 +18,7 @@ from gateway.admission import token_bucket
 from gateway.admission.charges import PLANS_MAX, Charges
 from gateway.admission.store import Decision, Status, counter_name
 from gateway.admission.token_bucket import Bucket, Flow
+from gateway.model.periods import IN_UTC, Calendar
 from gateway.model.policies import ChargePlan, Limit
 
 BUCKETS_MAX = 65_536
@@ -71,10 +72,20 @@ class LocalLimits:
                 if len(self._short) > QUOTAS_MAX:
                     self._short.popitem(last=False)
 
-    def decide(self, tag: str, plan: ChargePlan, buckets: tuple[str, ...] | None, now_ms: int) -> Local:
-        """Take a call's tokens from this worker's part of all limits, or say how long to wait."""
+    def decide(
+        self,
+        tag: str,
+        plan: ChargePlan,
+        buckets: tuple[str, ...] | None,
+        now_ms: int,
+        by: Calendar = IN_UTC,
+    ) -> Local:
+        """Take a call's tokens from this worker's part of all limits, or say how long to wait.
+
+        `by`: how the account's periods are counted.
+        """
         if self._short and plan.quotas:
-            short = self._short_of(tag, plan, now_ms)
+            short = self._short_of(tag, plan, now_ms, by)
             if short is not None:
                 return short
         part = self._parts.get(plan.id) or self._divide(plan)
@@ -93,10 +104,10 @@ class LocalLimits:
         decision = Decision(status, now_ms, 0, tuple(bucket.tokens for bucket in after), waits)
         return Local(plan, part.charges, decision)
 
-    def _short_of(self, tag: str, plan: ChargePlan, now_ms: int) -> Local | None:
+    def _short_of(self, tag: str, plan: ChargePlan, now_ms: int, by: Calendar) -> Local | None:
         """The refusal by quotas that were used up before, if there are any."""
         refusing, lefts = [], []
-        for paid, charge in zip(plan.quotas, Charges(plan, now_ms).quotas, strict=True):
+        for paid, charge in zip(plan.quotas, Charges(plan, now_ms, by).quotas, strict=True):
             known = self._short.get(counter_name(tag, charge.key))
             if (
                 known is not None
@@ -109,7 +120,7 @@ class LocalLimits:
         if not refusing:
             return None
         asked = replace(plan, limits=(), quotas=tuple(refusing), concurrency=())
-        charges = Charges(asked, now_ms)
+        charges = Charges(asked, now_ms, by)
         waits = tuple(charge.span.end_s * 1000 - now_ms for charge in charges.quotas)
         return Local(asked, charges, Decision(Status.REFUSED, now_ms, 0, tuple(lefts), waits))
 

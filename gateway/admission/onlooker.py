@@ -14,6 +14,7 @@ from gateway.admission.store import Ask, Decision, Status, account_tag
 from gateway.admission.subjects import counter_keys
 from gateway.errors import AdmissionUnavailable, StoreUnavailable
 from gateway.model.exchange import Exchange, Grant
+from gateway.model.periods import Calendar
 from gateway.model.policies import ChargePlan, OnStoreLoss
 from gateway.model.principal import Principal
 
@@ -51,7 +52,7 @@ class Onlooker:
         counters = counter_keys(plan, exchange) if plan.scoped else None
         tag = account_tag(principal.account_id, principal.mode)
         try:
-            seen = self.seen = await self._look(tag, plan, counters)
+            seen = self.seen = await self._look(tag, principal.calendar, plan, counters)
         except StoreUnavailable as lost:
             self.lost = str(lost)
             if plan.on_store_loss is OnStoreLoss.REFUSE:
@@ -61,11 +62,11 @@ class Onlooker:
             raise refusal(plan, seen.charges, seen.decision)
         return Grant(principal, plan, granted_lines(seen.charges, seen.decision))
 
-    async def _look(self, tag: str, plan: ChargePlan, counters: tuple[str, ...] | None) -> Seen:
+    async def _look(self, tag: str, by: Calendar, plan: ChargePlan, counters: tuple[str, ...] | None) -> Seen:
         decider = Decider(self._store)
-        _, present = await decider.decide(tag, plan, LOOK, counters)
+        _, present = await decider.decide(tag, plan, LOOK, counters, by)
         slot = NOBODYS_SLOT if plan.concurrency else ""
-        charges, decision = await decider.decide(tag, plan, Ask(slot=slot), counters)
+        charges, decision = await decider.decide(tag, plan, Ask(slot=slot), counters, by)
         queues = worth_waiting_for(plan, decision) is not None
         held = await self._store.held(tag, charges)
         return Seen(tag, charges, present, decision, held, queues)

@@ -125,7 +125,7 @@ def _describe_quota(plan: ChargePlan, charges: Charges, decision: Decision, posi
     needs = "" if charge.cost == 1 else f", and this call needs {charge.cost}"
     return (
         f"The quota `{quota.name}` of the tier `{plan.tier.name}` is used up: {used} of {quota.amount} "
-        f"{quota.meter} in this {quota.per.value}{needs}. It starts again at "
+        f"{quota.meter} in {quota.per.this}{needs}. It starts again at "
         f"{_instant(charge.span.end_s * 1000)}."
     )
 

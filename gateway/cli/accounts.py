@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date
 
 import click
 
@@ -21,6 +21,24 @@ from gateway.storage.postgres import Pool
 
 class UnknownTier(TollwayError):
     """The policies have no such tier."""
+
+
+NO_ANCHOR = "none"
+
+
+class AnchorType(click.ParamType[date | str]):
+    """A date, or `none`."""
+
+    name = "date"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> date | str:
+        """The date, or `NO_ANCHOR`."""
+        if value == NO_ANCHOR:
+            return value
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail("must be a date like 2026-01-31, or none", param, ctx)
 
 
 @click.group()
@@ -86,7 +104,11 @@ def set_tier(id: str, tier: str, as_json: bool) -> None:  # noqa: A002 - the arg
 @click.argument("id")
 @click.option("--name", help="For people; any text.")
 @click.option("--status", type=click.Choice(STATUSES), help="Accounts that are active or past due may call.")
-@click.option("--billing-anchor", type=click.DateTime(["%Y-%m-%d"]), help="The day that periods begin on.")
+@click.option(
+    "--billing-anchor",
+    type=AnchorType(),
+    help="The day that periods are counted from, like 2026-01-31; none: as calendars do.",
+)
 @click.option("--time-zone", help="Like Europe/Berlin.")
 @click.option("--internal/--not-internal", default=None, help="Of your own: never billed.")
 @click.option(
@@ -97,7 +119,7 @@ def set_(
     id: str,  # noqa: A002 - the argument's name on the command line
     name: str | None,
     status: str | None,
-    billing_anchor: datetime | None,
+    billing_anchor: date | str | None,
     time_zone: str | None,
     internal: bool | None,
     metadata: tuple[str, ...],
@@ -110,7 +132,8 @@ def set_(
     changes = AccountChanges(
         name=name,
         status=status,
-        billing_anchor=None if billing_anchor is None else billing_anchor.date(),
+        billing_anchor=billing_anchor if isinstance(billing_anchor, date) else None,
+        drop_billing_anchor=billing_anchor == NO_ANCHOR,
         time_zone=time_zone,
         internal=internal,
         metadata=pairs or None,

@@ -86,8 +86,8 @@ def _show(findings: list[Finding]) -> None:
 
 def _cells(one: Finding) -> tuple[object, ...]:
     period = one.period
-    start = datetime.fromtimestamp(period.start_s, UTC)
-    what = (one.account, period.mode.value, period.meter, period.per.value, start, one.counted, one.booked)
+    start = datetime.fromtimestamp(period.span.start_s, UTC)
+    what = (one.account, period.mode.value, period.meter, period.per.text, start, one.counted, one.booked)
     return (*what, one.standing.value.replace("_", " "), "yes" if one.repaired else "no")
 
 
@@ -97,8 +97,8 @@ def _document(one: Finding) -> dict[str, object]:
         "account": one.account,
         "mode": period.mode.value,
         "meter": period.meter,
-        "per": period.per.value,
-        "period_start": datetime.fromtimestamp(period.start_s, UTC).isoformat().replace("+00:00", "Z"),
+        "per": period.per.text,
+        "period_start": datetime.fromtimestamp(period.span.start_s, UTC).isoformat().replace("+00:00", "Z"),
         "counted": one.counted,
         "booked": one.booked,
         "standing": one.standing.value,

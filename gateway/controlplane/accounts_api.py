@@ -42,7 +42,7 @@ class AccountPage(Page):
 
 
 class NewAccount(Sent):
-    """What an account is made of. `billing_anchor` is today unless given."""
+    """What an account is made of."""
 
     name: str
     tier: str
@@ -55,7 +55,9 @@ class NewAccount(Sent):
 
 
 class AccountChange(Sent):
-    """What is given changes, the rest stays. `metadata` is merged; a name with null goes."""
+    """What is given changes, the rest stays. `metadata` is merged; a name with null goes, as does a
+    `billing_anchor` of null.
+    """
 
     name: str | None = None
     tier: str | None = None
@@ -146,7 +148,9 @@ class AccountsApi:
             self._check_tier(wanted.tier)
         accounts, public_id = self._accounts.on(request[CONNECTION]), request.match_info["account"]
         check_match(request, wording.account(await accounts.lock_account(public_id)))
-        changed = await accounts.change_account(public_id, AccountChanges(**wanted.model_dump()))
+        drop = "billing_anchor" in wanted.model_fields_set and wanted.billing_anchor is None
+        changes = AccountChanges(**wanted.model_dump(), drop_billing_anchor=drop)
+        changed = await accounts.change_account(public_id, changes)
         return tagged(wording.account(changed))
 
     def _check_tier(self, name: str) -> None:

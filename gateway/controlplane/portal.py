@@ -9,6 +9,7 @@ from typing import Literal
 from aiohttp import web
 from typing_extensions import TypedDict
 
+from gateway.accounts.overrides import Overrides
 from gateway.admission.period import period_at
 from gateway.controlplane import wording
 from gateway.controlplane.bodies import MAX_BODY_BYTES, answer, read_query
@@ -31,8 +32,10 @@ from gateway.controlplane.self_api import SelfApi
 from gateway.controlplane.tiers_page import CONTENT_SECURITY_POLICY, render_tiers
 from gateway.controlplane.usage_api import PagedSpan, UsagePage, usage_page
 from gateway.ledger.usage import Sums
+from gateway.model.periods import Calendar
 from gateway.model.policies import Quota
 from gateway.model.principal import Mode
+from gateway.routing.terms import with_overrides
 
 API = "/api/v1"
 AUTH = "/auth"
@@ -110,6 +113,7 @@ class Portal:
     def __init__(self, with_: Collaborators) -> None:
         self._accounts, self._usage = with_.accounts, with_.usage
         self._policies, self._clock = with_.policies, with_.clock
+        self._overrides = Overrides(with_.pool, with_.accounts)
 
     def endpoints(self) -> list[Endpoint]:
         """The addresses below `/api/v1` for members and for holders of a key."""
@@ -133,13 +137,17 @@ class Portal:
         viewer = request[VIEWER]
         account = await self._accounts.get_account(viewer.account)
         tier = self._policies().tiers.get(account.tier)
+        if tier is not None and (deals := await self._overrides.of_account(viewer.account)):
+            tier = with_overrides(tier, deals)
         return answer(
             {
                 "account": {"id": account.public_id, "name": account.name, "status": account.status},
                 "key": None if viewer.key is None else {"id": viewer.key, "mode": viewer.mode.value},
                 "tier": {"name": account.tier} if tier is None else wording.tier(tier),
                 "quotas": [
-                    await self._used(viewer, one) for one in (tier.quotas if tier else ()) if not one.shadow
+                    await self._used(viewer, one, account.calendar)
+                    for one in (tier.quotas if tier else ())
+                    if not one.shadow
                 ],
             }
         )
@@ -155,9 +163,9 @@ class Portal:
         sums = Sums(viewer.account, start, end, asked.bucket, mode)
         return answer(await usage_page(self._usage, asked, sums))
 
-    async def _used(self, viewer: Viewer, quota: Quota) -> wording.Document:
+    async def _used(self, viewer: Viewer, quota: Quota, by: Calendar) -> wording.Document:
         """A quota with what the ledger has of the present period: calls appear seconds after their end."""
-        span = period_at(quota.per, self._clock.now_us())
+        span = period_at(quota.per, self._clock.now_us(), by)
         start, end = (datetime.fromtimestamp(at_s, UTC) for at_s in span)
         used = await self._usage.period_total(viewer.account_id, quota.meter, start, end, viewer.mode)
         return {

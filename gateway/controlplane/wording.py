@@ -23,7 +23,7 @@ class AccountDocument(TypedDict):
     tier: str
     status: str
     created_at: str | None
-    billing_anchor: str
+    billing_anchor: str | None
     time_zone: str
     internal: bool
     metadata: dict[str, str]
@@ -124,7 +124,7 @@ def account(one: Account) -> AccountDocument:
         "tier": one.tier,
         "status": one.status,
         "created_at": instant(one.created_at),
-        "billing_anchor": one.billing_anchor.isoformat(),
+        "billing_anchor": None if one.billing_anchor is None else one.billing_anchor.isoformat(),
         "time_zone": one.time_zone,
         "internal": one.internal,
         "metadata": dict(one.metadata),
@@ -286,11 +286,11 @@ def quota(one: Quota) -> Document:
         "name": one.name,
         "meter": one.meter,
         "amount": one.amount,
-        "per": one.per.value,
+        "per": one.per.text,
         "text": quota_text(one),
     }
 
 
 def quota_text(one: Quota) -> str:
     """Like `1,000 api calls per month`."""
-    return f"{one.amount:,} {one.meter.replace('_', ' ')} per {one.per.value}"
+    return f"{one.amount:,} {one.meter.replace('_', ' ')} per {one.per.text}"

@@ -69,8 +69,8 @@ class Booking:
         """Book `events` and move the cursor.
 
         False if the cursor is elsewhere: another recorder has booked meanwhile, and nothing has changed.
-        The cursor keeps events from being booked twice, and stays when rows go. Should it be lost all the same,
-        events whose rows are there are left out.
+        The cursor keeps events from being booked twice, and stays when rows go. Should it be lost all the
+        same, events whose rows are there are left out.
         """
         async with self._connection() as connection:
             await self._ensure_months(connection, events)

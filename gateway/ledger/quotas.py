@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import asyncpg
 
 from gateway.ledger.errors import LedgerUnavailable
-from gateway.model.policies import Period
+from gateway.model.periods import Calendar, Period, calendar
 from gateway.model.principal import Mode
 from gateway.storage.postgres import LOST, Connection, Pool
 from gateway.storage.queries import load_queries
@@ -30,10 +30,11 @@ class JournalState:
 
 @dataclass(frozen=True, slots=True)
 class KnownAccount:
-    """An account as people call it, and its tier."""
+    """An account as people call it, its tier, and by what its periods are counted."""
 
     public_id: str
     tier: str
+    calendar: Calendar
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +74,41 @@ class QuotaLedger:
         }
 
     async def booked(self, meter: str, per: Period, start_s: int, end_s: int) -> dict[tuple[int, Mode], int]:
-        """Units of every account that has any in a period."""
+        """Units of every account that has any, and whose periods are those of the calendar in UTC."""
         start, end = datetime.fromtimestamp(start_s, UTC), datetime.fromtimestamp(end_s, UTC)
         async with self._connection() as connection:
-            if per is Period.MONTH:
+            if per == Period.MONTH:
                 rows = await connection.fetch(QUERIES.month_booked, meter, start)
             else:
                 rows = await connection.fetch(QUERIES.hours_booked, meter, start, end)
+        return {(row["account_id"], Mode(row["mode"])): row["quantity"] for row in rows}
+
+    async def calendars(self) -> list[Calendar]:
+        """All that accounts have, but for that of UTC."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(QUERIES.calendars)
+        return [calendar(row["anchor"], row["time_zone"]) for row in rows]
+
+    async def booked_by(
+        self, meter: str, start_s: int, end_s: int, calendars: Sequence[Calendar]
+    ) -> dict[tuple[int, Mode], int]:
+        """Units of every account with one of these calendars that has any in a period."""
+        start, end = datetime.fromtimestamp(start_s, UTC), datetime.fromtimestamp(end_s, UTC)
+        anchors, zones = [one.anchor for one in calendars], [one.time_zone for one in calendars]
+        async with self._connection() as connection:
+            rows = await connection.fetch(QUERIES.booked_by, meter, start, end, anchors, zones)
         return {(row["account_id"], Mode(row["mode"])): row["quantity"] for row in rows}
 
     async def accounts(self, numbers: Iterable[int]) -> dict[int, KnownAccount]:
         """Those of these accounts that there are."""
         async with self._connection() as connection:
             rows = await connection.fetch(QUERIES.tiers_of, list(numbers))
-        return {row["id"]: KnownAccount(row["public_id"], row["tier"]) for row in rows}
+        return {row["id"]: _known(row) for row in rows}
 
     async def note(self, drift: Drift) -> None:
         """Keep that a counter was set right."""
         start = datetime.fromtimestamp(drift.start_s, UTC)
-        what = (drift.account_id, drift.mode.value, drift.meter, drift.per.value)
+        what = (drift.account_id, drift.mode.value, drift.meter, drift.per.text)
         async with self._connection() as connection:
             await connection.execute(QUERIES.note_drift, *what, start, drift.counted, drift.booked)
 
@@ -104,3 +121,7 @@ class QuotaLedger:
             raise LedgerUnavailable(str(error) or type(error).__name__, lost=True) from error
         except asyncpg.PostgresError as error:
             raise LedgerUnavailable(str(error), lost=False) from error
+
+
+def _known(row: asyncpg.Record) -> KnownAccount:
+    return KnownAccount(row["public_id"], row["tier"], calendar(row["anchor"], row["time_zone"]))

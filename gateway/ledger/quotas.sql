@@ -7,24 +7,55 @@ WHERE (closed_at IS NULL AND greatest(opened_at, moved_at, seen_at) > now() - in
    OR journal_id = ANY ($1::text[]);
 
 -- hours_booked
--- Units by account and mode. $1 meter  $2 from  $3 until, exclusive; full hours
-SELECT account_id, mode, sum(quantity)::bigint AS quantity
-FROM usage_hourly
-WHERE meter = $1 AND hour_start >= $2 AND hour_start < $3 AND account_id > 0
+-- Units by account and mode, of accounts whose periods are those of the calendar in UTC.
+-- $1 meter  $2 from  $3 until, exclusive; full hours
+SELECT u.account_id, u.mode, sum(u.quantity)::bigint AS quantity
+FROM usage_hourly AS u
+WHERE u.meter = $1 AND u.hour_start >= $2 AND u.hour_start < $3 AND u.account_id > 0
+  AND NOT EXISTS (
+      SELECT FROM accounts AS a WHERE a.id = u.account_id AND (a.anchored OR a.time_zone <> 'UTC')
+  )
 GROUP BY 1, 2
-HAVING sum(quantity) > 0;
+HAVING sum(u.quantity) > 0;
 
 -- month_booked
 -- The same for a month. $1 meter  $2 its start
-SELECT account_id, mode, sum(quantity)::bigint AS quantity
-FROM usage_monthly
-WHERE meter = $1 AND month_start = $2 AND account_id > 0
+SELECT u.account_id, u.mode, sum(u.quantity)::bigint AS quantity
+FROM usage_monthly AS u
+WHERE u.meter = $1 AND u.month_start = $2 AND u.account_id > 0
+  AND NOT EXISTS (
+      SELECT FROM accounts AS a WHERE a.id = u.account_id AND (a.anchored OR a.time_zone <> 'UTC')
+  )
 GROUP BY 1, 2
-HAVING sum(quantity) > 0;
+HAVING sum(u.quantity) > 0;
+
+-- booked_by
+-- The same of accounts with these calendars. $1 meter  $2 from  $3 until, exclusive
+-- $4 anchors, NULL: none  $5 time zone of each
+SELECT account_id, mode, quantity
+FROM units_between(
+    ARRAY(
+        SELECT a.id
+        FROM accounts AS a
+        INNER JOIN unnest($4::date[], $5::text[]) AS one (anchor, time_zone)
+            ON a.time_zone = one.time_zone
+            AND (CASE WHEN a.anchored THEN a.billing_anchor END) IS NOT DISTINCT FROM one.anchor
+        WHERE a.anchored OR a.time_zone <> 'UTC'
+    ),
+    $1, $2, $3
+)
+WHERE quantity > 0;
+
+-- calendars
+-- Those of accounts whose periods are not those of the calendar in UTC.
+SELECT DISTINCT CASE WHEN anchored THEN billing_anchor END AS anchor, time_zone
+FROM accounts
+WHERE anchored OR time_zone <> 'UTC';
 
 -- tiers_of
--- Tiers of these accounts, and what people call them. $1 numbers
-SELECT id, public_id, tier FROM accounts WHERE id = ANY ($1::bigint[]);
+-- Tiers and calendars of these accounts, and what people call them. $1 numbers
+SELECT id, public_id, tier, CASE WHEN anchored THEN billing_anchor END AS anchor, time_zone
+FROM accounts WHERE id = ANY ($1::bigint[]);
 
 -- note_drift
 -- $1 account_id  $2 mode  $3 meter  $4 per  $5 period_start  $6 counted  $7 booked

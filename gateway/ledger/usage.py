@@ -155,8 +155,7 @@ class Usage:
     async def period_total(
         self, account_id: int, meter: str, start: datetime, end: datetime, mode: Mode = Mode.LIVE
     ) -> int:
-        """Units of one meter that an account has used in [start, end), which must be full hours."""
-        assert all(at.minute == at.second == at.microsecond == 0 for at in (start, end)), "full hours only"
+        """Units of one meter that an account has used in [start, end)."""
         total = await self._pool.fetchval(QUERIES.period_total, account_id, meter, mode.value, start, end)
         return int(total)
 

@@ -70,7 +70,7 @@ ORDER BY e.started_at DESC, e.request_id DESC
 LIMIT $1;
 
 -- period_total
--- Units of one meter. $1 account's id  $2 meter  $3 mode  $4 from  $5 until, exclusive; full hours
+-- Units of one meter. $1 account's id  $2 meter  $3 mode  $4 from  $5 until, exclusive
 SELECT coalesce(sum(quantity), 0)::bigint
-FROM usage_hourly
-WHERE account_id = $1 AND meter = $2 AND mode = $3 AND hour_start >= $4 AND hour_start < $5;
+FROM units_between(ARRAY[$1::bigint], $2, $4, $5)
+WHERE mode = $3;

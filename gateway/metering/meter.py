@@ -84,7 +84,14 @@ class Meter:
         exchange.started_monotonic_us = self._clock.monotonic_us()
 
     def begin(self, exchange: Exchange) -> None:
-        """Note the call so that it survives our death. Raises JournalUnavailable: then do not make it."""
+        """Note the call so that it survives our death. Raises JournalUnavailable: then do not make it.
+
+        It is booked in the periods it was charged in: where one of them ended while the call waited, or our
+        clock is not quite Redis's, it counts as begun at that moment.
+        """
+        grant = exchange.grant
+        if grant is not None and not grant.periods.start_us <= exchange.started_at_us < grant.periods.end_us:
+            exchange.started_at_us = grant.periods.nearest(exchange.started_at_us)
         body = encode_begin(exchange.sequence, exchange.started_at_us, self._call(exchange))
         try:
             self._writer.begin(body)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gateway.errors import GatewayError
 from gateway.frames import Conversation
@@ -133,6 +133,21 @@ class Uplink(Protocol):
         """The caller is gone: drop the upstream call."""
 
 
+class Periods(NamedTuple):
+    """The periods a call was charged in: the counter of each quota of its plan, and when all are on."""
+
+    counters: tuple[str, ...]  # their keys, as admission calls them
+    start_us: int
+    end_us: int
+
+    def nearest(self, at_us: int) -> int:
+        """`at_us` if that is in all of them, else the moment next to it that is."""
+        return max(self.start_us, min(at_us, self.end_us - 1))
+
+
+NO_PERIODS = Periods((), 0, 1 << 62)
+
+
 class Grant:
     """We said yes. `header` holds complete RateLimit lines for the answer."""
 
@@ -145,13 +160,13 @@ class Grant:
         header: bytes,
         *,
         charged: bool = True,
-        periods: tuple[int, ...] = (),
+        periods: Periods = NO_PERIODS,
     ) -> None:
         self.principal = principal
         self.plan = plan
         self.header = header
         self.charged = charged  # False: passed unchecked because the store is gone and the policy allows it
-        self.periods = periods  # start of the period each of `plan.quotas` was charged in, epoch seconds
+        self.periods = periods  # those that `plan.quotas` were charged in
 
 
 class HoldingGrant(Grant):
@@ -165,7 +180,7 @@ class HoldingGrant(Grant):
         plan: ChargePlan,
         header: bytes,
         *,
-        periods: tuple[int, ...],
+        periods: Periods,
         slot: str,
     ) -> None:
         super().__init__(principal, plan, header, periods=periods)

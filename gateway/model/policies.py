@@ -11,17 +11,10 @@ from gateway.model.access import KEYS_ONLY, Access
 from gateway.model.changes import HeaderChange, RequestChange
 from gateway.model.cors import Cors
 from gateway.model.networks import AddressRules
+from gateway.model.periods import Period
 
 NO_LIMIT = 1 << 62
 """More bytes than any body has, and more calls than there ever are at once."""
-
-
-class Period(Enum):
-    """How often a quota starts again. Calendar periods in UTC."""
-
-    HOUR = "hour"
-    DAY = "day"
-    MONTH = "month"
 
 
 class OnStoreLoss(Enum):

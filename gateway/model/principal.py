@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from gateway.model.periods import IN_UTC, Calendar
 from gateway.model.restrictions import Restrictions
 
 
@@ -48,6 +49,7 @@ class Principal:
     digest: bytes = field(default=b"", repr=False, compare=False)  # of the key; empty: it came without one
     restrictions: Restrictions | None = None
     overrides: tuple[Override, ...] = ()
+    calendar: Calendar = IN_UTC  # by which the periods of its quotas are counted
     terms: str = field(init=False, compare=False)  # the same for all who have this tier and these overrides
 
     def __post_init__(self) -> None:

@@ -12,11 +12,12 @@ from gateway.policy.check_access import check_issuers
 from gateway.policy.check_cors import check_cors
 from gateway.policy.check_routes import check_routes
 from gateway.policy.check_upstreams import Objection, check_upstreams, no_objection
-from gateway.policy.documents import MOST_OF_A_TIER, QuotaDocument, TierDocument
+from gateway.policy.documents import MOST_OF_A_TIER, TierDocument
 from gateway.policy.extends import FullTier, full_tiers, quota_name
 from gateway.policy.merge import Entry, Merged
 from gateway.policy.meters import BUILT_IN_METERS, cost_problem
 from gateway.policy.problems import Problem, Problems, listed, meant, quoted
+from gateway.policy.quota_documents import QuotaDocument
 from gateway.policy.rollout_documents import RolloutDocument
 from gateway.policy.texts import duration_ms
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from types import MappingProxyType
 
-from gateway.model.policies import ConcurrencyLimit, Cost, Limit, OnFull, Period, Quota
+from gateway.model.periods import parse_period
+from gateway.model.policies import ConcurrencyLimit, Cost, Limit, OnFull, Quota
 from gateway.policy.concurrency_documents import ConcurrencyDocument
 from gateway.policy.cost_documents import CostDocument
-from gateway.policy.documents import LimitDocument, QuotaDocument
+from gateway.policy.documents import LimitDocument
+from gateway.policy.quota_documents import QuotaDocument
 from gateway.policy.scope_texts import scope
 from gateway.policy.texts import duration_ms, rate_parts
 
@@ -22,7 +24,7 @@ def compile_limit(name: str, document: LimitDocument) -> Limit:
 
 def compile_quota(name: str, document: QuotaDocument) -> Quota:
     """An amount per period."""
-    return Quota(name, document.meter, document.amount, Period(document.per), document.enforced)
+    return Quota(name, document.meter, document.amount, parse_period(document.per), document.enforced)
 
 
 def compile_concurrency(name: str, document: ConcurrencyDocument) -> ConcurrencyLimit:

@@ -17,6 +17,7 @@ from gateway.policy.concurrency_documents import ConcurrencyDocument
 from gateway.policy.cors_documents import CorsDocument
 from gateway.policy.cost_documents import AnyCost, CostDocument
 from gateway.policy.message_documents import AnyMessage
+from gateway.policy.quota_documents import QuotaDocument
 from gateway.policy.rollout_documents import RolloutDocument
 from gateway.policy.upstream_documents import RouteTimeoutsDocument, UpstreamDocument
 from gateway.policy.values import (
@@ -29,7 +30,6 @@ from gateway.policy.values import (
     Method,
     Name,
     Path,
-    Positive,
     Range,
     Rate,
     Scope,
@@ -87,21 +87,6 @@ class LimitDocument(RolloutDocument):
         max_length=200,
         description="The routes whose calls it is about; every route if left out.",
         examples=[["exports"]],
-    )
-
-
-class QuotaDocument(RolloutDocument):
-    """How much of a meter an account may use per calendar period (UTC). At the amount, calls are refused."""
-
-    name: Name | None = Field(
-        default=None,
-        description="Shown to callers in the RateLimit fields and in refusals; the meter's name if left out.",
-        examples=["monthly"],
-    )
-    meter: Name = Field(description="What is counted: api_calls or a declared meter.", examples=["api_calls"])
-    amount: Positive = Field(description="Units per period.", examples=[1000])
-    per: Literal["hour", "day", "month"] = Field(
-        description="The period: an hour, a day or a calendar month in UTC.", examples=["month"]
     )
 
 

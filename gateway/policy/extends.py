@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.policy.concurrency_documents import ConcurrencyDocument
-from gateway.policy.documents import LimitDocument, QuotaDocument, TierDocument
+from gateway.policy.documents import LimitDocument, TierDocument
+from gateway.policy.quota_documents import QuotaDocument
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from gateway.model.networks import parse_network
+from gateway.model.periods import LONGEST_HOURS, PERIOD, parse_period
 from gateway.policy.problems import shown
 
 NAME = r"^[a-z][a-z0-9_-]{0,62}$"
@@ -104,6 +105,17 @@ def rate_parts(text: str) -> tuple[int, int]:
     """Tokens and period in milliseconds of a checked rate."""
     tokens, _, period = text.partition("/")
     return int(tokens), PERIOD_MS[period]
+
+
+def check_period(value: object) -> str:
+    """How often a quota starts again."""
+    wanted = (
+        "hour, day, week, month or year, or a number of these such as 12 hours, 30 days, 2 weeks or 3 months"
+    )
+    text = _matching(PERIOD, value, wanted)
+    if parse_period(text).hours > LONGEST_HOURS:
+        raise ValueError(f"must be at most 10 years, got {shown(text)}")
+    return text
 
 
 def check_currency(value: object) -> str:

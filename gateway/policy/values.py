@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from gateway.model.networks import NETWORK
+from gateway.model.periods import PERIOD
 from gateway.policy import scope_texts, texts
 
 LARGEST = 10**15 - 1
@@ -18,6 +19,7 @@ Duration = Annotated[
 ]
 Size = Annotated[str, BeforeValidator(texts.check_size), Field(json_schema_extra={"pattern": texts.SIZE})]
 Rate = Annotated[str, BeforeValidator(texts.check_rate), Field(json_schema_extra={"pattern": texts.RATE})]
+Per = Annotated[str, BeforeValidator(texts.check_period), Field(json_schema_extra={"pattern": PERIOD})]
 Host = Annotated[
     str, BeforeValidator(texts.check_host_or_below), Field(json_schema_extra={"pattern": texts.HOST_OR_BELOW})
 ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.admission.counters import QuotaCounters, QuotaPeriod
-from gateway.admission.period import period_at
-from gateway.ledger.quotas import Drift, QuotaLedger
-from gateway.model.policies import Period, PolicySet
+from gateway.admission.period import Span, period_at
+from gateway.ledger.quotas import Drift, KnownAccount, QuotaLedger
+from gateway.model.periods import IN_UTC, Calendar, Period
+from gateway.model.policies import PolicySet
 from gateway.reconciliation.standing import Look, Standing, standing
 
 QUIET_S = 15.0
@@ -75,39 +77,56 @@ class Reconciler:
         now_us = await self._counters.now_us()
         announced = frozenset(await self._counters.journals(now_us))
         journals = await self._ledger.journals(announced)
-        by_tier = _counts(self._policies())
-        booked = await self._booked(set().union(*by_tier.values()), now_us)
+        by_tier, calendars = _counts(self._policies()), await self._ledger.calendars()
+        booked = await self._booked(set().union(*by_tier.values()), calendars, now_us)
         counted = {period: units async for period, units in self._counters.read()}
         # Counters of meters that no tier counts any more have their ledger, too.
         others = {(period.meter, period.per) for period in counted} - set().union(*by_tier.values())
-        booked |= await self._booked(others, now_us)
+        booked |= await self._booked(others, calendars, now_us)
         missing = await self._missing(booked.keys() - counted.keys(), by_tier, now_us)
+        current = booked.keys() | await self._current(counted.keys() - booked.keys(), now_us)
         figures = {
-            period: (units, booked.get(period, 0))
-            for period, units in counted.items()
-            if period.span.start_s in _starts(period.per, now_us)
+            period: (units, booked.get(period, 0)) for period, units in counted.items() if period in current
         }
         figures |= {period: (0, booked[period]) for period in missing}
         return Look(await self._ledger.present_time(), figures, announced, journals)
 
-    async def _booked(self, counts: set[tuple[str, Period]], now_us: int) -> dict[QuotaPeriod, int]:
+    async def _booked(
+        self, counts: set[tuple[str, Period]], calendars: list[Calendar], now_us: int
+    ) -> dict[QuotaPeriod, int]:
+        """Units in the present period and the one before, each account by its own calendar."""
         found: dict[QuotaPeriod, int] = {}
         for meter, per in counts:
-            for start_s in _starts(per, now_us):
-                span = period_at(per, start_s * 1_000_000)
-                units = await self._ledger.booked(meter, per, *span)
+            alike: defaultdict[Span, list[Calendar]] = defaultdict(list)
+            for by in calendars:
+                for span in _spans(per, now_us, by):
+                    alike[span].append(by)
+            told = [(span, await self._ledger.booked(meter, per, *span)) for span in _spans(per, now_us)]
+            told += [
+                (span, await self._ledger.booked_by(meter, *span, those)) for span, those in alike.items()
+            ]
+            for span, units in told:
                 for (account_id, mode), quantity in units.items():
-                    found[QuotaPeriod(account_id, mode, meter, per, start_s)] = quantity
+                    found[QuotaPeriod(account_id, mode, meter, per, span)] = quantity
         return found
+
+    async def _current(self, unbooked: set[QuotaPeriod], now_us: int) -> set[QuotaPeriod]:
+        """Those of the present period or the one before; a changed calendar leaves others behind."""
+        known = await self._ledger.accounts({one.account_id for one in unbooked})
+        return {
+            one
+            for one in unbooked
+            if one.span in _spans(one.per, now_us, _calendar_of(known.get(one.account_id)))
+        }
 
     async def _missing(self, uncounted: set[QuotaPeriod], by_tier: Counts, now_us: int) -> list[QuotaPeriod]:
         """Those without a counter that should have one: in the present period, if the tier counts it."""
-        present = [one for one in uncounted if one.start_s == period_at(one.per, now_us).start_s]
-        known = await self._ledger.accounts({one.account_id for one in present})
+        known = await self._ledger.accounts({one.account_id for one in uncounted})
         return [
             one
-            for one in present
+            for one in uncounted
             if (account := known.get(one.account_id)) is not None
+            and one.span == period_at(one.per, now_us, account.calendar)
             and (one.meter, one.per) in by_tier.get(account.tier, ())
         ]
 
@@ -117,14 +136,18 @@ class Reconciler:
         lower_from = counted if stands is Standing.AHEAD else None
         if not await self._counters.set_right(period, booked, lower_from=lower_from):
             return False
-        await self._ledger.note(Drift(*period, counted, booked))
+        await self._ledger.note(Drift(*period[:4], period.span.start_s, counted, booked))
         return True
 
 
-def _starts(per: Period, now_us: int) -> tuple[int, int]:
-    """Of the present period and the one before."""
-    start_s = period_at(per, now_us).start_s
-    return start_s, period_at(per, (start_s - 1) * 1_000_000).start_s
+def _spans(per: Period, now_us: int, by: Calendar = IN_UTC) -> tuple[Span, Span]:
+    """The present period and the one before."""
+    span = period_at(per, now_us, by)
+    return span, period_at(per, (span.start_s - 1) * 1_000_000, by)
+
+
+def _calendar_of(account: KnownAccount | None) -> Calendar:
+    return IN_UTC if account is None else account.calendar
 
 
 def _counts(policies: PolicySet | None) -> Counts:

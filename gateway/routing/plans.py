@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -16,19 +15,12 @@ from gateway.model.policies import (
     Limit,
     LimitFields,
     OnStoreLoss,
-    Period,
     PolicySet,
     Quota,
     Route,
     Scope,
     Tier,
 )
-
-PERIOD_S: Mapping[Period, int] = {Period.HOUR: 3600, Period.DAY: 86_400}
-"""Seconds of the periods that always last the same. Months do not."""
-
-_HOURS: Mapping[Period, int] = {Period.HOUR: 1, Period.DAY: 24, Period.MONTH: 730}
-"""To compare quotas with each other; a month is a twelfth of a year here."""
 
 BOUGHT_AHEAD = frozenset(("account", "key", "route"))
 """Scopes of few values. A bucket per address or header value is decided call by call: nobody knows how many
@@ -102,7 +94,7 @@ def _allowance(tier: Tier, scopes: list[Scope], meters: list[str]) -> list[Fract
         bounds.append([Fraction(limit.most) for limit in tier.concurrency if limit.scope == scope])
     bounds += [
         [
-            Fraction(quota.amount, _HOURS[quota.per])
+            Fraction(quota.amount) / Fraction(quota.per.hours)
             for quota in tier.quotas
             if quota.meter == meter and not quota.shadow
         ]
@@ -178,7 +170,7 @@ def plan_id(charged: Charged, fields: LimitFields = LimitFields.DRAFT) -> str:
     """
     content: list[object] = [
         [_limit_content(limit) for limit in charged.limits],
-        [[quota.name, quota.meter, quota.amount, quota.per.value, cost] for quota, cost in charged.quotas],
+        [[quota.name, quota.meter, quota.amount, quota.per.text, cost] for quota, cost in charged.quotas],
     ]
     if charged.cost != 1 or charged.units:
         content += [charged.cost, charged.units]
@@ -218,8 +210,8 @@ def policy_header(charged: Charged, policies: PolicySet) -> bytes:
 
 def _quota_item(quota: Quota, policies: PolicySet) -> str:
     item = f"{_string(quota.name)};q={quota.amount}"
-    if quota.per in PERIOD_S:  # a calendar month has no fixed window to announce
-        item += f";w={PERIOD_S[quota.per]}"
+    if quota.per.seconds is not None:  # months have no fixed window to announce
+        item += f";w={quota.per.seconds}"
     if quota.meter != "api_calls":  # the default unit is requests
         item += f";qu={_string(policies.meters[quota.meter].unit)}"
     return item

@@ -10,7 +10,8 @@ from gateway.admission.charges import Charges
 from gateway.admission.store import EXACT, Ask, Decision, Status, Store
 from gateway.admission.token_bucket import HOLD_MS, LEASE_MS
 from gateway.clock import ManualClock
-from gateway.model.policies import ChargePlan, Period
+from gateway.model.periods import Period
+from gateway.model.policies import ChargePlan
 from tests.unit.admission.plans import limit, plan, quota
 
 TAG = "7l"
@@ -81,7 +82,7 @@ async def test_a_refusal_names_every_charge_that_refuses(caller: Caller) -> None
 
 
 async def test_hour_day_and_month_of_one_meter_are_counted_apart(caller: Caller) -> None:
-    charges = plan(*(quota(100, per=per) for per in Period))
+    charges = plan(*(quota(100, per=per) for per in (Period.HOUR, Period.DAY, Period.MONTH)))
     assert (await caller.call(charges)).left == (99, 99, 99)
 
 

@@ -18,7 +18,8 @@ from gateway.admission.slot_set import SLOT_MS
 from gateway.admission.store import EXACT, Ask, Status, Store
 from gateway.admission.token_bucket import LEASE_MS
 from gateway.clock import ManualClock, SystemClock
-from gateway.model.policies import ChargePlan, Period
+from gateway.model.periods import Period
+from gateway.model.policies import ChargePlan
 from gateway.storage.redis import parse_address
 from gateway.storage.redis_tick import TickRedis
 from gateway.tasks import Tasks

@@ -16,6 +16,7 @@ from gateway.accounts.recognition import find_account_principal, find_principal
 from gateway.accounts.records import Account, AccountChanges, AccountDetails, ApiKey, FoundKey, KeyLimits
 from gateway.accounts.store import Accounts
 from gateway.errors import Conflict, Invalid, NotFound
+from gateway.model.periods import IN_UTC, Calendar
 from gateway.model.principal import Mode
 from gateway.storage.postgres import Pool, connect_pool, open_connection
 
@@ -318,6 +319,23 @@ async def test_an_account_has_what_billing_needs(accounts: Accounts) -> None:
     changed = await accounts.change_account(made.public_id, changes)
     assert (changed.internal, changed.metadata) == (False, {"owner": "Zoë", "plan": "b"})
     assert (changed.name, changed.billing_anchor, changed.time_zone) == ("Ada", date(2026, 1, 31), "UTC")
+
+
+async def test_periods_are_those_of_the_calendar_unless_somebody_chose_an_anchor(
+    accounts: Accounts, ada: Account
+) -> None:
+    assert (ada.billing_anchor, ada.calendar) == (None, IN_UTC)
+    _, secret = await accounts.create_key(ada.public_id)
+    for changes, expected in (
+        (AccountChanges(billing_anchor=date(2026, 1, 31)), Calendar(date(2026, 1, 31))),
+        (AccountChanges(time_zone="Asia/Tokyo"), Calendar(date(2026, 1, 31), "Asia/Tokyo")),
+        (AccountChanges(drop_billing_anchor=True), Calendar(None, "Asia/Tokyo")),
+        (AccountChanges(time_zone="UTC"), IN_UTC),
+    ):
+        assert (await accounts.change_account(ada.public_id, changes)).calendar == expected
+        found = await accounts.find_key(digest(secret.encode()))
+        assert found is not None
+        assert found.principal.calendar == expected, "gateways are told with the key"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from gateway.admission.period import period_at
 from gateway.cli import reconcile
 from gateway.journal.reader import Position
 from gateway.ledger.booking import Booking, Move
-from gateway.model.policies import Period
+from gateway.model.periods import Period
 from gateway.model.principal import Mode
 from gateway.outcomes import Outcome
 from gateway.reconciliation.reconciler import Reconciler
@@ -57,8 +57,8 @@ def account(database_url: str) -> tuple[int, str]:
 @pytest.fixture
 def count(redis_url: str, account: tuple[int, str]) -> Count:
     """Sets the account's counter of this month."""
-    start_s = period_at(Period.MONTH, int(datetime.now(UTC).timestamp() * 1_000_000)).start_s
-    key = counter_key(QuotaPeriod(account[0], Mode.LIVE, "api_calls", Period.MONTH, start_s))
+    span = period_at(Period.MONTH, int(datetime.now(UTC).timestamp() * 1_000_000))
+    key = counter_key(QuotaPeriod(account[0], Mode.LIVE, "api_calls", Period.MONTH, span))
 
     def set_counter(units: int) -> None:
         with redis.Redis.from_url(redis_url) as client:

@@ -26,10 +26,10 @@ from gateway.controlplane.tokens import BootstrapToken
 from gateway.explain.explainer import Explainer, Frame
 from gateway.ledger.usage import Usage
 from gateway.model.networks import parse_networks
+from gateway.model.periods import Period
 from gateway.model.policies import (
     Limit,
     Meter,
-    Period,
     PolicySet,
     Price,
     Quota,

@@ -476,6 +476,7 @@ async def test_an_account_carries_what_its_operator_needs(admin: Client) -> None
         await admin.patch(path, json={"metadata": {"crm": None, "plan": "b"}, "internal": False})
     )
     assert changed == {**made, "metadata": {"plan": "b"}, "internal": False}
+    assert (await ok(await admin.patch(path, json={"billing_anchor": None})))["billing_anchor"] is None
     drafts = await ok(await admin.get("/admin/v1/accounts?status=draft"))
     assert [one["id"] for one in drafts["data"]] == [made["id"]]
     assert (await ok(await admin.get("/admin/v1/accounts?status=active&tier=free")))["data"] == []

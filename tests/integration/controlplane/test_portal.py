@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
 from gateway.accounts.keys import mint
+from gateway.accounts.overrides import Overrides, quota_override
+from gateway.accounts.records import AccountDetails
 from gateway.accounts.store import Accounts
 from gateway.clock import ManualClock
 from gateway.model.principal import Mode
@@ -75,6 +77,24 @@ async def test_a_customer_sees_the_account_and_what_is_left(
         ("monthly", 6, 994, "2026-11-01T00:00:00.000Z", "2026-12-01T00:00:00.000Z"),
         ("daily", 2, 3, "2026-11-21T00:00:00.000Z", "2026-11-22T00:00:00.000Z"),
     ]
+
+
+async def test_periods_are_those_of_the_account_and_amounts_those_of_its_deals(
+    portal: Client, accounts: Accounts, pool: Pool
+) -> None:
+    anchored = AccountDetails(billing_anchor=date(2026, 1, 21), time_zone="America/New_York")
+    ours = await accounts.create_account("Ours", "free", details=anchored)
+    _, secret = await accounts.create_key(ours.public_id)
+    await Overrides(pool, accounts).set(ours.public_id, quota_override("monthly", 5000))
+    await book(pool, ours.id, TODAY, calls=2)
+    await book(pool, ours.id, YESTERDAY, calls=4)
+    monthly, daily = (await ask(portal, secret))["quotas"]
+    assert (monthly["used"], monthly["remaining"]) == (2, 4998)
+    assert (monthly["period_start"], monthly["resets_at"]) == (
+        "2026-11-21T05:00:00.000Z",
+        "2026-12-21T05:00:00.000Z",
+    )
+    assert (daily["used"], daily["period_start"]) == (2, "2026-11-21T05:00:00.000Z")
 
 
 async def test_nothing_remains_of_a_quota_that_is_overdrawn(

@@ -216,3 +216,15 @@ async def test_the_total_of_a_period_is_for_quotas(customers: Customers) -> None
     assert await total(customers.one.id, "tokens", JANUARY, FEBRUARY, Mode.TEST) == 3
     assert await total(customers.one.id, "unheard-of", JANUARY, FEBRUARY) == 0
     assert await total(10**12, "api_calls", JANUARY, FEBRUARY) == 0
+
+
+async def test_a_period_may_begin_and_end_within_an_hour(customers: Customers) -> None:
+    """As days do in India, at half past."""
+    start = JANUARY - timedelta(minutes=330)
+    end = start + timedelta(days=1)
+    second = timedelta(seconds=1)
+    await customers.call(start - second, start, start + timedelta(hours=5), end - second, end)
+    total = customers.usage.period_total
+    assert await total(customers.one.id, "api_calls", start, end) == 3
+    assert await total(customers.one.id, "api_calls", start, start + second) == 1, "all within one hour"
+    assert await total(customers.one.id, "api_calls", start + second, end - second) == 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 import redis.asyncio
@@ -16,7 +17,8 @@ from gateway.admission.presence import JOURNALS
 from gateway.journal.records import Call
 from gateway.journal.writer import JournalWriter
 from gateway.ledger.quotas import QuotaLedger
-from gateway.model.policies import Period, PolicySet
+from gateway.model.periods import Calendar, Period
+from gateway.model.policies import PolicySet
 from gateway.model.principal import Mode
 from gateway.policy.load import load_folder
 from gateway.reconciliation.reconciler import Finding, Reconciler
@@ -48,7 +50,7 @@ class World:
         self.now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
 
     def period(self, per: Period = Period.MONTH, mode: Mode = Mode.LIVE) -> QuotaPeriod:
-        return QuotaPeriod(self.account, mode, "api_calls", per, period_at(per, self.now_us).start_s)
+        return QuotaPeriod(self.account, mode, "api_calls", per, period_at(per, self.now_us))
 
     async def served(self, calls: int, number: int = 1) -> JournalWriter:
         """So many calls in the ledger, their writer still alive."""
@@ -59,6 +61,15 @@ class World:
             end(writer, sequence)
         await self.books.book_all()
         return writer
+
+    async def calls_by(self, by: Calendar) -> None:
+        """Give the account this calendar."""
+        await self.books.pool.execute(
+            "UPDATE accounts SET anchored = true, billing_anchor = $2, time_zone = $3 WHERE id = $1",
+            self.account,
+            by.anchor,
+            by.time_zone,
+        )
 
     async def count(self, units: int, per: Period = Period.MONTH) -> None:
         await self.redis.set(counter_key(self.period(per)), units, px=60_000)
@@ -108,6 +119,32 @@ async def test_a_flushed_redis_gets_its_counters_back(world: World) -> None:
     assert sorted(await world.drifts()) == [("day", 0, 5), ("month", 0, 5)]
     assert await world.look() == {}
     writer.close()
+
+
+async def test_an_account_with_an_anchor_is_compared_by_its_own_periods(world: World) -> None:
+    """In India, from yesterday on: what was used before belongs to the period before."""
+    zone, day_us = "Asia/Kolkata", 86_400_000_000
+    anchor = (datetime.fromtimestamp(world.now_us / 1_000_000, ZoneInfo(zone)) - timedelta(days=1)).date()
+    by, present = Calendar(anchor, zone), world.now_us
+    await world.calls_by(by)
+    spans = [period_at(Period.MONTH, at_us, by) for at_us in (present, present - 2 * day_us)]
+    now = QuotaPeriod(world.account, Mode.LIVE, "api_calls", Period.MONTH, spans[0])
+    old = now._replace(span=spans[1])
+    assert counter_key(now).endswith(f":month:{spans[0].start_s}-{spans[0].end_s}")
+    world.now_us = spans[0].start_s * 1_000_000 - 1000
+    (await world.served(2, number=1)).close()
+    world.now_us = spans[0].start_s * 1_000_000
+    (await world.served(3, number=2)).close()
+    await world.redis.set(counter_key(old), 1)
+    await world.redis.set(counter_key(world.period()), 77)  # of the calendar it had before
+    found = {one.period: (one.counted, one.booked) for one in await world.reconciler.look(repair=True)}
+    assert {one: found.get(one) for one in (now, old, world.period())} == {
+        now: (0, 3),
+        old: (1, 2),
+        world.period(): None,
+    }
+    assert await world.redis.get(counter_key(now)) == b"3"
+    assert [one async for one in QuotaCounters(world.redis).read() if one[0] == now] == [(now, 3)]
 
 
 async def test_without_repair_nothing_is_written(world: World) -> None:

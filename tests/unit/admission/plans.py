@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.model.exchange import Exchange, RequestHead
+from gateway.model.periods import Period
 from gateway.model.policies import (
     OF_ACCOUNT,
     AdmissionMode,
@@ -11,7 +12,6 @@ from gateway.model.policies import (
     Limit,
     OnFull,
     OnStoreLoss,
-    Period,
     Quota,
     Scope,
     Tier,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.admission.charges import PLANS_MAX, Charges, ChargesByPlan
-from gateway.model.policies import Period
+from gateway.admission.charges import CHARGES_MAX, Charges, ChargesByPlan
+from gateway.model.periods import Period
 from tests.unit.admission.plans import limit, plan, quota
 
 NOON_MS = 1_784_030_400_000  # 2026-07-14 12:00:00
@@ -14,7 +14,11 @@ def test_keys_and_numbers_come_in_the_order_of_the_script_s_arguments() -> None:
     assert charges.names == ("burst", "api_calls")
     assert charges.keys == ("b:burst", "q:api_calls:hour:1784030400")
     assert charges.numbers == (1, 1000, 20, 1, 1000, 3, NOON_MS, NOON_MS + 3_600_000)
-    assert charges.periods == (1_784_030_400,)
+    assert charges.periods == (
+        ("q:api_calls:hour:1784030400",),
+        1_784_030_400_000_000,
+        1_784_034_000_000_000,
+    )
 
 
 def test_they_hold_until_the_first_period_ends() -> None:
@@ -31,6 +35,6 @@ def test_buckets_alone_hold_for_ever() -> None:
 def test_no_more_than_so_many_plans_are_remembered() -> None:
     known = ChargesByPlan()
     first = known.at(plan(limit(burst=1)), NOON_MS)
-    for burst in range(2, PLANS_MAX + 2):
+    for burst in range(2, CHARGES_MAX + 2):
         known.at(plan(limit(burst=burst)), NOON_MS)
     assert known.at(plan(limit(burst=1)), NOON_MS) is not first

@@ -10,7 +10,7 @@ from gateway.admission.memory_store import MemoryStore
 from gateway.admission.store import EXACT, Ask, Decision, Status
 from gateway.clock import ManualClock
 from gateway.errors import StoreUnavailable
-from gateway.model.policies import Period
+from gateway.model.periods import Period
 from tests.unit.admission.plans import plan, quota
 
 HOURLY = plan(quota(5, per=Period.HOUR))
@@ -36,7 +36,7 @@ async def test_a_period_that_has_just_begun_is_found() -> None:
     clock = ManualClock(1_784_030_400_000_000)  # the first moment of an hour
     charges, decision = await Decider(SlowClockStore(clock)).decide("1l", HOURLY, EXACT)
     assert decision.status is Status.ADMITTED
-    assert charges.periods == (1_784_030_400,)
+    assert charges.periods.counters == ("q:api_calls:hour:1784030400",)
 
 
 async def test_charges_are_worked_out_once_a_period() -> None:

@@ -9,7 +9,8 @@ import pytest
 from gateway.admission.charges import Charges
 from gateway.admission.fields import granted_lines, leased_lines, refused_lines, whole_seconds
 from gateway.admission.store import Decision, Status
-from gateway.model.policies import ChargePlan, Limit, LimitFields, Period, Quota
+from gateway.model.periods import Period
+from gateway.model.policies import ChargePlan, Limit, LimitFields, Quota
 from tests.unit.admission.plans import POLICY_LINE, limit, plan, quota
 
 NOON_MS = 1_784_030_400_000  # 2026-07-14 12:00:00

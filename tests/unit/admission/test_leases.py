@@ -7,7 +7,8 @@ import pytest
 from gateway.admission.charges import Charges
 from gateway.admission.leases import LEASE_US, SIZE_MAX, Lease
 from gateway.admission.store import Decision, Status
-from gateway.model.policies import ChargePlan, Period
+from gateway.model.periods import Period
+from gateway.model.policies import ChargePlan
 from tests.unit.admission.plans import limit, plan, principal, quota
 
 NOON_MS = 1_784_030_400_000

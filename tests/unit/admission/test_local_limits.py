@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from gateway.admission.charges import Charges
 from gateway.admission.local_limits import LocalLimits
 from gateway.admission.store import Decision, Status
-from gateway.model.policies import ChargePlan, Limit, Period
+from gateway.model.periods import Period
+from gateway.model.policies import ChargePlan, Limit
 from tests.unit.admission.plans import limit, plan, quota
 
 NOON_MS = 1_784_030_400_000  # 2026-07-14 12:00:00

@@ -6,7 +6,7 @@ from gateway.admission.charges import Charges
 from gateway.admission.memory_store import SWEEP_EVERY, MemoryStore
 from gateway.admission.store import EXACT
 from gateway.clock import ManualClock
-from gateway.model.policies import Period
+from gateway.model.periods import Period
 from tests.unit.admission.plans import limit, plan, quota
 
 

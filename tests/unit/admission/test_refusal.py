@@ -8,7 +8,8 @@ from gateway.admission.charges import Charges
 from gateway.admission.refusal import refusal
 from gateway.admission.store import Decision, Status
 from gateway.errors import ConcurrencyExceeded, QuotaExceeded, RateLimited
-from gateway.model.policies import ChargePlan, Period
+from gateway.model.periods import Period
+from gateway.model.policies import ChargePlan
 from tests.unit.admission.plans import UPGRADE_URL, limit, plan, quota
 
 NOON_MS = 1_784_030_400_000  # 2026-07-14 12:00:00

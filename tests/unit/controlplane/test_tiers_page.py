@@ -9,7 +9,8 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 from gateway.controlplane.tiers_page import CONTENT_SECURITY_POLICY, render_tiers
-from gateway.model.policies import Limit, Period, PolicySet, Price, Quota, Tier
+from gateway.model.periods import Period
+from gateway.model.policies import Limit, PolicySet, Price, Quota, Tier
 
 FREE = Tier(
     "community",

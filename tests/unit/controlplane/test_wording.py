@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from gateway.controlplane import wording
-from gateway.model.policies import Limit, Period, Price, Quota, Tier
+from gateway.model.periods import Period
+from gateway.model.policies import Limit, Price, Quota, Tier
 
 
 @pytest.mark.parametrize(

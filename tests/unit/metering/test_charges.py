@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from gateway.metering.charges import planned_charges
+from gateway.model.periods import Period
 from gateway.model.policies import (
     AdmissionMode,
     ChargePlan,
     OnStoreLoss,
-    Period,
     Quota,
     Route,
     Tier,
@@ -24,7 +24,7 @@ def a_route(charges: dict[str, int]) -> Route:
 
 
 def a_plan(*quotas: tuple[str, Period, int]) -> ChargePlan:
-    costs = tuple((Quota(f"{meter}-{per.value}", meter, 100, per), cost) for meter, per, cost in quotas)
+    costs = tuple((Quota(f"{meter}-{per.text}", meter, 100, per), cost) for meter, per, cost in quotas)
     return ChargePlan("p", TIER, (), costs, AdmissionMode.AUTO, OnStoreLoss.REFUSE, None)
 
 

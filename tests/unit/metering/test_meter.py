@@ -16,12 +16,12 @@ from gateway.journal.writer import JournalWriter
 from gateway.metering import meter as meter_module
 from gateway.metering.meter import Meter
 from gateway.metering.request_ids import RequestIds
-from gateway.model.exchange import Downstream, Exchange, Grant, RequestHead
+from gateway.model.exchange import Downstream, Exchange, Grant, Periods, RequestHead
+from gateway.model.periods import Period
 from gateway.model.policies import (
     AdmissionMode,
     ChargePlan,
     OnStoreLoss,
-    Period,
     Quota,
     Route,
     Tier,
@@ -91,6 +91,29 @@ def test_a_begin_is_on_disk_before_it_returns(worker: Worker) -> None:
     assert exchange.begun
     call = Call(7, 9, Mode.TEST, "team", "builds", "POST", {"api_calls": 1, "builds": 2})
     assert worker.records() == [Begin(1, exchange.started_at_us, call)]
+
+
+@pytest.mark.parametrize(
+    ("case", "start_s", "end_s", "moved_s"),
+    [
+        ("within the period", -1, 1, 0),
+        ("at its first moment", 0, 1, 0),
+        ("the one before was still on when it came", 2, 9, 2),
+        ("our clock is ahead of the store's", -9, 0, -0.000_001),
+    ],
+)
+def test_a_call_is_booked_in_the_period_it_was_charged_in(
+    worker: Worker, case: str, start_s: float, end_s: float, moved_s: float
+) -> None:
+    exchange = worker.request()
+    came_us = exchange.started_at_us
+    start_us, end_us = (came_us + round(one * 1_000_000) for one in (start_s, end_s))
+    periods = Periods(("q:api_calls:month:0",), start_us, end_us)
+    exchange.grant = Grant(PRINCIPAL, a_plan(), b"", periods=periods)
+    worker.meter.begin(exchange)
+    (record,) = worker.records()
+    assert isinstance(record, Begin)
+    assert record.started_at_us == came_us + round(moved_s * 1_000_000), case
 
 
 def test_a_served_call_ends_with_its_figures_and_is_billed(worker: Worker) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.frames import MessageBounds
 from gateway.model.access import KEYS_ONLY, Access
+from gateway.model.periods import Period
 from gateway.model.policies import (
     NO_LIMIT,
     AdmissionMode,
@@ -19,7 +20,6 @@ from gateway.model.policies import (
     LimitFields,
     Meter,
     OnStoreLoss,
-    Period,
     PolicySet,
     Price,
     Quota,

@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gateway.admission.counters import QuotaPeriod
+from gateway.admission.period import Span
 from gateway.ledger.quotas import JournalState
-from gateway.model.policies import Period
+from gateway.model.periods import Period
 from gateway.model.principal import Mode
 from gateway.reconciliation.standing import Look, Standing, standing
 
-PERIOD = QuotaPeriod(7, Mode.LIVE, "api_calls", Period.MONTH, 0)
+PERIOD = QuotaPeriod(7, Mode.LIVE, "api_calls", Period.MONTH, Span(0, 2_678_400))
 FIRST = datetime(2026, 11, 21, 12, tzinfo=UTC)
 QUIET_S = 15.0
 SECOND = FIRST + timedelta(seconds=60)

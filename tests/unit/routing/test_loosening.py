@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from gateway.model.enforcement import Enforcement, Enforcing, Switch
-from gateway.model.policies import ConcurrencyLimit, Limit, Period, Quota, Tier
+from gateway.model.periods import Period
+from gateway.model.policies import ConcurrencyLimit, Limit, Quota, Tier
 from gateway.routing.loosening import loosened
 
 TIER = Tier(

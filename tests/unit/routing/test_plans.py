@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.model.policies import AdmissionMode, Limit, Period, PolicySet, Quota, Route
+from gateway.model.periods import Period
+from gateway.model.policies import AdmissionMode, Limit, PolicySet, Quota, Route
 from gateway.policy.load import compile_sources
 from gateway.policy.sources import Sources
 from gateway.routing.plans import Charged, Plans, Upgrades, plan_id, policy_header

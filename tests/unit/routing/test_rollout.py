@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.model.policies import Limit, Period, Quota, Tier
+from gateway.model.periods import Period
+from gateway.model.policies import Limit, Quota, Tier
 from gateway.model.principal import Mode, Principal
 from gateway.routing.rollout import Rollout, percentile
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.model.policies import Limit, Period, Quota, Tier
+from gateway.model.periods import Period
+from gateway.model.policies import Limit, Quota, Tier
 from gateway.model.principal import Override
 from gateway.routing.terms import with_overrides
 

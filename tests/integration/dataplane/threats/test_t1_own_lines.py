@@ -31,11 +31,11 @@ from gateway.model.cors import Cors
 from gateway.model.exchange import RequestHead
 from gateway.model.fieldline import FIELD_LINE
 from gateway.model.networks import parse_networks
+from gateway.model.periods import Period
 from gateway.model.policies import (
     Limit,
     LimitFields,
     Meter,
-    Period,
     PolicySet,
     Quota,
     Route,

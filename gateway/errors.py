@@ -26,11 +26,16 @@ class StoreUnavailable(TollwayError):
     """The store (Redis) did not answer, or answered that it can not work now. Says nothing secret.
 
     `unsent`: nothing reached the store, so asking again can not do the same thing twice.
+    `told`: an outage, which is in the log already.
     """
 
-    def __init__(self, message: str, *, unsent: bool = False) -> None:
-        self.unsent = unsent
+    def __init__(self, message: str, *, unsent: bool = False, told: bool = False) -> None:
+        self.unsent, self.told = unsent, told
         super().__init__(message)
+
+
+class CountersLost(StoreUnavailable):
+    """The store works, but its quota counters may have been lost and are not rebuilt from the ledger yet."""
 
 
 class NotFound(TollwayError):

@@ -4,12 +4,15 @@
 --          tw:{<account id><l|t>}:b:<limit>                      a hash, see bucket.lua
 --          tw:{<account id><l|t>}:q:<meter>:<per>:<start epoch>  a plain counter of units used
 --          tw:{<account id><l|t>}:c:<concurrency limit>          a sorted set, see slots.lua
+--          then, if a server is named, the mark that says for which one the ledger vouches, see trust.py
 -- ARGV[1]  now in ms, for tests; empty in production: Redis's own time, so gateways with skewed clocks agree
 -- ARGV[2]  deadline in ms by the same clock: later than that the caller has given up. 0: none
 -- ARGV[3]  holder: who buys in advance, empty: nobody   ARGV[4]  hold_ms: how long its tokens may be spent
 -- ARGV[5]  calls to charge, 0 | 1   ARGV[6]  calls wanted beyond these   ARGV[7]  calls the holder still holds
 --          Below 0: so many are wanted also when tokens and units are scarce.
 -- ARGV[8]  number of buckets   ARGV[9]  number of sets of slots
+-- ARGV[10] the server whose quota counters the ledger must vouch for; empty: nobody asks
+-- ARGV[11] 1: for all counters of this call, 0: for those that are missing
 --          then for each bucket:   tokens   period_ms   burst   cost
 --          then for each quota:    amount   cost   start_ms   end_ms of the period
 --          then, if there are sets of slots:   slot: what this call's are called, empty: none   slot_ms
@@ -20,6 +23,7 @@
 --          then for each set: slots in use, this call's among them}
 --          status 0 refused: `wait_ms` > 0 where a retry has to wait · 1 admitted · 2 too late, nothing charged
 --                 3 now is outside a period given, nothing charged. `left` may be negative after a tier change.
+--                 4 the ledger does not vouch for a quota counter, nothing charged
 --
 -- Slices, the rule of slices.py: a bucket gives a 16th of its tokens and stays half full, a quota gives a 64th
 -- of what remains while that is 4096 or more; the smallest of these, and never more than wanted. Wanted though they
@@ -35,10 +39,11 @@ if deadline > 0 and now >= deadline then return {2, now, 0} end
 local holder, hold_ms = ARGV[3], tonumber(ARGV[4])
 local calls, wanted, held = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local bucket_count, set_count = tonumber(ARGV[8]), tonumber(ARGV[9])
-local first_set = #KEYS - set_count + 1
+local server, distrust = ARGV[10], ARGV[11] == '1'
+local first_set = #KEYS - set_count + (server == '' and 1 or 0)
 local scarce, wanted = wanted < 0, math.abs(wanted)
 local buckets, quotas, reply, passes = {}, {}, {1, now, 0}, true
-local position = 10
+local position = 12
 
 for i = 1, bucket_count do
   local tokens, period, burst, cost = unpack(ARGV, position, position + 3)
@@ -49,6 +54,10 @@ for i = 1, bucket_count do
   buckets[i], position = bucket, position + 4
 end
 
+local function is_vouched_for()
+  return redis.call('GET', KEYS[#KEYS]) == server
+end
+
 for i = bucket_count + 1, first_set - 1 do
   local amount, cost, starts, ends = unpack(ARGV, position, position + 3)
   local quota = {key = KEYS[i], cost = math.abs(tonumber(cost)), shadow = tonumber(cost) < 0,
@@ -56,6 +65,9 @@ for i = bucket_count + 1, first_set - 1 do
   if now < tonumber(starts) or now >= quota.ends then return {3, now, 0} end
   local used = redis.call('GET', quota.key)
   quota.fresh = not used
+  if server ~= '' and not quota.shadow and (distrust or quota.fresh) and not is_vouched_for() then
+    return {4, now, 0}
+  end
   quota.remaining = tonumber(amount) - tonumber(used or 0)
   if calls * quota.cost > 0 and quota.remaining < calls * quota.cost then quota.wait = quota.ends - now end
   passes = passes and (quota.wait == 0 or quota.shadow)

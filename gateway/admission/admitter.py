@@ -16,7 +16,7 @@ from gateway.admission.refusal import refusal, would_have_refused
 from gateway.admission.store import EXACT, Status, Store, account_tag
 from gateway.admission.subjects import counter_keys
 from gateway.clock import Clock
-from gateway.errors import AdmissionUnavailable, ConcurrencyExceeded, StoreUnavailable
+from gateway.errors import AdmissionUnavailable, ConcurrencyExceeded, CountersLost, StoreUnavailable
 from gateway.inline import Wait
 from gateway.model.exchange import Exchange, Grant, HoldingGrant
 from gateway.model.policies import AdmissionMode, ChargePlan, OnStoreLoss
@@ -30,6 +30,8 @@ from gateway.telemetry.slots import Slots
 log = logging.getLogger("tollway.admission")
 
 UPKEEP_EVERY_S = 0.1
+SETTLED_US = 1_000_000
+"""An outage is over when calls are decided and none has failed for so long."""
 
 
 class Admitter:
@@ -67,7 +69,7 @@ class Admitter:
         self._live, self._test = self._leases.live, self._leases.test
         self._work = asyncio.Event()
         self._upkeep: asyncio.Task[None] | None = None
-        self._store_lost = False
+        self._lost_at_us: int | None = None  # the last call that the store refused to decide
         self._closed = False
 
     async def admit(self, principal: Principal, plan: ChargePlan, exchange: Exchange) -> Grant:
@@ -123,8 +125,8 @@ class Admitter:
 
     def _decided(self, principal: Principal, plan: ChargePlan, bought: Bought) -> Bought:
         """The store has answered; raises what a refused caller is told."""
-        if self._store_lost:
-            self._store_lost = False
+        if self._lost_at_us is not None and self._monotonic_us() - self._lost_at_us > SETTLED_US:
+            self._lost_at_us = None
             log.info("limits are decided again")
         charges, decision = bought
         if plan.on_store_loss is OnStoreLoss.LOCAL:
@@ -164,18 +166,23 @@ class Admitter:
         """The store is gone: do what the policy says about that."""
         action = plan.on_store_loss
         self._cells[self._lost_slots[action]] += 1
-        if not self._store_lost:
-            self._store_lost = True
-            log.error(
-                "limits can not be decided; calls are treated as on_store_loss says",
-                extra={"error": str(lost)},
-            )
+        if not (lost.told or isinstance(lost, CountersLost)):  # those are in the log already
+            self._complain(lost)
         if action is OnStoreLoss.ALLOW:
             return Grant(principal, plan, b"", charged=False)
         if action is OnStoreLoss.LOCAL:
             return self._decide_locally(principal, plan, buckets)
         retry_after = b"Retry-After: %d\r\n" % whole_seconds(1000 + _later_ms(plan))
         raise AdmissionUnavailable(internal=str(lost), headers=retry_after) from lost
+
+    def _complain(self, lost: StoreUnavailable) -> None:
+        """Once per outage: while some calls fail and some do not, it lasts."""
+        if self._lost_at_us is None:
+            log.error(
+                "limits can not be decided; calls are treated as on_store_loss says",
+                extra={"error": str(lost)},
+            )
+        self._lost_at_us = self._monotonic_us()
 
     def _decide_locally(
         self, principal: Principal, plan: ChargePlan, buckets: tuple[str, ...] | None

@@ -6,7 +6,7 @@ For those who compare them with the ledger. Nothing of it is on a call's path.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from gateway.admission.charges import period_key
 from gateway.admission.period import Span, period_at
 from gateway.admission.presence import FORGOTTEN_AFTER_MS, JOURNALS
 from gateway.admission.store import account_tag
+from gateway.admission.trust import MARK, name_of
 from gateway.errors import StoreUnavailable
 from gateway.model.periods import Period, parse_period
 from gateway.model.principal import Mode
@@ -28,6 +29,10 @@ AFTER_PERIOD_MS = 3_600_000
 _KEY = re.compile(rb"tw:\{([0-9]{1,19})([lt])\}:q:([^:]+):([0-9a-z]+):([0-9]{1,15})(?:-([0-9]{1,15}))?")
 _KEYS = "tw:{*}:q:*"
 _AT_ONCE = 1000
+REBUILDING = "tw:rebuilding"
+"""The token of the rebuild under way: gone with the data, so that nobody vouches for half of it."""
+REBUILT_WITHIN_MS = 600_000
+_REBUILD = (Path(__file__).parent / "rebuild.lua").read_text(encoding="utf-8")
 _MEND = (Path(__file__).parent / "mend.lua").read_text(encoding="utf-8")
 
 
@@ -82,6 +87,36 @@ class QuotaCounters:
         if finished:
             with _translated():
                 await self._redis.zrem(JOURNALS, *finished)
+
+    async def server(self) -> str:
+        """What the server is called, as workers call it."""
+        with _translated():
+            return name_of(await self._redis.info("server"))
+
+    async def vouched_for(self) -> str | None:
+        """The server whose counters the ledger vouches for."""
+        with _translated():
+            mark = await self._redis.get(MARK)
+        return mark.decode() if isinstance(mark, bytes) else mark
+
+    async def begin_rebuild(self, token: str) -> None:
+        """From now on `raise_all` takes this token, and no other."""
+        with _translated():
+            await self._redis.set(REBUILDING, token, px=REBUILT_WITHIN_MS)
+
+    async def raise_all(
+        self, token: str, counters: Sequence[tuple[QuotaPeriod, int]], *, vouch_for: str = ""
+    ) -> bool:
+        """Raise counters to so many units, make those that are missing, vouch for all of a server.
+
+        False, and nothing is done, when data was lost since `begin_rebuild` or another one began.
+        """
+        keys, args = [REBUILDING, MARK], [token, vouch_for]
+        for period, units in counters:
+            keys.append(counter_key(period))
+            args += (str(units), str(period.span.end_s * 1000 + AFTER_PERIOD_MS))
+        with _translated():
+            return bool(await self._redis.eval(_REBUILD, len(keys), *keys, *args))
 
     async def set_right(self, period: QuotaPeriod, units: int, *, lower_from: int | None) -> bool:
         """Make a counter say `units`. Lowered only from exactly `lower_from`. Whether it was changed."""

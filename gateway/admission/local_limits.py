@@ -3,15 +3,17 @@
 Each limit is divided by the workers that share it, so that all together let pass no more than it says; a
 burst below their number leaves one token for each. What was left of it is not known here: buckets begin full.
 
-Quotas can not be divided, for nobody knows what is left of them. The rule: a quota that could not pay for
-such a call when the store was last heard refuses until its period ends; any other lets it pass unchecked.
+A quota is divided too, by what was left of it when this worker last heard of it: its part of that, less one
+call for what others took since, and no more until its period ends. All workers together give out no more
+than was left when that one heard of it that heard longest ago. A quota of which a worker has not heard lets
+calls pass unchecked.
 Slots of calls at once are not counted.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from gateway.admission import token_bucket
@@ -24,14 +26,16 @@ from gateway.model.policies import ChargePlan, Limit
 BUCKETS_MAX = 65_536
 """Buckets of one worker, the last used ones: some 20 MB. One that is forgotten is full again."""
 QUOTAS_MAX = 65_536
-"""Quotas known to be short, the last seen ones."""
+"""Quotas of which something is known, the last heard ones: some 20 MB."""
 
 
-class _Short(NamedTuple):
-    """A quota that refused: units used when the store was last heard, and when its period ends."""
+@dataclass(slots=True)
+class _Heard:
+    """Units of a quota used when the store was last heard, the end of its period, units spent here since."""
 
     used: int
     end_ms: int
+    spent: int = 0
 
 
 class _Part(NamedTuple):
@@ -56,21 +60,18 @@ class LocalLimits:
         self._workers = workers
         self._buckets_max = buckets_max
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
-        self._short: OrderedDict[str, _Short] = OrderedDict()
+        self._heard: OrderedDict[str, _Heard] = OrderedDict()
         self._parts: dict[str, _Part] = {}
 
     def learn(self, tag: str, charges: Charges, decision: Decision) -> None:
         """Remember what the store says about quotas, for the time when it says nothing."""
-        if decision.status is Status.ADMITTED and not self._short:
-            return
         lefts = decision.left[len(charges.limits) :]
         for charge, left in zip(charges.quotas, lefts, strict=True):
             name = counter_name(tag, charge.key)
-            self._short.pop(name, None)
-            if decision.status is Status.REFUSED and left < charge.cost:
-                self._short[name] = _Short(charge.quota.amount - left, charge.span.end_s * 1000)
-                if len(self._short) > QUOTAS_MAX:
-                    self._short.popitem(last=False)
+            self._heard[name] = _Heard(charge.quota.amount - left, charge.span.end_s * 1000)
+            self._heard.move_to_end(name)
+        while len(self._heard) > QUOTAS_MAX:
+            self._heard.popitem(last=False)
 
     def decide(
         self,
@@ -84,8 +85,9 @@ class LocalLimits:
 
         `by`: how the account's periods are counted.
         """
-        if self._short and plan.quotas:
-            short = self._short_of(tag, plan, now_ms, by)
+        paid: list[tuple[_Heard, int]] = []
+        if self._heard and plan.quotas:
+            short, paid = self._short_of(tag, plan, now_ms, by)
             if short is not None:
                 return short
         part = self._parts.get(plan.id) or self._divide(plan)
@@ -101,28 +103,35 @@ class LocalLimits:
         if status is Status.ADMITTED:
             after = [token_bucket.take(bucket, cost) for bucket, cost in zip(after, costs, strict=True)]
             self._keep(names, after)
+            for heard, cost in paid:
+                heard.spent += cost
         decision = Decision(status, now_ms, 0, tuple(bucket.tokens for bucket in after), waits)
         return Local(plan, part.charges, decision)
 
-    def _short_of(self, tag: str, plan: ChargePlan, now_ms: int, by: Calendar) -> Local | None:
-        """The refusal by quotas that were used up before, if there are any."""
-        refusing, lefts = [], []
-        for paid, charge in zip(plan.quotas, Charges(plan, now_ms, by).quotas, strict=True):
-            known = self._short.get(counter_name(tag, charge.key))
-            if (
-                known is not None
-                and not paid[0].shadow
-                and now_ms < known.end_ms
-                and paid[0].amount - known.used < charge.cost
-            ):
-                refusing.append(paid)
-                lefts.append(paid[0].amount - known.used)
+    def _short_of(
+        self, tag: str, plan: ChargePlan, now_ms: int, by: Calendar
+    ) -> tuple[Local | None, list[tuple[_Heard, int]]]:
+        """The refusal by quotas of which too little is left here, if any; what to take off the others."""
+        refusing, lefts, paid = [], [], []
+        for priced, charge in zip(plan.quotas, Charges(plan, now_ms, by).quotas, strict=True):
+            heard = self._heard.get(counter_name(tag, charge.key))
+            if heard is None or priced[0].shadow or now_ms >= heard.end_ms:
+                continue
+            left = priced[0].amount - heard.used
+            if self._part_of_units(left, charge.cost) - heard.spent < charge.cost:
+                refusing.append(priced)
+                lefts.append(left)
+            else:
+                paid.append((heard, charge.cost))
         if not refusing:
-            return None
+            return None, paid
         asked = replace(plan, limits=(), quotas=tuple(refusing), concurrency=())
         charges = Charges(asked, now_ms, by)
         waits = tuple(charge.span.end_s * 1000 - now_ms for charge in charges.quotas)
-        return Local(asked, charges, Decision(Status.REFUSED, now_ms, 0, tuple(lefts), waits))
+        return Local(asked, charges, Decision(Status.REFUSED, now_ms, 0, tuple(lefts), waits)), paid
+
+    def _part_of_units(self, left: int, cost: int) -> int:
+        return left if self._workers == 1 else left // self._workers - cost
 
     def _divide(self, plan: ChargePlan) -> _Part:
         limits = tuple(limit for limit in plan.limits if not limit.shadow)

@@ -9,8 +9,9 @@ from gateway.admission.charges import Charges
 from gateway.admission.slot_set import SLOT_MS
 from gateway.admission.store import Ask, Decision, SlotNames, Status
 from gateway.admission.token_bucket import HOLD_MS
+from gateway.admission.trust import MARK, CounterTrust
 from gateway.clock import Clock
-from gateway.errors import StoreUnavailable
+from gateway.errors import CountersLost, StoreUnavailable
 from gateway.storage.redis_tick import TIMEOUT_S, TickRedis
 
 DEADLINE_MS = round(TIMEOUT_S * 1000)
@@ -55,13 +56,21 @@ class Held(NamedTuple):
 class RedisStore:
     """The store of production. `time_from` replaces Redis's own clock, for tests.
 
+    Without `trust` every counter is believed, and one that is missing is one that begins.
     `looks_only`: decisions are made as ever and nothing is charged; for `decide` alone.
     """
 
     def __init__(
-        self, redis: TickRedis, clock: Clock, *, time_from: Clock | None = None, looks_only: bool = False
+        self,
+        redis: TickRedis,
+        clock: Clock,
+        trust: CounterTrust | None = None,
+        *,
+        time_from: Clock | None = None,
+        looks_only: bool = False,
     ) -> None:
         self._redis = redis
+        self._trust = trust
         self._time = RedisTime(clock)
         self._time_from = time_from
         decides = ("bucket.lua", "slots.lua", "admit.lua")
@@ -75,7 +84,10 @@ class RedisStore:
         return self._time.now_ms()
 
     async def decide(self, tag: str, charges: Charges, ask: Ask) -> Decision:
-        """One script call; a second one when ours came too late because Redis's clock was not known yet."""
+        """One script call; a second one when ours came too late because Redis's clock was not known yet.
+
+        CountersLost when the ledger does not vouch for a quota counter.
+        """
         decision = await self._decide_once(tag, charges, ask)
         if decision.status is Status.TOO_LATE:
             decision = await self._decide_once(tag, charges, ask)
@@ -87,9 +99,14 @@ class RedisStore:
         given, deadline_ms = self._given_and_deadline()
         sets = len(charges.slot_keys)
         of_slots: tuple[str | int, ...] = (ask.slot, SLOT_MS, *charges.most) if sets else ()
+        keys = _keys(tag, charges.keys + charges.slot_keys)
+        trust, server, distrust = self._trust, "", 0
+        if trust is not None and charges.quotas:
+            server, distrust = trust.server, 0 if trust.sure else 1
+            keys = (*keys, MARK)
         reply: list[int] = await self._redis.evalsha(
             self._admit,
-            _keys(tag, charges.keys + charges.slot_keys),
+            keys,
             (
                 given,
                 deadline_ms,
@@ -100,12 +117,17 @@ class RedisStore:
                 ask.held,
                 len(charges.limits),
                 sets,
+                server,
+                distrust,
                 *charges.numbers,
                 *of_slots,
             ),
         )
         if self._time_from is None:
             self._time.seen(reply[1])
+        if trust is not None and reply[0] == Status.UNTRUSTED:
+            trust.lost()
+            raise CountersLost("the quota counters are being rebuilt from the ledger")
         end = 3 + 2 * len(charges.keys)
         left, wait_ms, in_use = tuple(reply[3:end:2]), tuple(reply[4:end:2]), tuple(reply[end:])
         return Decision(Status(reply[0]), reply[1], reply[2], left, wait_ms, in_use)
@@ -119,10 +141,14 @@ class RedisStore:
         numbers: list[int] = []
         for flow, cost in zip(charges.flows, charges.costs, strict=False):
             numbers += (flow.tokens, flow.period_ms, flow.burst, calls * cost)
-        numbers += [calls * charge.cost for charge in charges.quotas]
+        # What was charged before a loss is not in counters rebuilt after it: nothing is to come off.
+        sure = self._trust is None or self._trust.sure
+        numbers += [calls * charge.cost if sure else 0 for charge in charges.quotas]
         await self._run_give_back(_keys(tag, charges.keys), holder, len(charges.limits), numbers)
 
     async def refund(self, tag: str, units: dict[str, int]) -> None:
+        if self._trust is not None and not self._trust.sure:
+            return  # as above
         await self._run_give_back(_keys(tag, tuple(units)), "", 0, list(units.values()))
 
     async def renew(self, tag: str, slots: SlotNames) -> None:

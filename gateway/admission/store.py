@@ -20,6 +20,7 @@ class Status(IntEnum):
     ADMITTED = 1
     TOO_LATE = 2  # its caller had given up; nothing was charged
     OTHER_PERIOD = 3  # by the store's clock a period has ended or not begun; nothing was charged
+    UNTRUSTED = 4  # quota counters may have been lost, and are not rebuilt yet; nothing was charged
 
 
 class Ask(NamedTuple):

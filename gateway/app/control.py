@@ -34,7 +34,8 @@ from gateway.people.delivery import by_smtp, into_files
 from gateway.people.outbox import Deliver, Outbox
 from gateway.people.passwords import Passwords
 from gateway.people.vault import Vault
-from gateway.reconciliation.job import reconcile_forever
+from gateway.reconciliation.job import rebuild_forever, reconcile_forever
+from gateway.reconciliation.rebuild import Rebuilder
 from gateway.reconciliation.reconciler import Reconciler
 from gateway.settings import Address, Settings
 from gateway.storage.postgres import Pool, lazy_pool
@@ -91,8 +92,11 @@ async def serve_control(process: Process) -> None:
     tasks.spawn(requests.forget_forever(pool), name="control.people")
     tasks.spawn(identity.outbox.send_forever(pool, _deliver(settings)), name="control.mail")
     tasks.spawn(keep_months_forever(pool, settings.raw_retention_months), name="control.retention")
+    ledger, counters = QuotaLedger(pool), QuotaCounters(store)
+    rebuilder = Rebuilder(ledger, counters, policies.policies, server=wiring.redis_name)
+    tasks.spawn(rebuild_forever(rebuilder, pool, process.slots), name="control.rebuild")
     if settings.reconcile_interval_s:
-        reconciler = Reconciler(QuotaLedger(pool), QuotaCounters(store), policies.policies)
+        reconciler = Reconciler(ledger, counters, policies.policies)
         interval_s = float(settings.reconcile_interval_s)
         tasks.spawn(reconcile_forever(reconciler, pool, process.slots, interval_s), name="control.reconcile")
     process.state(State.READY)

@@ -6,6 +6,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.admission.trust import EMBEDDED
 from gateway.app.board import Board
 from gateway.settings import Settings
 
@@ -26,6 +27,11 @@ class Wiring:
     parent_pipe: int
     posts: tuple[tuple[socket.socket, ...], ...]
     board: Board
+
+    @property
+    def redis_name(self) -> str | None:
+        """What the Redis is called whose quota counters are trusted; None: as it calls itself."""
+        return EMBEDDED if self.settings.redis_url is None else None
 
     @property
     def metrics_dir(self) -> Path:

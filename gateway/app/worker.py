@@ -9,6 +9,7 @@ from gateway.accounts.recognition import find_account_principal, find_principal
 from gateway.admission.admitter import Admitter
 from gateway.admission.presence import announce_forever
 from gateway.admission.redis_store import RedisStore
+from gateway.admission.trust import CounterTrust
 from gateway.app.board import Board, Phase
 from gateway.app.enforcement import SwitchFollower
 from gateway.app.memory import give_back, measure, worker_bound
@@ -55,8 +56,9 @@ async def serve_worker(process: Process, post: int) -> None:
     auth = _authenticator(process, pool, switches)
 
     redis = TickRedis(parse_address(wiring.redis_url), slots, tasks)
+    trust = CounterTrust(redis, slots, server=wiring.redis_name)
     admission = Admitter(
-        RedisStore(redis, clock),
+        RedisStore(redis, clock, trust),
         slots,
         clock,
         tasks,
@@ -65,6 +67,7 @@ async def serve_worker(process: Process, post: int) -> None:
     )
     redis.start()
     await redis.wait_until_up()
+    tasks.spawn(trust.watch(), name="admission.trust")
 
     request_ids = RequestIds.make(clock.now_us())
     meter = _open_journal(process, request_ids)

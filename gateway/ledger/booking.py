@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -15,6 +16,7 @@ from gateway.journal.reader import Position
 from gateway.ledger.aggregates import TotalRow, hourly_totals, month_of, monthly_totals
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.events import EVENT_COLUMNS, event_row, instant
+from gateway.ledger.open_calls import OpenCalls
 from gateway.model.usage import UsageEvent
 from gateway.storage.postgres import LOST, Connection, Pool
 from gateway.storage.queries import load_queries
@@ -88,16 +90,20 @@ class Booking:
             )
             return await _book(connection, journal_id, move, new)
 
-    async def present_time(self) -> datetime:
-        """The time by Postgres, which all recorders and readers share."""
+    async def look_up(self) -> tuple[datetime, bool]:
+        """The time by Postgres, which all share, and whether somebody waits to hear how far journals are."""
         async with self._connection() as connection:
-            now: datetime = await connection.fetchval(QUERIES.present_time)
-            return now
+            row = await connection.fetchrow(QUERIES.look_up)
+            assert row is not None, "a SELECT without FROM has a row"
+            return row["present_time"], row["is_awaited"]
 
-    async def note_seen(self, at: datetime, open_accounts: Mapping[str, list[int]]) -> None:
-        """Until `at`, all of these journals is booked; calls of these accounts are open in them."""
+    async def note_seen(self, at: datetime, open_calls: Mapping[str, OpenCalls]) -> None:
+        """Until `at`, all of these journals is booked; these calls are open in them."""
         async with self._connection() as connection:
-            rows = [(journal, at, accounts) for journal, accounts in open_accounts.items()]
+            rows = [
+                (journal, at, found.accounts, json.dumps(found.units, separators=(",", ":")))
+                for journal, found in open_calls.items()
+            ]
             await connection.executemany(QUERIES.note_seen, rows)
 
     async def _ensure_months(self, connection: Connection, events: Sequence[UsageEvent]) -> None:

@@ -19,15 +19,21 @@ FROM journal_cursors WHERE journal_id = $1 FOR UPDATE;
 UPDATE journal_cursors
 SET segment = $2, offset_bytes = $3, moved_at = now(), closed_at = CASE WHEN $4 THEN now() END,
     open_calls = coalesce($5::bigint[], open_calls),
-    open_calls_in = CASE WHEN $5::bigint[] IS NULL THEN open_calls_in ELSE $2 END
+    open_calls_in = CASE WHEN $5::bigint[] IS NULL THEN open_calls_in ELSE $2 END,
+    open_units = NULL
 WHERE journal_id = $1;
 
--- present_time
-SELECT clock_timestamp();
+-- look_up
+-- The time, and whether somebody waits to hear how far journals are booked: quota counters are being rebuilt.
+SELECT clock_timestamp() AS present_time,
+       EXISTS (
+           SELECT FROM quota_rebuilds WHERE finished_at IS NULL AND asked_at > now() - interval '1 minute'
+       ) AS is_awaited;
 
 -- note_seen
 -- All that was written to a journal until then is booked. $1 journal_id  $2 then  $3 accounts with open calls
-UPDATE journal_cursors SET seen_at = $2, open_accounts = $3::bigint[] WHERE journal_id = $1;
+-- $4 what these calls will pay
+UPDATE journal_cursors SET seen_at = $2, open_accounts = $3::bigint[], open_units = $4::jsonb WHERE journal_id = $1;
 
 -- ensure_month
 -- $1 any instant of the month

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from gateway.journal.reader import Journal, Position, Scan
 from gateway.journal.records import Begin, CallProgress, End, Record, Whole
 from gateway.ledger.events import ended_event, interrupted_event
+from gateway.ledger.open_calls import OpenCalls, open_calls
 from gateway.model.usage import UsageEvent
 
 Opened = tuple[Begin | CallProgress, int]
@@ -99,10 +100,11 @@ class Progress:
         left_a_segment = 0 < self.committed.segment < batch.position.segment
         return bool(batch.events) or batch.finished or left_a_segment
 
-    def open_accounts(self) -> list[int]:
-        """Accounts that have a call open, as far as it is read."""
-        begins = (last.begin if isinstance(last, CallProgress) else last for last, _ in self.open.values())
-        return sorted({begin.call.account_id for begin in begins} - {0})
+    def open_calls(self) -> OpenCalls:
+        """Calls that are open, as far as it is read."""
+        return open_calls(
+            last.begin if isinstance(last, CallProgress) else last for last, _ in self.open.values()
+        )
 
     def left_open(self, batch: Batch) -> list[int] | None:
         """Calls of earlier segments that are open once the batch counts; None if it stays in its segment.

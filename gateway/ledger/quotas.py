@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from gateway.storage.queries import load_queries
 
 QUERIES = load_queries(__file__, "quotas")
 TIMEOUT_S = 5.0
+PAGE = 2000
+"""Rows held at once where there may be one for each account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class JournalState:
     closed: bool
     seen_at: datetime | None
     open_accounts: frozenset[int]
+    moved_since: bool = False  # something was booked since `seen_at`: who has calls open then is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,17 @@ class KnownAccount:
     public_id: str
     tier: str
     calendar: Calendar
+
+
+@dataclass(frozen=True, slots=True)
+class OpenUnits:
+    """What open calls of an account will pay. `started_s` is when, to a quarter of an hour."""
+
+    account_id: int
+    mode: Mode
+    meter: str
+    started_s: int
+    units: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +63,51 @@ class Drift:
     start_s: int
     counted: int
     booked: int
+
+
+class BookedView:
+    """The ledger at one moment. What it raises, `QuotaLedger.view` translates."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def journals(self) -> dict[str, JournalState]:
+        """Every journal that is not finished."""
+        return await _journals(self._connection, ())
+
+    async def open_units(self) -> list[OpenUnits]:
+        """What calls under way will pay, by what recorders told last."""
+        rows = await self._connection.fetch(QUERIES.open_units)
+        return [
+            OpenUnits(account_id, Mode(mode), meter, started_s, units)
+            for row in rows
+            for account_id, mode, meter, started_s, units in json.loads(row["open_units"])
+        ]
+
+    async def booked(
+        self, meter: str, per: Period, start_s: int, end_s: int
+    ) -> AsyncIterator[tuple[int, Mode, int]]:
+        """As `QuotaLedger.booked`, a page at a time."""
+        query, args = _booked_query(meter, per, start_s, end_s)
+        async for row in self._connection.cursor(query, *args, prefetch=PAGE):
+            yield row["account_id"], Mode(row["mode"]), row["quantity"]
+
+    async def booked_by(
+        self, meter: str, start_s: int, end_s: int, calendars: Sequence[Calendar]
+    ) -> AsyncIterator[tuple[int, Mode, int]]:
+        """As `QuotaLedger.booked_by`, a page at a time."""
+        args = _booked_by_args(meter, start_s, end_s, calendars)
+        async for row in self._connection.cursor(QUERIES.booked_by, *args, prefetch=PAGE):
+            yield row["account_id"], Mode(row["mode"]), row["quantity"]
+
+    async def calendars(self) -> list[Calendar]:
+        """As `QuotaLedger.calendars`."""
+        return await _calendars(self._connection)
+
+    async def calendars_of(self, numbers: Iterable[int]) -> dict[int, Calendar]:
+        """Those of these accounts."""
+        rows = await self._connection.fetch(QUERIES.tiers_of, list(numbers))
+        return {row["id"]: calendar(row["anchor"], row["time_zone"]) for row in rows}
 
 
 class QuotaLedger:
@@ -65,38 +125,48 @@ class QuotaLedger:
     async def journals(self, named: Iterable[str]) -> dict[str, JournalState]:
         """Every journal that is not finished, and those that are `named`, as far as they are known."""
         async with self._connection() as connection:
-            rows = await connection.fetch(QUERIES.journals, list(named))
-        return {
-            row["journal_id"]: JournalState(
-                row["closed"], row["seen_at"], frozenset(row["open_accounts"] or ())
-            )
-            for row in rows
-        }
+            return await _journals(connection, named)
+
+    @asynccontextmanager
+    async def view(self) -> AsyncIterator[BookedView]:
+        """The ledger as it is at one moment."""
+        async with (
+            self._connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield BookedView(connection)
+
+    async def ask_rebuild(self, server: str) -> tuple[int, datetime]:
+        """Ask all recorders how far they are: counters are rebuilt. Its number, and when, by Postgres."""
+        async with self._connection() as connection:
+            row = await connection.fetchrow(QUERIES.ask_rebuild, server)
+            assert row is not None, "INSERT ... RETURNING returns the row"
+            return row["id"], row["asked_at"]
+
+    async def note_rebuilt(self, number: int, counters: int) -> None:
+        """It is over."""
+        async with self._connection() as connection:
+            await connection.execute(QUERIES.note_rebuilt, number, counters)
 
     async def booked(self, meter: str, per: Period, start_s: int, end_s: int) -> dict[tuple[int, Mode], int]:
         """Units of every account that has any, and whose periods are those of the calendar in UTC."""
-        start, end = datetime.fromtimestamp(start_s, UTC), datetime.fromtimestamp(end_s, UTC)
+        query, args = _booked_query(meter, per, start_s, end_s)
         async with self._connection() as connection:
-            if per == Period.MONTH:
-                rows = await connection.fetch(QUERIES.month_booked, meter, start)
-            else:
-                rows = await connection.fetch(QUERIES.hours_booked, meter, start, end)
+            rows = await connection.fetch(query, *args)
         return {(row["account_id"], Mode(row["mode"])): row["quantity"] for row in rows}
 
     async def calendars(self) -> list[Calendar]:
         """All that accounts have, but for that of UTC."""
         async with self._connection() as connection:
-            rows = await connection.fetch(QUERIES.calendars)
-        return [calendar(row["anchor"], row["time_zone"]) for row in rows]
+            return await _calendars(connection)
 
     async def booked_by(
         self, meter: str, start_s: int, end_s: int, calendars: Sequence[Calendar]
     ) -> dict[tuple[int, Mode], int]:
         """Units of every account with one of these calendars that has any in a period."""
-        start, end = datetime.fromtimestamp(start_s, UTC), datetime.fromtimestamp(end_s, UTC)
-        anchors, zones = [one.anchor for one in calendars], [one.time_zone for one in calendars]
+        args = _booked_by_args(meter, start_s, end_s, calendars)
         async with self._connection() as connection:
-            rows = await connection.fetch(QUERIES.booked_by, meter, start, end, anchors, zones)
+            rows = await connection.fetch(QUERIES.booked_by, *args)
         return {(row["account_id"], Mode(row["mode"])): row["quantity"] for row in rows}
 
     async def accounts(self, numbers: Iterable[int]) -> dict[int, KnownAccount]:
@@ -125,3 +195,32 @@ class QuotaLedger:
 
 def _known(row: asyncpg.Record) -> KnownAccount:
     return KnownAccount(row["public_id"], row["tier"], calendar(row["anchor"], row["time_zone"]))
+
+
+def _booked_query(meter: str, per: Period, start_s: int, end_s: int) -> tuple[str, tuple[object, ...]]:
+    start, end = datetime.fromtimestamp(start_s, UTC), datetime.fromtimestamp(end_s, UTC)
+    if per == Period.MONTH:
+        return QUERIES.month_booked, (meter, start)
+    return QUERIES.hours_booked, (meter, start, end)
+
+
+def _booked_by_args(
+    meter: str, start_s: int, end_s: int, calendars: Sequence[Calendar]
+) -> tuple[object, ...]:
+    start, end = datetime.fromtimestamp(start_s, UTC), datetime.fromtimestamp(end_s, UTC)
+    return meter, start, end, [one.anchor for one in calendars], [one.time_zone for one in calendars]
+
+
+async def _calendars(connection: Connection) -> list[Calendar]:
+    rows = await connection.fetch(QUERIES.calendars)
+    return [calendar(row["anchor"], row["time_zone"]) for row in rows]
+
+
+async def _journals(connection: Connection, named: Iterable[str]) -> dict[str, JournalState]:
+    rows = await connection.fetch(QUERIES.journals, list(named))
+    return {
+        row["journal_id"]: JournalState(
+            row["closed"], row["seen_at"], frozenset(row["open_accounts"] or ()), row["moved_since"]
+        )
+        for row in rows
+    }

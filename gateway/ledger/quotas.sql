@@ -1,10 +1,22 @@
 -- journals
 -- Journals that are followed and not finished, or asked for by name: what is known of them. $1 names
 -- One that nobody has touched for longer than two months can not say anything about periods that count.
-SELECT journal_id, closed_at IS NOT NULL AS closed, seen_at, open_accounts
+SELECT journal_id, closed_at IS NOT NULL AS closed, seen_at, open_accounts, open_units IS NULL AS moved_since
 FROM journal_cursors
 WHERE (closed_at IS NULL AND greatest(opened_at, moved_at, seen_at) > now() - interval '64 days')
    OR journal_id = ANY ($1::text[]);
+
+-- open_units
+-- What open calls will pay, see the migration.
+SELECT open_units FROM journal_cursors WHERE closed_at IS NULL AND open_units IS NOT NULL;
+
+-- ask_rebuild
+-- $1 the server
+INSERT INTO quota_rebuilds (server) VALUES ($1) RETURNING id, asked_at;
+
+-- note_rebuilt
+-- $1 id  $2 counters
+UPDATE quota_rebuilds SET finished_at = clock_timestamp(), counters = $2 WHERE id = $1;
 
 -- hours_booked
 -- Units by account and mode, of accounts whose periods are those of the calendar in UTC.

@@ -24,6 +24,7 @@ MAX_BACKOFF_S = 5.0
 FINAL_PASS_S = 10.0
 _SWEEP_EVERY_US = 3_600_000_000
 _TELL_EVERY_US = 10_000_000
+_ASK_EVERY_US = 500_000
 
 log = logging.getLogger("tollway.ledger")
 
@@ -47,7 +48,7 @@ class Recorder:
         self._failing = False
         self._failures = 0
         self._sweep_at_us = 0
-        self._tell_at_us = 0
+        self._ask_at_us = self._tell_at_us = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Book until `stop`, then whatever is there already. Survives any outage of Postgres."""
@@ -90,20 +91,29 @@ class Recorder:
         return booked
 
     async def _time_to_tell(self) -> datetime | None:
-        """The time by Postgres if what is seen is to be told now; asked before journals are read."""
+        """The time by Postgres if what is seen is to be told now; asked before journals are read.
+
+        That is every ten seconds, and at every turn while quota counters wait for it.
+        """
         now_us = self._clock.monotonic_us()
-        if not self._progress or now_us < self._tell_at_us:
+        if not self._progress or now_us < self._ask_at_us:
             return None
-        self._tell_at_us = now_us + _TELL_EVERY_US
+        self._ask_at_us = now_us + _ASK_EVERY_US
         with suppress(LedgerUnavailable):  # whether that is an outage shows when there is something to book
-            return await self._booking.present_time()
+            present_time, is_awaited = await self._booking.look_up()
+            if is_awaited:
+                self._ask_at_us = now_us
+            elif now_us < self._tell_at_us:
+                return None
+            self._tell_at_us = now_us + _TELL_EVERY_US
+            return present_time
         return None
 
     async def _tell_seen(self, asked_at: datetime) -> None:
         """What was written before `asked_at` has been read by now, and booked if it is over."""
-        open_accounts = {name: progress.open_accounts() for name, progress in self._progress.items()}
+        open_calls = {name: progress.open_calls() for name, progress in self._progress.items()}
         with suppress(LedgerUnavailable):
-            await self._booking.note_seen(asked_at, open_accounts)
+            await self._booking.note_seen(asked_at, open_calls)
 
     async def _round(self) -> float:
         """One pass; returns how long to wait before the next."""

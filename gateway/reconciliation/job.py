@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+import random
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 
 from gateway.errors import StoreUnavailable
 from gateway.ledger.errors import LedgerUnavailable
+from gateway.reconciliation.rebuild import Interrupted, Rebuilder
 from gateway.reconciliation.reconciler import Finding, Reconciler
 from gateway.reconciliation.standing import Standing
 from gateway.storage.postgres import LOST, Pool
@@ -19,7 +23,18 @@ LOCK = 0x746F_6C6C_7761_7902
 """Advisory lock of whoever compares."""
 
 LOOK_WITHIN_S = 120.0
-_FAILURES: tuple[type[Exception], ...] = (StoreUnavailable, LedgerUnavailable, asyncpg.PostgresError, *LOST)
+REBUILD_LOOK_S = (0.2, 0.4)
+"""Between two looks whether counters have to be rebuilt, at random."""
+RETRY_S = 1.0
+CATCH_UP_AFTER_S = (2.0, 12.0)
+"""After a rebuild, what passed without being charged meanwhile is booked and added."""
+_FAILURES: tuple[type[Exception], ...] = (
+    StoreUnavailable,
+    LedgerUnavailable,
+    Interrupted,
+    asyncpg.PostgresError,
+    *LOST,
+)
 
 log = logging.getLogger("tollway.reconciliation")
 
@@ -44,14 +59,69 @@ async def reconcile_forever(reconciler: Reconciler, pool: Pool, slots: Slots, in
                 _tell(findings, slots)
 
 
+async def rebuild_forever(rebuilder: Rebuilder, pool: Pool, slots: Slots) -> None:
+    """Rebuild all counters whenever nobody vouches for those of this Redis; one control process does."""
+    failing = False
+    catch_ups = deque[float]()
+    now_s = asyncio.get_running_loop().time
+    while True:
+        await asyncio.sleep(random.uniform(*REBUILD_LOOK_S))  # noqa: S311 - spreads load, hides nothing
+        try:
+            if await rebuilder.is_due():
+                await _rebuild_in_turn(rebuilder, pool, slots)
+                catch_ups = deque(now_s() + delay_s for delay_s in CATCH_UP_AFTER_S)
+            elif catch_ups and now_s() >= catch_ups[0]:
+                catch_ups.popleft()
+                await rebuilder.catch_up()
+        except _FAILURES as error:
+            slots.add("reconcile_errors_total")
+            if not failing:
+                failing = True
+                log.error("quota counters can not be rebuilt yet", extra={"error": str(error)})  # noqa: TRY400  says it all
+            await asyncio.sleep(RETRY_S)
+        else:
+            failing = False
+
+
+async def _rebuild_in_turn(rebuilder: Rebuilder, pool: Pool, slots: Slots) -> None:
+    """Nothing while another control process is at it."""
+    async with _turn(pool) as is_mine:
+        if not is_mine or not await rebuilder.is_due():
+            return
+        began_s = asyncio.get_running_loop().time()
+        done = await rebuilder.rebuild()
+    slots.add("quota_rebuilds_total")
+    took_ms = round((asyncio.get_running_loop().time() - began_s) * 1000)
+    log.warning(
+        "quota counters were rebuilt from the ledger, since Redis may have lost some",
+        extra={"count": done.counters, "duration_ms": took_ms},
+    )
+    if done.unheard:
+        log.warning(
+            "journals were not heard of in time: what they have not booked is missing in quota counters "
+            "until the next comparison",
+            extra={"count": len(done.unheard), "journal": min(done.unheard)},
+        )
+
+
 async def _in_turn(reconciler: Reconciler, pool: Pool) -> list[Finding] | None:
     """None while another control process is at it."""
+    async with _turn(pool) as is_mine:
+        if not is_mine:
+            return None
+        async with asyncio.timeout(LOOK_WITHIN_S):
+            return await reconciler.look(repair=True)
+
+
+@asynccontextmanager
+async def _turn(pool: Pool) -> AsyncIterator[bool]:
+    """Whether it is ours: one at a time compares or rebuilds."""
     async with pool.acquire(timeout=5) as connection:
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
-            return None
+            yield False
+            return
         try:
-            async with asyncio.timeout(LOOK_WITHIN_S):
-                return await reconciler.look(repair=True)
+            yield True
         finally:
             await connection.fetchval("SELECT pg_advisory_unlock($1)", LOCK)
 

@@ -40,6 +40,8 @@ CONNECT_TIMEOUT_S = 2.0
 PING_EVERY_S = 5.0
 """An idle connection is tried this often, so that `admission_store_up` is true before the next call."""
 SHORTEST_DELAY_S, LONGEST_DELAY_S = 0.05, 2.0
+NAME_LENGTH = 12
+"""Of what a server calls itself: enough to tell two runs apart, and short, since each call says it."""
 OUTSTANDING_MAX = 10_000
 """Calls that wait for an answer, per worker; about 10 MB at most."""
 
@@ -69,6 +71,7 @@ class TickRedis:
         self._timeout_s = timeout_s
         self._outstanding_max = outstanding_max
         self._scripts: dict[str, str] = {}
+        self.server = ""  # what the server calls itself, each run another name; the last one met
         self._link: _Link | None = None
         self._is_up = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -116,7 +119,7 @@ class TickRedis:
         link = self._link
         if link is None:
             failed: Wait[Any] = Wait()
-            failed.fail(StoreUnavailable("not connected to Redis", unsent=True))
+            failed.fail(StoreUnavailable("not connected to Redis", unsent=True, told=True))
             return failed
         self._cells[self._calls_slot] += 1
         return link.call(args)
@@ -149,6 +152,7 @@ class TickRedis:
                     )
                 for command in self._handshake():
                     await link.call(command)
+                link.server = await self._introduced(link)
                 link.call(("CLIENT", "SETNAME", "tollway"))  # not awaited: a right an ACL user may lack
         except BaseException:
             link.lose("the connection was not completed")
@@ -167,9 +171,17 @@ class TickRedis:
         commands.extend(("SCRIPT", "LOAD", source) for source in self._scripts.values())
         return commands
 
+    async def _introduced(self, link: _Link) -> str:
+        """What the server is called. A replica would take no writes, so it is none to use."""
+        if field_of(await link.call(("INFO", "replication")), b"role") == b"slave":
+            raise StoreUnavailable("it is a replica")
+        run_id = field_of(await link.call(("INFO", "server")), b"run_id")
+        return run_id.decode("ascii", "replace")[:NAME_LENGTH]
+
     async def _use(self, link: _Link) -> None:
         if link.lost.is_set():
             return
+        self.server = link.server
         self._link = link
         self._is_up.set()
         self._cells[self._up_slot] = 1
@@ -206,6 +218,14 @@ class TickRedis:
         return self._delay_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, hides nothing
 
 
+def field_of(info: bytes, name: bytes) -> bytes:
+    """The value of a field in what INFO says; empty if it does not."""
+    for line in info.splitlines():
+        if line.startswith(name + b":"):
+            return line[len(name) + 1 :]
+    return b""
+
+
 class _Batch:
     """Calls that leave in one write, and when they did: the clock of a call runs from there."""
 
@@ -224,6 +244,7 @@ class _Link(asyncio.Protocol):
     def __init__(
         self, on_lost: Callable[[_Link, str], None], scripts: dict[str, str], outstanding_max: int
     ) -> None:
+        self.server = ""
         self.lost = asyncio.Event()
         self.timeout_s = CONNECT_TIMEOUT_S
         self._on_lost = on_lost
@@ -254,7 +275,7 @@ class _Link(asyncio.Protocol):
     def call(self, args: Args) -> Wait[Any]:
         wait: Wait[Any] = Wait()
         if self.lost.is_set():
-            wait.fail(StoreUnavailable("not connected to Redis", unsent=True))
+            wait.fail(StoreUnavailable("not connected to Redis", unsent=True, told=True))
         elif len(self._outstanding) >= self._outstanding_max:
             wait.fail(StoreUnavailable("too many calls wait for Redis", unsent=True))
         else:
@@ -300,9 +321,10 @@ class _Link(asyncio.Protocol):
             # Redis was restarted or its scripts were flushed. EVAL runs the script and keeps it as well.
             self._send(wait, ("EVAL", source, *args[2:]))
             return
-        wait.fail(StoreUnavailable(f"Redis refused the call: {error}"))
-        if "READONLY" in error:
+        is_replica = "READONLY" in error
+        if is_replica:
             self.lose("this Redis has become a replica")  # the address may lead to the new primary
+        wait.fail(StoreUnavailable(f"Redis refused the call: {error}", told=is_replica))
 
     def _look_in(self, delay_s: float) -> None:
         """The only timer: armed while calls wait, it looks at the one that waits longest."""
@@ -352,4 +374,4 @@ class _Link(asyncio.Protocol):
         while self._outstanding:
             sent = len(self._outstanding) > unwritten
             wait, _, _ = self._outstanding.popleft()
-            wait.fail(StoreUnavailable(f"lost the connection to Redis: {reason}", unsent=not sent))
+            wait.fail(StoreUnavailable(f"lost the connection to Redis: {reason}", unsent=not sent, told=True))

@@ -80,7 +80,7 @@ def run(settings: Settings, *, demo: bool) -> int:
             policies = watcher.accept_first()
             stores = Stores(settings)
             opened.callback(stores.stop)
-            stores.start()
+            stores.start(policies)
         except OSError as error:
             raise unusable(settings.data_dir, error) from error
         keys = asyncio.run(_demo_keys(settings, stores.database_url)) if demo else None

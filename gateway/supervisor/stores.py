@@ -6,10 +6,20 @@ import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
+import redis.asyncio
+
+from gateway.admission.counters import QuotaCounters
+from gateway.admission.trust import EMBEDDED
+from gateway.errors import StoreUnavailable
+from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.quotas import QuotaLedger
+from gateway.model.policies import PolicySet
+from gateway.reconciliation.rebuild import Interrupted, Rebuilder
 from gateway.settings import Settings
 from gateway.storage.embedded import EmbeddedPostgres, EmbeddedRedis
 from gateway.storage.embedded.server import EmbeddedServer
 from gateway.storage.migrate import migrate
+from gateway.storage.postgres import lazy_pool
 from gateway.storage.redis import check_redis
 
 log = logging.getLogger("tollway.supervisor")
@@ -28,8 +38,11 @@ class Stores:
     def _embedded(self) -> list[EmbeddedServer]:
         return [server for server in (self._postgres, self._redis) if server is not None]
 
-    def start(self) -> None:
-        """Start what is embedded, check that all answers, migrate. StartupError if something is amiss."""
+    def start(self, policies: PolicySet) -> None:
+        """Start what is embedded, check that all answers, migrate. StartupError if something is amiss.
+
+        Quota counters are vouched for before anybody calls, if the ledger has all there is.
+        """
         with ThreadPoolExecutor(2) as starting:
             for _ in starting.map(EmbeddedServer.start, self._embedded):
                 continue
@@ -37,13 +50,29 @@ class Stores:
             self.database_url = self._postgres.url
         if self._redis is not None:
             self.redis_url = self._redis.url
-        applied = asyncio.run(self._check())
+        applied = asyncio.run(self._check(policies))
         if applied:
             log.info("migrations applied", extra={"count": len(applied)})
 
-    async def _check(self) -> list[str]:
+    async def _check(self, policies: PolicySet) -> list[str]:
         await check_redis(self.redis_url)
-        return await migrate(self.database_url)
+        applied = await migrate(self.database_url)
+        await self._vouch(policies)
+        return applied
+
+    async def _vouch(self, policies: PolicySet) -> None:
+        """Else the control process does it, once the recorder has booked what is left of the last run."""
+        pool, client = await lazy_pool(self.database_url), redis.asyncio.Redis.from_url(self.redis_url)
+        name = EMBEDDED if self._redis is not None else None
+        rebuilder = Rebuilder(QuotaLedger(pool), QuotaCounters(client), lambda: policies, server=name)
+        try:
+            if await rebuilder.is_due() and await rebuilder.is_complete():
+                await rebuilder.rebuild()
+        except (StoreUnavailable, LedgerUnavailable, Interrupted) as error:
+            log.info("quota counters are not rebuilt yet", extra={"error": str(error)})
+        finally:
+            await client.aclose()
+            pool.terminate()
 
     def tend(self) -> None:
         """Start an embedded server again that died."""

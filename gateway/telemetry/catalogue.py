@@ -211,6 +211,11 @@ METRICS: tuple[Metric, ...] = (
         (("state", ("shadow", "off")),),
     ),
     Metric("admission_store_up", Kind.GAUGE, "1 while the worker has a working Redis connection."),
+    Metric(
+        "quota_counters_trusted",
+        Kind.GAUGE,
+        "0 while quota counters may have been lost and the worker waits until they are rebuilt.",
+    ),
     Metric("concurrency_calls", Kind.GAUGE, "Calls under way that hold a slot of a concurrency limit."),
     Metric(
         "concurrency_refused_total",
@@ -282,9 +287,15 @@ METRICS: tuple[Metric, ...] = (
         roles=_CONTROL,
     ),
     Metric(
+        "quota_rebuilds_total",
+        Kind.COUNTER,
+        "Times that all quota counters were rebuilt from the ledger, since Redis may have lost some.",
+        roles=_CONTROL,
+    ),
+    Metric(
         "reconcile_errors_total",
         Kind.COUNTER,
-        "Times that quota counters could not be compared with the ledger.",
+        "Times that quota counters could not be compared with the ledger, or rebuilt from it.",
         roles=_CONTROL,
     ),
     Metric(

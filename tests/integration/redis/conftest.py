@@ -14,6 +14,7 @@ from gateway.admission.admitter import Admitter
 from gateway.admission.charges import Charges
 from gateway.admission.redis_store import RedisStore
 from gateway.admission.store import Ask
+from gateway.admission.trust import CounterTrust
 from gateway.clock import SystemClock
 from gateway.model.policies import ChargePlan
 from gateway.storage.embedded import EmbeddedRedis
@@ -45,18 +46,21 @@ class OwnRedis:
 
 
 class Worker:
-    """What one worker process has of admission."""
+    """What one worker process has of admission. `trusting`: it takes every counter for right."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, trusting: bool = True, workers: int = 1) -> None:
         self.slots = Slots.in_memory()
         self.tasks = Tasks()
         self.redis = TickRedis(parse_address(url), self.slots, self.tasks)
-        self.store = RedisStore(self.redis, SystemClock())
-        self.admitter = Admitter(self.store, self.slots, SystemClock(), self.tasks, "w1")
+        self.trust = None if trusting else CounterTrust(self.redis, self.slots)
+        self.store = RedisStore(self.redis, SystemClock(), self.trust)
+        self.admitter = Admitter(self.store, self.slots, SystemClock(), self.tasks, "w1", workers=workers)
 
     async def start(self) -> Worker:
         self.redis.start()
         assert await self.redis.wait_until_up(10)
+        if self.trust is not None:
+            self.tasks.spawn(self.trust.watch(), name="admission.trust")
         return self
 
     async def left(self, charges: ChargePlan, tag: str = "7l") -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Coroutine
 
 import pytest
+import redis.asyncio
 import uvloop
 
 from gateway.errors import StoreUnavailable
@@ -113,11 +114,14 @@ async def test_stopped_it_fails_and_comes_back(own_redis: OwnRedis, worker: Work
 
 
 async def test_a_replica_is_not_written_to(own_redis: OwnRedis, worker: Worker) -> None:
-    await worker.redis.call(("REPLICAOF", "127.0.0.1", 1))
+    operator = redis.asyncio.Redis.from_url(own_redis.url)
+    await operator.replicaof("127.0.0.1", "1")
     with pytest.raises(StoreUnavailable, match=r"READONLY|MASTERDOWN"):
         await worker.redis.call(("SET", "x", 1))
+    assert not await worker.redis.wait_until_up(0.5), "nor used"
+    await operator.replicaof("NO", "ONE")
+    await operator.aclose()
     assert await worker.redis.wait_until_up(10)
-    await worker.redis.call(("REPLICAOF", "NO", "ONE"))
     assert await worker.redis.call(("SET", "x", 1)) == b"OK"
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.admission.admitter import Admitter
+from gateway.admission.admitter import SETTLED_US, Admitter
 from gateway.admission.charges import Charges
 from gateway.admission.leases import LEASE_US, SIZE_MAX
 from gateway.admission.store import Ask
@@ -298,6 +298,7 @@ async def test_an_outage_is_logged_once_and_so_is_its_end(
     for down in (True, True, False, False):
         room.store.down = down
         await room.calls(charges, 2)
+        room.clock.advance(SETTLED_US / 1_000_000 + 0.1)
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
 
 

@@ -102,6 +102,16 @@ def test_a_higher_amount_helps_at_once() -> None:
     assert passed(local, plan(quota(2000, per=Period.DAY)), 1) == 1
 
 
+def test_each_worker_gives_out_its_part_of_what_was_left() -> None:
+    """Less one call: the others have gone on since."""
+    charges = plan(DAILY)
+    for workers, left, part in ((1, 12, 12), (4, 12, 2), (4, 7, 0), (4, 3, 0)):
+        local = LocalLimits(workers)
+        local.learn("7l", Charges(charges, NOON_MS), Decision(Status.ADMITTED, NOON_MS, 0, (left,), (0,)))
+        assert passed(local, charges, 20) == part
+        assert passed(local, charges, 1, NOON_MS + HALF_DAY_MS) == 1, "in the next period nothing is known"
+
+
 def test_what_the_store_admits_again_is_no_longer_short() -> None:
     local, charges = LocalLimits(1), plan(DAILY)
     local.learn("7l", *refused(charges, 0))

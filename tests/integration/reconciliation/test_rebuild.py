@@ -1,0 +1,281 @@
+"""A Redis that lost its quota counters gets them back from the ledger before anybody believes them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import redis.asyncio
+
+from gateway.accounts.store import Accounts
+from gateway.admission.counters import QuotaCounters, QuotaPeriod, counter_key
+from gateway.admission.period import period_at
+from gateway.admission.trust import MARK
+from gateway.clock import SystemClock
+from gateway.errors import AdmissionUnavailable, QuotaExceeded
+from gateway.journal.records import Call
+from gateway.journal.writer import JournalWriter
+from gateway.ledger.quotas import QuotaLedger
+from gateway.ledger.recorder import Recorder
+from gateway.model.periods import Period
+from gateway.model.policies import AdmissionMode, ChargePlan, OnStoreLoss, PolicySet
+from gateway.model.principal import Mode
+from gateway.policy.load import load_folder
+from gateway.reconciliation.job import LOCK, rebuild_forever
+from gateway.reconciliation.rebuild import Interrupted, Rebuilder
+from gateway.storage.postgres import Pool, connect_pool
+from gateway.telemetry.slots import Slots
+from tests.integration.ledger.books import Books
+from tests.integration.redis.conftest import Worker
+from tests.unit.admission.plans import call, plan, principal, quota
+from tests.unit.journal.journals import begin, end
+
+POLICIES = """
+upstreams: {up: {targets: [http://127.0.0.1:9]}}
+tiers:
+  small: {quotas: [{meter: api_calls, amount: 1000, per: month}]}
+  other: {quotas: [{meter: api_calls, amount: 1000, per: day}]}
+routes: [{name: all, match: {path: /**}, upstream: up}]
+"""
+AMOUNT, USED, WORKERS = 1000, 990, 4
+
+
+class World:
+    """A ledger and its recorder, a Redis, and an account that calls over several workers."""
+
+    def __init__(
+        self, books: Books, client: redis.asyncio.Redis, account: int, policies: PolicySet, url: str
+    ) -> None:
+        self.books, self.redis, self.account, self.url = books, client, account, url
+        self.slots = Slots.in_memory()
+        self.policies = policies
+        self.journal: JournalWriter = books.writer(1)
+        self.sequence = 0
+        self.recorder = Recorder(books.pool, books.journals_dir, self.slots, SystemClock())
+        self.call = Call(account, 1, Mode.LIVE, "small", "all", "GET", {"api_calls": 1})
+
+    def rebuilder(self, wait_s: float = 20.0) -> Rebuilder:
+        counters = QuotaCounters(self.redis)
+        return Rebuilder(QuotaLedger(self.books.pool), counters, lambda: self.policies, wait_s=wait_s)
+
+    @property
+    def period(self) -> QuotaPeriod:
+        now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
+        span = period_at(Period.MONTH, now_us)
+        return QuotaPeriod(self.account, Mode.LIVE, "api_calls", Period.MONTH, span)
+
+    async def counted(self) -> int | None:
+        value = await self.redis.get(counter_key(self.period))
+        return None if value is None else int(value)
+
+    def begin(self) -> int:
+        self.sequence += 1
+        begin(self.journal, self.sequence, self.call, at_us=SystemClock().now_us())
+        return self.sequence
+
+    def served(self, calls: int) -> None:
+        for _ in range(calls):
+            end(self.journal, self.begin())
+
+    async def ask(self, worker: Worker, charges: ChargePlan) -> str:
+        """What becomes of a call; one that passes is in the journal."""
+        try:
+            await worker.admitter.admit(principal(self.account), charges, call(self.account))
+        except AdmissionUnavailable:
+            return "unavailable"
+        except QuotaExceeded:
+            return "refused"
+        self.served(1)
+        return "passed"
+
+
+@pytest.fixture
+async def world(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "all.yaml").write_text(POLICIES)
+    loaded = load_folder(tmp_path / "policies")
+    assert loaded.policies is not None, loaded.problems
+    pool: Pool = await connect_pool(database_url)
+    client = redis.asyncio.Redis.from_url(redis_url)
+    account = await Accounts(pool, "tw").create_account("Acme", "small")
+    made = World(Books(pool, tmp_path / "journals"), client, account.id, loaded.policies, redis_url)
+    yield made
+    made.journal.close()
+    await client.aclose()
+    await pool.close()
+
+
+@pytest.fixture
+async def recording(world: World) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    running = asyncio.ensure_future(world.recorder.run(stop))
+    yield
+    stop.set()
+    await running
+
+
+@pytest.fixture
+async def workers(world: World) -> AsyncIterator[list[Worker]]:
+    several = [await Worker(world.url, trusting=False, workers=WORKERS).start() for _ in range(WORKERS)]
+    yield several
+    for one in several:
+        await one.close()
+
+
+async def until(check: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(60):
+        while not await check():
+            await asyncio.sleep(0.01)
+
+
+async def test_open_calls_count_and_so_does_what_is_booked(world: World, recording: None) -> None:
+    world.served(5)
+    open_call = world.begin()
+    assert await world.rebuilder().is_due()
+    done = await world.rebuilder().rebuild()
+    assert (done.counters, done.unheard) == (2, frozenset()), "one of each kind of period there is"
+    assert await world.counted() == 6
+    assert await world.redis.pttl(counter_key(world.period)) > 0, "it goes with its period"
+    assert not await world.rebuilder().is_due()
+    end(world.journal, open_call)
+
+
+async def test_a_counter_that_says_more_stays(world: World, recording: None) -> None:
+    world.served(5)
+    await world.redis.set(counter_key(world.period), 8, px=60_000)
+    await world.rebuilder().rebuild()
+    assert await world.counted() == 8
+
+
+async def test_a_recorder_that_does_not_tell_is_not_waited_for_for_ever(world: World) -> None:
+    world.served(5)
+    await world.recorder.book_once()
+    done = await world.rebuilder(wait_s=0.0).rebuild()
+    assert len(done.unheard) == 1
+    assert await world.counted() == 5
+
+
+async def test_nobody_vouches_for_half_of_it(world: World, recording: None) -> None:
+    """Redis is flushed again while it is filled."""
+    world.served(5)
+
+    class Flushed(QuotaCounters):
+        async def raise_all(self, *args: object, **options: object) -> bool:
+            await world.redis.flushall()
+            return await super().raise_all(*args, **options)  # type: ignore[arg-type]  # handed on as they came
+
+    ledger = QuotaLedger(world.books.pool)
+    with pytest.raises(Interrupted):
+        await Rebuilder(ledger, Flushed(world.redis), lambda: world.policies).rebuild()
+    assert await world.rebuilder().is_due()
+    assert await world.counted() is None
+
+
+async def test_another_server_s_counters_are_doubted(world: World, workers: list[Worker]) -> None:
+    """As after a failover, or a restart that lost the last second."""
+    charges = plan(quota(AMOUNT))
+    await world.redis.set(counter_key(world.period), 3, px=60_000)
+    await world.redis.set(MARK, "an-older-run")
+    assert await world.ask(workers[0], charges) == "unavailable"
+    await world.redis.set(MARK, workers[0].redis.server)
+    assert await world.ask(workers[0], charges) == "passed"
+    assert await world.counted() == 4
+
+
+async def test_what_needs_no_quota_is_decided_meanwhile(world: World, workers: list[Worker]) -> None:
+    assert await world.ask(workers[0], plan(quota(AMOUNT, shadow=True))) == "passed"
+    assert await world.ask(workers[0], plan(quota(AMOUNT))) == "unavailable"
+
+
+async def test_units_charged_before_the_loss_do_not_come_off(world: World, workers: list[Worker]) -> None:
+    await world.redis.set(counter_key(world.period), 3, px=60_000)
+    await workers[0].store.refund(f"{world.account}l", {"q:x": 1})
+    key = counter_key(world.period).partition(":q:")[2]
+    await workers[0].store.refund(f"{world.account}l", {f"q:{key}": 2})
+    assert await world.counted() == 3
+
+
+@pytest.mark.parametrize("action", [OnStoreLoss.REFUSE, OnStoreLoss.LOCAL])
+@pytest.mark.parametrize("mode", list(AdmissionMode))
+async def test_a_flush_under_load_gives_no_unit_away(
+    world: World,
+    workers: list[Worker],
+    recording: None,
+    caplog: pytest.LogCaptureFixture,
+    action: OnStoreLoss,
+    mode: AdmissionMode,
+) -> None:
+    """Nearly all of a quota is used when Redis forgets it. Calls go on over four workers all the while."""
+    caplog.set_level("INFO")
+    charges, answers = plan(quota(AMOUNT), on_store_loss=action, mode=mode), list[str]()
+    control = asyncio.ensure_future(rebuild_forever(world.rebuilder(), world.books.pool, world.slots))
+    await until(_all_sure(workers))
+    caplog.clear()
+    world.served(USED - 100)
+    await world.redis.set(counter_key(world.period), USED - 100, px=60_000)
+    for number in range(100):
+        answers.append(await world.ask(workers[number % WORKERS], charges))
+    assert answers == ["passed"] * 100
+    flushed, running = asyncio.Event(), True
+
+    async def caller(worker: Worker) -> None:
+        while running:
+            answers.append(await world.ask(worker, charges))
+            if len(answers) > 104:
+                flushed.set()
+            await asyncio.sleep(0.002)
+
+    callers = [asyncio.ensure_future(caller(worker)) for worker in workers for _ in range(2)]
+    await flushed.wait()
+    await world.redis.flushall()
+    await until(_some_unsure(workers))
+    await until(_all_sure(workers))
+    refused = len(answers) + 200
+    await until(lambda: _more(answers, refused))
+    running = False
+    await asyncio.gather(*callers)
+    control.cancel()
+    passed = USED - 100 + answers.count("passed")
+    assert (action, passed) == (action, AMOUNT)
+    assert ("unavailable" in answers) is (action is OnStoreLoss.REFUSE), "whoever pays sees no 5xx otherwise"
+    told = [record.message for record in caplog.records if record.name == "tollway.admission"]
+    assert len([line for line in told if "may have been lost" in line]) == WORKERS, "once each"
+    assert len([line for line in told if "were rebuilt" in line]) == WORKERS
+    assert world.slots.get("quota_rebuilds_total") == 2
+
+
+async def test_without_postgres_what_the_policy_says_goes_on(world: World, workers: list[Worker]) -> None:
+    async with world.books.pool.acquire() as other:  # stands for it: nobody gets his turn
+        await other.execute("SELECT pg_advisory_lock($1)", LOCK)
+        control = asyncio.ensure_future(rebuild_forever(world.rebuilder(), world.books.pool, world.slots))
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_try_advisory_lock%'"
+        while await other.fetchval(asked + " AND pid <> pg_backend_pid()") == 0:
+            await asyncio.sleep(0)
+        allowed = plan(quota(AMOUNT), on_store_loss=OnStoreLoss.ALLOW)
+        for _ in range(3):
+            assert await world.ask(workers[0], plan(quota(AMOUNT))) == "unavailable"
+            assert await world.ask(workers[0], allowed) == "passed"
+        assert workers[0].slots.get("quota_counters_trusted") == 0
+        control.cancel()
+        await other.execute("SELECT pg_advisory_unlock($1)", LOCK)
+
+
+def _all_sure(workers: list[Worker]) -> Callable[[], Awaitable[bool]]:
+    async def check() -> bool:
+        return all(worker.trust is not None and worker.trust.sure for worker in workers)
+
+    return check
+
+
+def _some_unsure(workers: list[Worker]) -> Callable[[], Awaitable[bool]]:
+    async def check() -> bool:
+        return any(worker.trust is not None and not worker.trust.sure for worker in workers)
+
+    return check
+
+
+async def _more(answers: list[str], than: int) -> bool:
+    return len(answers) > than

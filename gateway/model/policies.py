@@ -254,15 +254,13 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Keepalive:
-    """Which connections are kept after a call, and for how long.
-
-    Common servers close theirs after 5 s unused; whoever closes first decides that no call is caught in it.
-    """
+    """Which connections are kept after a call, and for how long."""
 
     max_idle: int | None = None  # per worker and target; None: all of them
-    idle_s: float = 4.0
+    idle_s: float = 4.0  # common servers close after 5 s; whoever does it first catches no call in it
     max_age_s: float | None = None
     max_calls: int | None = None
+    reuse_after_body: bool = True  # False: the upstream may leave bodies unread, to take them for calls
 
 
 @dataclass(frozen=True, slots=True)

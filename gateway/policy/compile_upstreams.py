@@ -75,6 +75,7 @@ def _keepalive(document: KeepaliveDocument) -> Keepalive:
         idle_s=seconds(document.idle_timeout),
         max_age_s=seconds(document.max_age) if document.max_age is not None else None,
         max_calls=document.max_calls,
+        reuse_after_body=document.reuse_after_body,
     )
 
 

@@ -188,6 +188,14 @@ class KeepaliveDocument(Document):
         description="How many calls a connection carries, at most; no limit if left out.",
         examples=[1000],
     )
+    reuse_after_body: bool = Field(
+        default=True,
+        description=(
+            "Whether a connection carries other calls after one with a body; false for upstreams that answer "
+            "without reading bodies, which they would take for calls."
+        ),
+        examples=[False],
+    )
 
 
 class TimeoutsDocument(Document):

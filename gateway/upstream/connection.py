@@ -42,7 +42,9 @@ class UpstreamConnection(TunnelProtocol):
         self._holds_back = False  # the upstream reads slower than the caller sends
         self._started_in = -1  # which tick the call was written in
         self._is_last = False  # no other call after this one
+        self._uploaded_in = -1  # which tick the body's last piece was written in
         keepalive = owner.spec.keepalive
+        self._trusts_bodies_read = keepalive.reuse_after_body
         self._idle_s = keepalive.idle_s
         self._is_limited = keepalive.max_age_s is not None or keepalive.max_calls is not None
         self._calls_left = keepalive.max_calls or -1  # below 0: no limit
@@ -115,6 +117,8 @@ class UpstreamConnection(TunnelProtocol):
         self._finish()
 
     def _relay(self, exchange: Exchange, count: int) -> None:
+        if not exchange.body_done:
+            self._is_last = True  # who answers that early may never read the rest
         if exchange.egress_bytes > self._relayed_bytes:
             self._relayed_bytes, self._head_bytes = exchange.egress_bytes, 0
         else:
@@ -183,7 +187,7 @@ class UpstreamConnection(TunnelProtocol):
 
     def _add_body(self, exchange: Exchange, parts: list[bytes]) -> None:
         """What is there of the body, behind the last lines of the head."""
-        if exchange.head.method in _BODY_IS_ODD:
+        if exchange.head.method in _BODY_IS_ODD or not self._trusts_bodies_read:
             self._is_last = True
             parts.append(b"Connection: close\r\n")
         parts.append(b"\r\n")
@@ -207,6 +211,7 @@ class UpstreamConnection(TunnelProtocol):
             self._unsent.append(data)
         if self._exchange.head.chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
+        self._uploaded_in = self._outbox.ticks
         self._outbox.write(self.transport, data)
         if not self._answered and not self._holds_back:
             self._set_wait(self._exchange)
@@ -217,6 +222,7 @@ class UpstreamConnection(TunnelProtocol):
             self._end_way_up(self._exchange)
             return
         if self._exchange.head.chunked:
+            self._uploaded_in = self._outbox.ticks
             self._outbox.write(self.transport, b"0\r\n\r\n")
         if not self._answered:
             self._set_wait(self._exchange)
@@ -273,6 +279,8 @@ class UpstreamConnection(TunnelProtocol):
         if self._is_limited:
             self._age()
         keeps = self._reusable and exchange.body_done and not self._is_last
+        if exchange.ingress_bytes and self._upload_is_unsent():
+            keeps = False  # it was answered unread, and would be taken for the next call
         if keeps and not self.transport.is_closing():
             self._begin()
             self.reused = True
@@ -285,6 +293,9 @@ class UpstreamConnection(TunnelProtocol):
         exchange.outcome = Outcome.SERVED if exchange.status < 500 else Outcome.UPSTREAM_ERROR
         exchange.downstream.complete()
         exchange.finished.set(None)
+
+    def _upload_is_unsent(self) -> bool:
+        return self._uploaded_in == self._outbox.ticks or self.transport.get_write_buffer_size() > 0
 
     def _age(self) -> None:
         """By a call: it may have been the last, or idle time may be shorter from now on."""

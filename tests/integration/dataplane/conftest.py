@@ -24,7 +24,7 @@ from gateway.dataplane.server import DataplaneServer
 from gateway.deadlines import Deadlines
 from gateway.errors import FeatureRequired, RateLimited, Unauthenticated
 from gateway.model.exchange import Exchange, RequestHead
-from gateway.model.policies import NO_LIMIT, PolicySet, Route, Target, Timeouts, Upstream
+from gateway.model.policies import NO_LIMIT, Keepalive, PolicySet, Route, Target, Timeouts, Upstream
 from gateway.model.principal import Principal
 from gateway.outbox import Outbox
 from gateway.outcomes import Outcome
@@ -158,6 +158,7 @@ class Proxy:
     timeouts: Timeouts = field(default_factory=Timeouts)
     max_connections: int = 512
     max_waiting: int = 256
+    keepalive: Keepalive = field(default_factory=Keepalive)
     max_body_bytes: int = NO_LIMIT
     route: Mapping[str, Any] = field(default_factory=dict)  # what is special about the only one
     closed: str = ""
@@ -189,6 +190,7 @@ class Proxy:
             self.timeouts,
             max_connections=self.max_connections,
             max_waiting=self.max_waiting,
+            keepalive=self.keepalive,
         )
         route = Route("all", "/**", frozenset(), frozenset(), spec, frozenset(), {}, **self.route)
         routes: tuple[Route, ...] = (route,)

@@ -63,7 +63,7 @@ def test_upstreams(policies: PolicySet) -> None:
     )
     assert upstream.host_header is HostHeader.CLIENT
     assert (upstream.max_connections, upstream.max_waiting) == (16, 12)
-    assert upstream.keepalive == Keepalive(max_idle=8, idle_s=50.0, max_age_s=600.0, max_calls=1000)
+    assert upstream.keepalive == Keepalive(8, 50.0, 600.0, 1000, reuse_after_body=False)
 
 
 def test_meters_hold_the_built_in_ones(policies: PolicySet) -> None:

@@ -37,6 +37,10 @@ class Wire(asyncio.Transport):
         self.written = b""
         self.asked = 0  # requests that were sent over it
         self.closed = False
+        self.stuck_bytes = 0  # written, and not taken by the kernel
+
+    def get_write_buffer_size(self) -> int:
+        return self.stuck_bytes
 
     def write(self, data: Any) -> None:
         assert not self.closed, "nothing is written to what is closed"

@@ -21,7 +21,7 @@ from gateway.inline import Wait
 from gateway.model.exchange import Exchange, Grant, HoldingGrant
 from gateway.model.policies import AdmissionMode, ChargePlan, OnStoreLoss
 from gateway.model.principal import Mode, Principal
-from gateway.model.usage import billable
+from gateway.model.usage import Marks, billable
 from gateway.outcomes import Outcome
 from gateway.tasks import Tasks
 from gateway.telemetry.catalogue import slot
@@ -85,7 +85,7 @@ class Admitter:
         if not plan.limits and not plan.quotas:
             return Grant(principal, plan, b"")
         buckets = counter_keys(plan, exchange) if plan.scoped else None
-        return await self._admit_by_store(principal, plan, buckets)
+        return await self._admit_by_store(principal, plan, buckets, exchange)
 
     def _take(self, lease: Lease, principal: Principal, plan: ChargePlan) -> Grant:
         lease.calls = calls = lease.calls - 1
@@ -96,7 +96,7 @@ class Admitter:
         return Grant(principal, plan, lease.header(), periods=lease.periods)
 
     async def _admit_by_store(
-        self, principal: Principal, plan: ChargePlan, buckets: tuple[str, ...] | None
+        self, principal: Principal, plan: ChargePlan, buckets: tuple[str, ...] | None, exchange: Exchange
     ) -> Grant:
         try:
             if plan.mode is AdmissionMode.EXACT or self._closed:
@@ -110,7 +110,7 @@ class Admitter:
                 bought = await self._buy(lease)
         except StoreUnavailable as lost:
             return self._undecided(principal, plan, buckets, lost)
-        charges, decision = self._decided(principal, plan, bought)
+        charges, decision = self._decided(principal, plan, bought, exchange)
         return Grant(principal, plan, granted_lines(charges, decision), periods=charges.periods)
 
     async def _admit_with_slots(self, principal: Principal, plan: ChargePlan, exchange: Exchange) -> Grant:
@@ -119,11 +119,11 @@ class Admitter:
             bought, slot_name = await self._concurrency.admit(principal, plan, exchange, counters)
         except StoreUnavailable as lost:
             return self._undecided(principal, plan, counters, lost)
-        charges, decision = self._decided(principal, plan, bought)
+        charges, decision = self._decided(principal, plan, bought, exchange)
         lines = granted_lines(charges, decision)
         return HoldingGrant(principal, plan, lines, periods=charges.periods, slot=slot_name)
 
-    def _decided(self, principal: Principal, plan: ChargePlan, bought: Bought) -> Bought:
+    def _decided(self, principal: Principal, plan: ChargePlan, bought: Bought, exchange: Exchange) -> Bought:
         """The store has answered; raises what a refused caller is told."""
         if self._lost_at_us is not None and self._monotonic_us() - self._lost_at_us > SETTLED_US:
             self._lost_at_us = None
@@ -137,11 +137,17 @@ class Admitter:
                 self._cells[self._full_slot] += 1
             raise error
         if any(decision.wait_ms) or decision.in_use:
-            for name in would_have_refused(charges, decision):
-                if name not in self._shadow_slots:
-                    self._shadow_slots[name] = self._slots.named("shadow_refusals_total", name)
-                self._cells[self._shadow_slots[name]] += 1
+            shadows = would_have_refused(charges, decision)
+            if shadows:
+                exchange.marks = Marks(shadows=shadows)
+                self._count_shadows(shadows)
         return bought
+
+    def _count_shadows(self, names: tuple[str, ...]) -> None:
+        for name in names:
+            if name not in self._shadow_slots:
+                self._shadow_slots[name] = self._slots.named("shadow_refusals_total", name)
+            self._cells[self._shadow_slots[name]] += 1
 
     async def _restocked(self, lease: Lease) -> bool:
         """Wait for the purchase under way if it is likely to bring enough for everybody who waits."""

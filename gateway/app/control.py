@@ -13,6 +13,7 @@ from gateway.accounts.store import Accounts
 from gateway.admission.counters import QuotaCounters
 from gateway.admission.redis_store import RedisStore
 from gateway.app.policies import PoliciesInUse
+from gateway.app.policy_notes import PolicyNotes
 from gateway.app.process import Process
 from gateway.controlplane.collaborators import Collaborators
 from gateway.controlplane.doors import Doors
@@ -51,8 +52,8 @@ async def serve_control(process: Process) -> None:
     """Serve both private ports until told to stop."""
     wiring, settings = process.wiring, process.wiring.settings
     policies = PoliciesInUse(process)
-    process.on_reload = policies.reload
     pool = await lazy_pool(wiring.database_url, max_size=8)
+    _follow_policies(process, pool, policies)
     store = redis.asyncio.Redis.from_url(wiring.redis_url)
     collaborators = Collaborators(
         pool=pool,
@@ -107,6 +108,18 @@ async def serve_control(process: Process) -> None:
     await looks.close()
     await store.aclose()
     pool.terminate()
+
+
+def _follow_policies(process: Process, pool: Pool, policies: PoliciesInUse) -> None:
+    """Reload them when told to, and note each that is taken into use."""
+    notes = PolicyNotes(pool, process.wiring.accepted_policies, policies.policies)
+
+    def reload() -> None:
+        policies.reload()
+        notes.wake()
+
+    process.on_reload = reload
+    process.tasks.spawn(notes.keep(), name="control.policies")
 
 
 def _explainer(process: Process, pool: Pool, looks: TickRedis, policies: PoliciesInUse) -> Explainer:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import click
 from pydantic import ValidationError
 
-from gateway.cli.database import with_stores
+from gateway.cli.database import with_database, with_stores
 from gateway.cli.output import json_option, print_facts, print_json, print_table
 from gateway.cli.snapshot import policies_in_use
 from gateway.clock import SystemClock
-from gateway.controlplane.explanations import ChargeDocument, Explanation, Question
+from gateway.controlplane.explanations import ChargeDocument, Explanation, PastExplanation, Question
 from gateway.explain.explainer import Explainer, Frame, looking
+from gateway.explain.past import look_back
 from gateway.routing.table import RoutingTable
 from gateway.settings import Settings
 from gateway.storage.postgres import Pool
 
 
 @click.command()
-@click.argument("path")
+@click.argument("path", required=False)
+@click.option(
+    "--request", "request_id", metavar="ID", help="A call that was made, by its Tollway-Request-Id."
+)
 @click.option("--method", default="GET", show_default=True, help="GET, POST, ...")
 @click.option("--account", metavar="ID", help="Who calls, acct_...; neither: somebody who shows nothing.")
 @click.option("--key", metavar="ID", help="With which key, key_...; never the secret.")
@@ -28,7 +34,9 @@ from gateway.storage.postgres import Pool
 @click.option("--client-ip", default="127.0.0.1", show_default=True, help="Where the call comes from.")
 @json_option
 def explain(
-    path: str,
+    path: str | None,
+    request_id: str | None,
+    *,
     method: str,
     account: str | None,
     key: str | None,
@@ -39,14 +47,18 @@ def explain(
 ) -> None:
     """What would happen to a call now, and why.
 
+    With --request: what was decided about a call that was made.
     Decided as the workers do, with the policies, switches and counters of now. Nothing is charged or sent.
     """
+    if request_id is not None:
+        _look_back(request_id, as_json)
+        return
     try:
         question = Question(
             account=account,
             key=key,
             method=method.upper(),
-            path=path,
+            path=path or "",
             host=host,
             headers=dict(_pair(header) for header in headers),
             client_ip=client_ip,
@@ -66,6 +78,29 @@ def explain(
         print_json(told)
     else:
         _print(told)
+
+
+def _look_back(text: str, as_json: bool) -> None:
+    try:
+        request_id = UUID(text)
+    except ValueError:
+        raise click.UsageError("--request takes the Tollway-Request-Id of an answer.") from None
+
+    async def work(pool: Pool, _: Settings) -> PastExplanation:
+        return await look_back(pool, request_id)
+
+    told = with_database(work)
+    if as_json:
+        print_json(told)
+        return
+    click.echo(f"{told['why']}\n")
+    call = told["call"]
+    shown = ("started_at", "account", "key", "mode", "tier", "route", "method", "outcome", "status", "code")
+    facts = {name: value for name, value in call.items() if name in shown}
+    print_facts({**facts, "duration ms": call["duration_us"] // 1000})
+    for one in told["policies"]:
+        since = f"since {one['applied_at']} ({one['how']}, {one['actor']})"
+        click.echo(f"\nPolicies {one['digest'][:12]} on {one['gateway']} {since}")
 
 
 def _pair(header: str) -> tuple[str, str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from aiohttp import web
 
 from gateway.controlplane.bodies import answer, read_body
 from gateway.controlplane.endpoints import Endpoint
-from gateway.controlplane.explanations import Explains, Explanation, Question
+from gateway.controlplane.explanations import Explains, Explanation, PastExplanation, Question
+
+ONE = "/explain/{request_id:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}}"
 
 
 class ExplainApi:
@@ -27,8 +31,13 @@ class ExplainApi:
                 body=Question,
                 refuses=(404,),
                 asks=True,
-            )
+            ),
+            Endpoint("GET", ONE, self.look_back, "explain:read", PastExplanation),
         ]
+
+    async def look_back(self, request: web.Request) -> web.Response:
+        """What was decided about a call, by the `Tollway-Request-Id` of its answer."""
+        return answer(await self._explains.look_back(UUID(request.match_info["request_id"])))
 
     async def explain(self, request: web.Request) -> web.Response:
         """What would happen to a call now, and why: decided as workers do, nothing charged, nothing sent."""

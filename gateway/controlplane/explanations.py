@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Protocol
+from uuid import UUID
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from typing_extensions import TypedDict
@@ -11,6 +12,7 @@ from typing_extensions import TypedDict
 from gateway.accounts.keys import is_well_formed
 from gateway.controlplane.bodies import Sent
 from gateway.controlplane.enforcement_api import SwitchDocument
+from gateway.controlplane.usage_api import EventDocument
 
 SECRETS = frozenset(("authorization", "cookie", "proxy-authorization", "x-api-key"))
 _KEY_LIKE = re.compile(r"[a-z][a-z0-9]{1,15}_(?:live|test)_[0-9A-Za-z]{30}")
@@ -149,8 +151,29 @@ class Explanation(TypedDict):
     notes: list[str]
 
 
+class PoliciesThen(TypedDict):
+    """Policies that a gateway had in use, since when, and what made it take them."""
+
+    digest: str
+    applied_at: str | None
+    gateway: str
+    how: str
+    actor: str
+
+
+class PastExplanation(TypedDict):
+    """What was decided about a call that was made."""
+
+    why: str
+    call: EventDocument
+    policies: list[PoliciesThen]
+
+
 class Explains(Protocol):
-    """Whoever knows what workers would do."""
+    """Whoever knows what workers would do, and what they did."""
 
     async def explain(self, question: Question) -> Explanation:
         """What would happen to this call now. NotFound for a caller who is not there."""
+
+    async def look_back(self, request_id: UUID) -> PastExplanation:
+        """What was decided about the call that was given this id. NotFound when nobody knows."""

@@ -72,10 +72,18 @@ class UsageQuestion(PagedSpan):
     mode: Literal["live", "test"] | None = None
 
 
+LimitName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+
+
 class EventsQuestion(Sent):
-    """Whose calls, newest first; `before` is the `next` of the page before."""
+    """Whose calls, newest first; `before` is the `next` of the page before.
+
+    `refused_by`: only those that this limit refused; `shadow`: only those that it would have refused.
+    """
 
     account: str | None = None
+    refused_by: LimitName | None = None
+    shadow: LimitName | None = None
     before: str | None = None
     limit: Annotated[int, Field(ge=1, le=MAX_EVENTS)] = 100
 
@@ -114,6 +122,9 @@ class EventDocument(TypedDict):
     duration_us: int
     first_byte_us: int
     charges: dict[str, int]
+    code: str | None
+    refused_by: list[str]
+    shadows: list[str]
 
 
 UsagePage = TypedDict(
@@ -176,7 +187,9 @@ class UsageApi:
         if asked.account is not None:
             await self._accounts.get_account(asked.account)
         try:
-            rows = await self._usage.events(asked.account, asked.limit, asked.before)
+            rows = await self._usage.events(
+                asked.account, asked.limit, asked.before, refused_by=asked.refused_by, shadow=asked.shadow
+            )
         except InvalidCursor as error:
             raise invalid([("before", str(error))]) from error
         following = rows[-1].cursor if len(rows) == asked.limit else None
@@ -236,4 +249,7 @@ def event_document(row: EventRow) -> EventDocument:
         "duration_us": row.duration_us,
         "first_byte_us": row.first_byte_us,
         "charges": dict(row.charges),
+        "code": row.code,
+        "refused_by": list(row.refused_by),
+        "shadows": list(row.shadows),
     }

@@ -10,6 +10,7 @@ from email.utils import formatdate
 from gateway.dataplane.answering import drainable
 from gateway.errors import ClientGone, GatewayError, Overloaded
 from gateway.model.exchange import Exchange
+from gateway.model.usage import Marks
 from gateway.outcomes import Outcome
 
 log = logging.getLogger("tollway.dataplane")
@@ -40,6 +41,10 @@ def refuse(exchange: Exchange, error: GatewayError) -> None:
         downstream.abort()
         return
     exchange.outcome = exchange.outcome or error.outcome
+    if not exchange.begun:  # else its begin is written, and the outcome says enough
+        refused_by = error.extensions.get("violated-policies", ())
+        assert isinstance(refused_by, list | tuple), "names of policies"
+        exchange.marks = Marks(error.code, tuple(map(str, refused_by)))
     if isinstance(error, ClientGone):
         return
     body = json.dumps(problem_document(error, exchange.request_id.decode())).encode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from uuid import UUID
 
 from gateway.accounts.recognition import find_account_principal, find_principal_of_key
 from gateway.accounts.records import ApiKey, FoundKey
@@ -13,9 +14,10 @@ from gateway.admission.onlooker import Onlooker
 from gateway.admission.redis_store import RedisStore
 from gateway.clock import Clock
 from gateway.controlplane.enforcement_api import switch_document
-from gateway.controlplane.explanations import Explanation, Question
+from gateway.controlplane.explanations import Explanation, PastExplanation, Question
 from gateway.dataplane.pipeline import Pipeline
 from gateway.errors import NotFound
+from gateway.explain.past import look_back
 from gateway.explain.standins import Ends, HeadOf, Listener, Shown
 from gateway.explain.telling import Told
 from gateway.model.enforcement import Enforcement
@@ -84,6 +86,10 @@ class Explainer:
         return told.explanation(
             [switch_document(one) for one in switches], caller.key, anonymous=caller.anonymous
         )
+
+    async def look_back(self, request_id: UUID) -> PastExplanation:
+        """What was decided about a call. NotFound when it has no row, or not yet."""
+        return await look_back(self._pool, request_id)
 
     def _authentication(self, caller: Caller) -> Shown:
         return Shown(caller.found, self._clock, self._tasks, self._frame.key_prefix, nothing=caller.anonymous)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from gateway.journal.format import FRAME_BYTES, MARK, MAX_PAYLOAD_BYTES, cut
 from gateway.model.principal import Mode
+from gateway.model.usage import Marks
 from gateway.outcomes import Outcome
 
 BEGIN, END, WHOLE, CLOSED = 1, 2, 3, 4
@@ -25,6 +27,8 @@ _MESSAGES = struct.Struct("<qq")
 _CLOSED = struct.Struct("<HBBq")
 _CALL = struct.Struct("<qqBB")
 _UNITS = struct.Struct("<q")
+_PART = struct.Struct("<BH")  # further parts of a call, behind its charges: kind, size; then the content
+MARKS_PART = 1
 _BODY = FRAME_BYTES - 4  # of a frame's head, what precedes the payload in a body
 
 _BEGIN_FIXED = _BEGIN.size - _BODY
@@ -37,6 +41,8 @@ BILLED = 1
 _SUMS_ONLY = 1  # of a call: it gets no row of its own
 MAX_UNITS = (1 << 63) - 1
 MAX_METERS = 128
+MAX_MARKS = 32
+"""Names of those that refused a call, and of shadows."""
 _MAX_STARTED_AT_US = 253_370_764_800_000_000  # year 9999: beyond it calendars give up
 
 _MODES = (Mode.LIVE, Mode.TEST)
@@ -57,6 +63,7 @@ class Call(NamedTuple):
     method: str
     charges: Mapping[str, int]
     raw: bool = True
+    marks: Marks | None = None
 
 
 class Begin(NamedTuple):
@@ -120,7 +127,8 @@ def encode_call(call: Call) -> bytes:
     """The part of a record that is the same for every such call. Names are cut at 255 bytes."""
     mode, flags = _MODES.index(call.mode), 0 if call.raw else _SUMS_ONLY
     names = b"".join(_text(name) for name in (call.tier, call.route, call.method))
-    return _CALL.pack(call.account_id, call.key_id, mode, flags) + names + encode_charges(call.charges)
+    encoded = _CALL.pack(call.account_id, call.key_id, mode, flags) + names + encode_charges(call.charges)
+    return encoded if call.marks is None else encoded + encode_marks(call.marks)
 
 
 def encode_charges(charges: Mapping[str, int]) -> bytes:
@@ -132,6 +140,16 @@ def encode_charges(charges: Mapping[str, int]) -> bytes:
 
 
 NO_CHARGES = encode_charges({})
+
+
+@lru_cache(maxsize=4096)
+def encode_marks(marks: Marks) -> bytes:
+    """The further part of a call that has marks; it comes behind the call."""
+    pieces = [_text(marks.code)]
+    for names in (marks.refused_by[:MAX_MARKS], marks.shadows[:MAX_MARKS]):
+        pieces += [bytes((len(names),)), *map(_text, names)]
+    content = b"".join(pieces)
+    return _PART.pack(MARKS_PART, len(content)) + content
 
 
 def encode_begin(sequence: int, started_at_us: int, call: bytes) -> bytes:
@@ -243,7 +261,39 @@ def _call(raw: bytes) -> Call:
         name, at = _read_text(raw, at)
         names.append(name)
     charges, has_row = _charges(raw, at), not flags & _SUMS_ONLY
-    return Call(account_id, key_id, _MODES[mode], names[0], names[1], names[2], charges, has_row)
+    parts = _further_parts(raw, at)
+    marks = _marks(parts[MARKS_PART]) if MARKS_PART in parts else None
+    return Call(account_id, key_id, _MODES[mode], names[0], names[1], names[2], charges, has_row, marks)
+
+
+def _further_parts(raw: bytes, at: int) -> dict[int, bytes]:
+    """What stands behind the charges that begin at `at`, by kind. Kinds that nobody knows are for others."""
+    count, at = raw[at], at + 1
+    for _ in range(count):
+        at = _read_text(raw, at)[1] + _UNITS.size
+    parts: dict[int, bytes] = {}
+    while at < len(raw):
+        kind, size = _PART.unpack_from(raw, at)
+        at += _PART.size
+        parts[kind] = raw[at : at + size]
+        at += size
+    return parts
+
+
+def _marks(content: bytes) -> Marks:
+    code, at = _read_text(content, 0)
+    refused_by, at = _names(content, at)
+    shadows, _ = _names(content, at)
+    return Marks(code, refused_by, shadows)
+
+
+def _names(raw: bytes, at: int) -> tuple[tuple[str, ...], int]:
+    count, at = raw[at], at + 1
+    names = []
+    for _ in range(count):
+        name, at = _read_text(raw, at)
+        names.append(name)
+    return tuple(names), at
 
 
 def _charges(raw: bytes, at: int) -> Mapping[str, int]:
@@ -275,4 +325,5 @@ def _read_text(raw: bytes, at: int) -> tuple[str, int]:
 
 
 _LONGEST = max(_WHOLE_FIXED, _PROGRESS_FIXED) + _CALL.size + 3 * 256 + 1 + MAX_METERS * (256 + _UNITS.size)
+_LONGEST += _PART.size + 256 + 2 * (1 + MAX_MARKS * 256)
 assert _LONGEST <= MAX_PAYLOAD_BYTES, "every record fits its length field"

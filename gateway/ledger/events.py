@@ -11,7 +11,7 @@ from asyncpg.pgproto.pgproto import UUID
 
 from gateway.journal.records import Begin, CallProgress, End
 from gateway.model.principal import Mode
-from gateway.model.usage import UsageEvent
+from gateway.model.usage import Marks, UsageEvent
 from gateway.outcomes import Outcome
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,9 +35,31 @@ EVENT_COLUMNS = (
     "route",
     "method",
     "charges",
+    "code",
+    "refused_by",
+    "shadows",
 )
 EventRow = tuple[
-    datetime, UUID, int | None, int | None, int, int, int, int, int, int, int, str, str, str, str, str, str
+    datetime,
+    UUID,
+    int | None,
+    int | None,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    int,
+    str,
+    str,
+    str,
+    str,
+    str,
+    str,
+    str | None,
+    list[str] | None,
+    list[str] | None,
 ]
 
 LABELS = [""] * (max(Outcome) + 1)
@@ -106,6 +128,7 @@ def _event(prefix: bytes, begin: Begin, end: End, charges: Mapping[str, int]) ->
         end.ingress_messages,
         end.egress_messages,
         call.raw,
+        call.marks,
     )
 
 
@@ -129,7 +152,15 @@ def event_row(event: UsageEvent) -> EventRow:
         event.route,
         event.method,
         _charges_text(tuple(event.charges.items())) if event.charges else "{}",
+        *(_NO_MARKS if event.marks is None else _marked(event.marks)),
     )
+
+
+_NO_MARKS = (None, None, None)
+
+
+def _marked(marks: Marks) -> tuple[str | None, list[str] | None, list[str] | None]:
+    return marks.code or None, list(marks.refused_by) or None, list(marks.shadows) or None
 
 
 def mode_text(mode: Mode) -> str:

@@ -82,6 +82,9 @@ class EventRow:
     duration_us: int
     first_byte_us: int
     charges: Mapping[str, int]
+    code: str | None  # of the refusal; None: it was not refused
+    refused_by: tuple[str, ...]
+    shadows: tuple[str, ...]
 
     @property
     def cursor(self) -> str:
@@ -137,16 +140,31 @@ class Usage:
             *(parse_sum_cursor(after) if after is not None else NO_CURSOR),
         )
 
+    async def event(self, request_id: UUID) -> EventRow | None:
+        """One call; None if it is not booked, or has no row (any more)."""
+        row = await self._pool.fetchrow(QUERIES.event, request_id)
+        return None if row is None else _event(row)
+
     async def events(
-        self, account: str | None, limit: int = 100, before: str | None = None
+        self,
+        account: str | None,
+        limit: int = 100,
+        before: str | None = None,
+        *,
+        refused_by: str | None = None,
+        shadow: str | None = None,
     ) -> list[EventRow]:
         """Single calls, newest first, of one account (public id) or of all. At most `MAX_EVENTS`.
 
+        Only those that the limit `refused_by` refused, and that `shadow` would have refused if it was one.
         `before` is the `cursor` of the last row of the page before. InvalidCursor if it is not.
         """
         at, request_id = parse_event_cursor(before) if before is not None else (None, None)
         limit = max(0, min(limit, MAX_EVENTS))
-        if account is None:
+        if refused_by is not None or shadow is not None:
+            asked = (limit, at, request_id, account, refused_by, shadow)
+            rows = await self._pool.fetch(QUERIES.marked_events, *asked)
+        elif account is None:
             rows = await self._pool.fetch(QUERIES.events, limit, at, request_id)
         else:
             rows = await self._pool.fetch(QUERIES.account_events, limit, at, request_id, account)
@@ -181,5 +199,6 @@ def _sum(row: asyncpg.Record) -> UsageRow:
 
 def _event(row: asyncpg.Record) -> EventRow:
     values = dict(row)
+    values |= {name: tuple(values[name] or ()) for name in ("refused_by", "shadows")}
     mode, charges = Mode(values.pop("mode")), json.loads(values.pop("charges"))
     return EventRow(mode=mode, charges=charges, **values)

@@ -48,7 +48,7 @@ LIMIT $6;
 -- The newest raw rows, one page. $1 how many  $2 before started_at and  $3 request_id, or both NULL
 SELECT e.started_at, e.request_id, a.public_id AS account, k.public_id AS key, e.mode, e.tier, e.route,
        e.method, e.outcome, e.status, e.ingress_bytes, e.egress_bytes, e.ingress_messages,
-       e.egress_messages, e.duration_us, e.first_byte_us, e.charges
+       e.egress_messages, e.duration_us, e.first_byte_us, e.charges, e.code, e.refused_by, e.shadows
 FROM usage_events e
 LEFT JOIN accounts a ON a.id = e.account_id
 LEFT JOIN api_keys k ON k.id = e.key_id
@@ -60,7 +60,7 @@ LIMIT $1;
 -- The same for one account. $4 its public id
 SELECT e.started_at, e.request_id, a.public_id AS account, k.public_id AS key, e.mode, e.tier, e.route,
        e.method, e.outcome, e.status, e.ingress_bytes, e.egress_bytes, e.ingress_messages,
-       e.egress_messages, e.duration_us, e.first_byte_us, e.charges
+       e.egress_messages, e.duration_us, e.first_byte_us, e.charges, e.code, e.refused_by, e.shadows
 FROM usage_events e
 LEFT JOIN accounts a ON a.id = e.account_id
 LEFT JOIN api_keys k ON k.id = e.key_id
@@ -68,6 +68,33 @@ WHERE e.account_id = (SELECT id FROM accounts WHERE public_id = $4)
   AND ($2::timestamptz IS NULL OR (e.started_at, e.request_id) < ($2, $3::uuid))
 ORDER BY e.started_at DESC, e.request_id DESC
 LIMIT $1;
+
+-- marked_events
+-- The same of calls that a limit refused, or would have refused. $4 account's public id or NULL  $5 name of a limit that
+-- refused or NULL  $6 name of a shadow or NULL
+SELECT e.started_at, e.request_id, a.public_id AS account, k.public_id AS key, e.mode, e.tier, e.route,
+       e.method, e.outcome, e.status, e.ingress_bytes, e.egress_bytes, e.ingress_messages,
+       e.egress_messages, e.duration_us, e.first_byte_us, e.charges, e.code, e.refused_by, e.shadows
+FROM usage_events e
+LEFT JOIN accounts a ON a.id = e.account_id
+LEFT JOIN api_keys k ON k.id = e.key_id
+WHERE (e.refused_by IS NOT NULL OR e.shadows IS NOT NULL)
+  AND ($2::timestamptz IS NULL OR (e.started_at, e.request_id) < ($2, $3::uuid))
+  AND ($4::text IS NULL OR e.account_id = (SELECT id FROM accounts WHERE public_id = $4))
+  AND ($5::text IS NULL OR $5 = ANY (e.refused_by))
+  AND ($6::text IS NULL OR $6 = ANY (e.shadows))
+ORDER BY e.started_at DESC, e.request_id DESC
+LIMIT $1;
+
+-- event
+-- One call. $1 request_id
+SELECT e.started_at, e.request_id, a.public_id AS account, k.public_id AS key, e.mode, e.tier, e.route,
+       e.method, e.outcome, e.status, e.ingress_bytes, e.egress_bytes, e.ingress_messages,
+       e.egress_messages, e.duration_us, e.first_byte_us, e.charges, e.code, e.refused_by, e.shadows
+FROM usage_events e
+LEFT JOIN accounts a ON a.id = e.account_id
+LEFT JOIN api_keys k ON k.id = e.key_id
+WHERE e.request_id = $1;
 
 -- period_total
 -- Units of one meter. $1 account's id  $2 meter  $3 mode  $4 from  $5 until, exclusive

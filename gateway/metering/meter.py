@@ -16,6 +16,7 @@ from gateway.journal.records import (
     encode_call,
     encode_end,
     encode_end_of_messages,
+    encode_marks,
     encode_progress,
     encode_whole,
 )
@@ -197,7 +198,8 @@ class Meter:
             # The entry keeps the objects alive, so none of their ids can come to mean another object.
             call = encode_call(_call(principal, plan, route, exchange.head.method))
             self._calls[key] = cached = (principal, plan, route, call)
-        return cached[3]
+        marks = exchange.marks
+        return cached[3] if marks is None else cached[3] + encode_marks(marks)
 
 
 def _call(principal: Principal | None, plan: ChargePlan | None, route: Route | None, method: str) -> Call:

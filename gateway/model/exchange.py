@@ -9,6 +9,7 @@ from gateway.frames import Conversation
 from gateway.inline import Wait
 from gateway.model.policies import NO_LIMIT, ChargePlan, Route
 from gateway.model.principal import Principal
+from gateway.model.usage import Marks
 from gateway.outcomes import Outcome
 from gateway.pace import Pace
 
@@ -206,6 +207,7 @@ class Exchange:
         "grant",
         "head",
         "ingress_bytes",
+        "marks",
         "max_body_bytes",
         "outcome",
         "pace",
@@ -246,6 +248,7 @@ class Exchange:
         self.principal: Principal | None = None
         self.charges: ChargePlan | None = None
         self.grant: Grant | None = None
+        self.marks: Marks | None = None  # admission: shadows that would have refused; dataplane: a refusal
         self.begun = False  # metering: the journal has its begin
         self.uplink: Uplink | None = None  # upstream
         self.conversation: Conversation | None = None  # upstream: set when it switched to WebSocket

@@ -10,6 +10,19 @@ from gateway.outcomes import Outcome
 
 
 @dataclass(frozen=True, slots=True)
+class Marks:
+    """What was decided about a call beside its outcome. Names are of limits, quotas, concurrency limits.
+
+    `code` of the refusal, empty if there was none; `refused_by` what refused it; `shadows` what would have,
+    had it been enforced.
+    """
+
+    code: str = ""
+    refused_by: tuple[str, ...] = ()
+    shadows: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class UsageEvent:
     """One finished request, as journals carry it and the ledger books it.
 
@@ -36,6 +49,7 @@ class UsageEvent:
     ingress_messages: int = 0  # of a WebSocket, from the caller
     egress_messages: int = 0  # to the caller
     raw: bool = True  # it is a row of its own, beside its part of the sums
+    marks: Marks | None = None
 
 
 _NOT_THE_UPSTREAMS = (0, 408)

@@ -42,12 +42,15 @@ class Sources:
             state.update(b"%d %d " % (len(encoded), len(content)) + encoded + content)
         return state.hexdigest()
 
-    def write(self, path: Path) -> None:
-        """Replace the bundle at `path` at once: a reader finds the old or the new one, whole."""
+    def write(self, path: Path, how: str = "start") -> None:
+        """Replace the bundle at `path` at once: a reader finds the old or the new one, whole.
+
+        `how` it came to that, for whoever wants to know: `start`, `change`, `signal`.
+        """
         files = [
             {"name": name, "text": content.decode("utf-8", "surrogateescape")} for name, content in self.files
         ]
-        bundle = json.dumps({"format": _FORMAT, "digest": self.digest, "files": files}).encode()
+        bundle = json.dumps({"format": _FORMAT, "digest": self.digest, "how": how, "files": files}).encode()
         draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
         try:
             with draft.open("wb") as file:
@@ -74,6 +77,14 @@ class Sources:
         if sources.digest != digest:
             raise SourcesUnreadable(f"the accepted policies in {path} do not match their digest")
         return sources
+
+
+def how_accepted(path: Path) -> str:
+    """How the bundle at `path` came to be; `start` when it does not say."""
+    try:
+        return str(json.loads(path.read_bytes()).get("how", "start"))
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return "start"
 
 
 def _sync_folder(folder: Path) -> None:

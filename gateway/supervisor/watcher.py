@@ -71,7 +71,7 @@ class PolicyWatcher:
         if loaded.policies.digest == self._digest:
             return self._keep(asked=asked)
         try:
-            loaded.sources.write(self._accepted)
+            loaded.sources.write(self._accepted, "signal" if asked else "change")
         except OSError as error:
             return self._refuse(error=str(error))
         self._digest = loaded.policies.digest

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import requests
 
 from tests.e2e.conftest import Customer, Gateway, eventually
@@ -29,6 +31,7 @@ def test_the_life_of_a_kill_switch(own_gateway: Gateway) -> None:
     eventually(lambda: _switched(gateway, "shadow"), "both workers know", 5)
     assert _statuses(customer) == {200}
     assert gateway.counted("shadow_refusals_total") > 0
+    _rows_are_marked(gateway, customer)
     assert requests.get(gateway.url("/get"), timeout=5).status_code == 401
     refused = requests.get(gateway.url("/anything/export"), headers=customer.headers, timeout=5)
     assert refused.json()["code"] == "feature_required"
@@ -49,3 +52,21 @@ def test_the_life_of_a_kill_switch(own_gateway: Gateway) -> None:
     gateway.admin("PUT", "/enforcement", json={"state": "enforce", "reason": "mended", "limit": "burst"})
     eventually(lambda: 429 in _statuses(customer), "the limit refuses again", 5)
     assert gateway.log.count("limits are loosened by operators") >= 2
+
+
+def _rows_are_marked(gateway: Gateway, customer: Customer) -> None:
+    """Calls that would have been refused, and those that were, say by what."""
+    address = f"/usage/events?account={customer.account}&"
+
+    def marked() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = gateway.admin("GET", f"{address}shadow=burst")["data"]
+        return found
+
+    row = eventually(marked, "marked rows are booked")[0]
+    assert (row["outcome"], row["code"], row["shadows"]) == ("served", None, ["burst"])
+    refused = gateway.admin("GET", f"{address}refused_by=burst")["data"]
+    assert {(one["status"], one["code"]) for one in refused} == {(429, "rate_limited")}
+    told = gateway.admin("GET", f"/explain/{refused[0]['request_id']}")
+    assert told["why"] == "Refused with 429 `rate_limited` by `burst`."
+    assert [one["how"] for one in told["policies"]] == ["start"]
+    assert gateway.tollway("explain", "--request", row["request_id"])["call"]["shadows"] == ["burst"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -10,13 +12,18 @@ from gateway.accounts.overrides import Overrides, limit_override
 from gateway.accounts.store import Accounts
 from gateway.clock import ManualClock
 from gateway.controlplane.explanations import Question
+from gateway.explain.past import why
+from gateway.ledger.usage import EventRow
 from gateway.model.enforcement import Enforcing, Switch
+from gateway.model.principal import Mode
+from gateway.model.usage import Marks
 from gateway.operators.enforcement import Switches
 from gateway.storage.postgres import Pool
 from gateway.storage.redis import parse_address
 from gateway.storage.redis_tick import TickRedis
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
+from tests.integration.controlplane.books import book, request_id
 from tests.integration.controlplane.conftest import Client, make_explainer
 from tests.integration.controlplane.test_admin import account, ok, problem
 
@@ -170,3 +177,63 @@ async def test_a_key_in_the_path_is_no_good_idea(
 @pytest.mark.parametrize("whose", [{"account": "acct_0"}, {"key": "key_00000000000000000000"}])
 async def test_who_is_not_there(admin: Client, whose: dict[str, str]) -> None:
     await problem(await admin.post(ADDRESS, json={"path": "/open/1", **whose}), 404, "not_found")
+
+
+async def test_what_was_decided_about_a_call(admin: Client, pool: Pool, customer: dict[str, Any]) -> None:
+    number = await pool.fetchval("SELECT id FROM accounts WHERE public_id = $1", customer["id"])
+    at = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    await book(pool, number, at, calls=1)
+    asked = UUID(bytes=request_id(number, 0))
+    await pool.execute(
+        "INSERT INTO policy_history (applied_at, gateway, digest, how, actor) "
+        "VALUES ($1, 'a', $2, 'start', 'gateway'), ($3, 'a', $4, 'signal', 'gateway')",
+        *(at - timedelta(days=1), "d" * 64, at + timedelta(days=1), "e" * 64),
+    )
+    told = await ok(await admin.get(f"{ADDRESS}/{asked}"))
+    assert told["why"] == "Served: the upstream answered 200."
+    assert (told["call"]["account"], told["call"]["route"]) == (customer["id"], "all")
+    assert [(one["digest"], one["how"]) for one in told["policies"]] == [("d" * 64, "start")]
+
+
+async def test_a_call_that_nobody_knows(admin: Client) -> None:
+    document = await problem(await admin.get(f"{ADDRESS}/{UUID(int=7)}"), 404, "not_found")
+    assert "a second or so after" in document["detail"]
+    await problem(await admin.get(f"{ADDRESS}/x"), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "marks", "told"),
+    [
+        ("served", 200, Marks(), "Served: the upstream answered 200."),
+        (
+            "rate_limited",
+            429,
+            Marks("rate_limited", ("a", "b")),
+            "Refused with 429 `rate_limited` by `a`, `b`.",
+        ),
+        ("bad_request", 431, Marks("head_too_large"), "Refused with 431 `head_too_large`."),
+        ("upstream_timeout", 504, Marks(), "Admitted; it ended as `upstream_timeout` with 504."),
+        ("interrupted", 0, Marks(), "Admitted; it ended as `interrupted` without an answer."),
+        (
+            "served",
+            200,
+            Marks(shadows=("a",)),
+            "Served: the upstream answered 200. Not enforced, else refused by `a`.",
+        ),
+    ],
+)
+def test_what_became_of_a_call_in_a_sentence(outcome: str, status: int, marks: Marks, told: str) -> None:
+    ids: dict[str, Any] = {"request_id": UUID(int=1), "started_at": datetime(2026, 1, 1, tzinfo=UTC)}
+    who: dict[str, Any] = {
+        "account": None,
+        "key": None,
+        "mode": Mode.LIVE,
+        "tier": "",
+        "route": "",
+        "method": "",
+    }
+    figures = dict.fromkeys(("ingress_bytes", "egress_bytes", "ingress_messages", "egress_messages"), 0)
+    times = {"duration_us": 0, "first_byte_us": 0}
+    decided = {"code": marks.code or None, "refused_by": marks.refused_by, "shadows": marks.shadows}
+    row = EventRow(**ids, **who, **figures, **times, **decided, outcome=outcome, status=status, charges={})  # type: ignore[arg-type]  # put together from parts
+    assert why(row) == told

@@ -74,6 +74,9 @@ async def test_every_field_of_a_row(books: Books) -> None:
         "route": "builds",
         "method": "POST",
         "charges": '{"builds": 2, "api_calls": 1}',
+        "code": None,
+        "refused_by": None,
+        "shadows": None,
     }
     assert str(rows[0]["request_id"]) == "0192f1a2-b3c4-8abc-9d01-000000000005"
     assert (rows[1]["account_id"], rows[1]["key_id"], rows[1]["route"]) == (None, None, "")

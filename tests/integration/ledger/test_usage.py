@@ -12,6 +12,7 @@ from gateway.ledger import usage as usage_room
 from gateway.ledger.errors import InvalidCursor
 from gateway.ledger.usage import Bucket, EventRow, Sums, Usage, UsageRow
 from gateway.model.principal import Mode
+from gateway.model.usage import Marks
 from gateway.outcomes import Outcome
 from gateway.storage.postgres import Pool
 from tests.integration.ledger.books import Books
@@ -34,10 +35,17 @@ class Customers:
         self.one, self.key, self.other = one, key, other
         self.usage = Usage(books.pool)
 
-    async def call(self, *instants: datetime, account: Account | None = None, mode: Mode = Mode.LIVE) -> None:
+    async def call(
+        self,
+        *instants: datetime,
+        account: Account | None = None,
+        mode: Mode = Mode.LIVE,
+        marks: Marks | None = None,
+    ) -> None:
         account = account or self.one
         key_id = self.key.id if account is self.one else 0
         call = Call(account.id, key_id, mode, "team", "builds", "GET", {"api_calls": 1, "tokens": 3})
+        call = call._replace(marks=marks)
         writer = self.books.writer(await self.books.pool.fetchval("SELECT 1 + count(*) FROM journal_cursors"))
         for sequence, at in enumerate(instants):
             begin(writer, sequence, call, at_us=us(at) - sequence)
@@ -206,6 +214,23 @@ async def test_a_strange_cursor_is_refused(customers: Customers, cursor: str) ->
 async def test_pages_are_bounded(customers: Customers, asked: int, given: int) -> None:
     await customers.call(*(JANUARY for _ in range(12)))
     assert len(await customers.usage.events(None, asked)) == given
+
+
+async def test_what_was_decided_is_in_the_row_and_can_be_asked_for(customers: Customers) -> None:
+    refused = Marks("rate_limited", ("burst", "tried"))
+    await customers.call(JANUARY)
+    await customers.call(JANUARY, FEBRUARY, marks=Marks(shadows=("tried",)))
+    await customers.call(FEBRUARY, account=customers.other, marks=refused)
+    assert len(await customers.usage.events(None)) == 4
+    found = await customers.usage.events(None, shadow="tried")
+    assert [(row.code, row.refused_by, row.shadows) for row in found] == [(None, (), ("tried",))] * 2
+    (row,) = await customers.usage.events(None, refused_by="tried")
+    assert (row.code, row.refused_by, row.shadows) == ("rate_limited", ("burst", "tried"), ())
+    assert await customers.usage.events(customers.one.public_id, refused_by="tried") == []
+    assert await customers.usage.events(None, refused_by="burst", shadow="tried") == []
+    assert await customers.usage.events(None, before=found[0].cursor, shadow="tried") == [found[1]]
+    assert await customers.usage.event(row.request_id) == row
+    assert await customers.usage.event(UUID(int=7)) is None
 
 
 async def test_the_total_of_a_period_is_for_quotas(customers: Customers) -> None:

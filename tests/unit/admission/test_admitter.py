@@ -21,6 +21,7 @@ from gateway.model.exchange import Exchange, Grant, RequestHead
 from gateway.model.periods import Period
 from gateway.model.policies import AdmissionMode, ChargePlan, LimitFields, OnStoreLoss
 from gateway.model.principal import Mode
+from gateway.model.usage import Marks
 from gateway.outcomes import Outcome
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
@@ -496,3 +497,11 @@ async def test_without_a_store_shadows_are_not_decided(room: Room) -> None:
     room.store.down = True
     charges = plan(limit(1, burst=1, shadow=True), quota(1, shadow=True), on_store_loss=OnStoreLoss.LOCAL)
     assert len(await room.calls(charges, 5)) == 5
+
+
+async def test_a_call_that_a_shadow_would_have_refused_is_marked(room: Room) -> None:
+    charges = plan(limit(60, burst=5), limit(60, burst=1, name="tried", shadow=True))
+    first, second = call(), call()
+    await room.admitter.admit(principal(), charges, first)
+    await room.admitter.admit(principal(), charges, second)
+    assert (first.marks, second.marks) == (None, Marks(shadows=("tried",)))

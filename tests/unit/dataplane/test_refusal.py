@@ -6,9 +6,10 @@ from unittest.mock import create_autospec
 import pytest
 
 from gateway.dataplane.refusal import refuse
-from gateway.errors import GatewayError, TierUnknown, UpstreamUnreachable
+from gateway.errors import GatewayError, RateLimited, TierUnknown, UpstreamUnreachable
 from gateway.model.exchange import Downstream, Exchange, RequestHead
 from gateway.model.policies import Route, Upstream
+from gateway.model.usage import Marks
 
 ROUTE = Route("api", "/**", frozenset(), frozenset(), Upstream("next", ()), frozenset(), {})
 
@@ -29,3 +30,18 @@ def test_the_log_says_which_upstream_a_call_was_for(
     refuse(exchange, error)
     assert [getattr(record, "upstream", None) for record in caplog.records] == [upstream]
     assert [getattr(record, "route", None) for record in caplog.records] == ["api"]
+
+
+def test_a_refusal_is_marked_with_its_code_and_with_what_refused() -> None:
+    exchange = Exchange(RequestHead(), cast("Downstream", create_autospec(Downstream)), b"")
+    exchange.body_done = True
+    refuse(exchange, RateLimited("too fast", extensions={"violated-policies": ["burst"]}))
+    assert exchange.marks == Marks("rate_limited", ("burst",))
+
+
+def test_a_call_that_began_keeps_the_marks_it_began_with() -> None:
+    exchange = Exchange(RequestHead(), cast("Downstream", create_autospec(Downstream)), b"")
+    exchange.body_done = exchange.begun = True
+    exchange.marks = Marks(shadows=("tried",))
+    refuse(exchange, UpstreamUnreachable())
+    assert exchange.marks == Marks(shadows=("tried",))

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from gateway.journal.format import frame_at, seal
 from gateway.journal.records import (
+    MAX_MARKS,
     Begin,
     Call,
     CallProgress,
@@ -24,13 +25,18 @@ from gateway.journal.records import (
     encode_whole,
 )
 from gateway.model.principal import Mode
+from gateway.model.usage import Marks
 from gateway.outcomes import Outcome
 
 names = st.text(max_size=40).filter(lambda text: len(text.encode("utf-8", "replace")) <= 255)
 names = names.filter(lambda text: text.isprintable())
 units = st.integers(0, 2**63 - 1)
 charges = st.dictionaries(names, units, max_size=5)
-calls = st.builds(Call, units, units, st.sampled_from(Mode), names, names, names, charges, st.booleans())
+several = st.lists(names, max_size=5).map(tuple)
+marks = st.none() | st.builds(Marks, names, several, several)
+calls = st.builds(
+    Call, units, units, st.sampled_from(Mode), names, names, names, charges, st.booleans(), marks=marks
+)
 sequence_numbers = st.integers(0, 2**48 - 1)
 instants = st.integers(0, 253_370_764_799_999_999)
 statuses = st.integers(0, 65535)
@@ -110,6 +116,24 @@ def test_a_call_in_one_record_comes_back_as_written(
     body = encode_whole(sequence, at_us, encode_call(call), (outcome, 0, status, *figures))
     end = End(sequence, outcome, False, status, *figures, {})
     assert decoded(body) == Whole(Begin(sequence, at_us, call), end)
+
+
+def test_further_parts_of_a_call_that_nobody_knows_are_left_out() -> None:
+    call = Call(
+        1, 2, Mode.LIVE, "free", "all", "GET", {"api_calls": 1}, marks=Marks("rate_limited", ("burst",))
+    )
+    of_a_newer_release = b"\x7f\x03\x00abc"
+    plain = encode_call(call._replace(marks=None))
+    body = encode_begin(1, 5, plain + of_a_newer_release + encode_call(call)[len(plain) :])
+    assert decoded(body) == Begin(1, 5, call)
+    assert decoded(encode_begin(1, 5, plain + of_a_newer_release)) == Begin(1, 5, call._replace(marks=None))
+
+
+def test_marks_are_bounded() -> None:
+    call = Call(1, 2, Mode.LIVE, "t", "r", "GET", {}, marks=Marks("c", ("n",) * 100, ("é" * 300,) * 100))
+    kept = decoded(encode_begin(1, 5, encode_call(call)))
+    assert isinstance(kept, Begin)
+    assert kept.call.marks == Marks("c", ("n",) * MAX_MARKS, ("é" * 127,) * MAX_MARKS)
 
 
 def test_the_last_record_comes_back_as_written() -> None:

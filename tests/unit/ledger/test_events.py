@@ -40,6 +40,9 @@ def test_an_event_is_its_begin_and_its_end() -> None:
         "tier": "team",
         "route": "builds",
         "method": "POST",
+        "code": None,
+        "refused_by": None,
+        "shadows": None,
     }
 
 

@@ -28,6 +28,7 @@ from gateway.model.policies import (
     Upstream,
 )
 from gateway.model.principal import Mode, Principal
+from gateway.model.usage import Marks
 from gateway.outcomes import Outcome
 from gateway.telemetry.catalogue import BY_NAME, LAYOUT
 from gateway.telemetry.slots import Slots
@@ -126,6 +127,16 @@ def test_a_served_call_ends_with_its_figures_and_is_billed(worker: Worker) -> No
     worker.clock.advance(0.25)
     worker.meter.end(exchange)
     assert worker.records()[1] == End(1, Outcome.SERVED, True, 200, 10, 84, 750_000, 500_000, {})
+
+
+def test_what_was_decided_about_a_call_is_noted_with_it(worker: Worker) -> None:
+    plain, marked = worker.request(), worker.request()
+    marked.principal, marked.charges = plain.principal, plain.charges
+    marked.marks = Marks(shadows=("tried",))
+    worker.meter.begin(plain)
+    worker.meter.begin(marked)
+    found = [record.call.marks for record in worker.records() if isinstance(record, Begin)]
+    assert found == [None, Marks(shadows=("tried",))]
 
 
 def test_a_refused_call_is_one_record(worker: Worker) -> None:

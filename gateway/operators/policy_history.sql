@@ -1,0 +1,27 @@
+-- note
+-- $1 gateway, $2 digest, $3 how, $4 actor or NULL: whoever the transaction is noted for.
+INSERT INTO policy_history (gateway, digest, how, actor)
+VALUES ($1, $2, $3, coalesce($4, nullif(current_setting('tollway.actor', true), ''), 'database:' || session_user));
+
+-- latest
+-- $1 gateway. The digest it took into use last.
+SELECT digest
+FROM policy_history
+WHERE gateway = $1
+ORDER BY applied_at DESC, id DESC
+LIMIT 1;
+
+-- page
+-- $1 id of the last row of the page before or NULL, $2 how many. Newest first.
+SELECT id, applied_at, gateway, digest, how, actor
+FROM policy_history
+WHERE $1::bigint IS NULL OR id < $1
+ORDER BY id DESC
+LIMIT $2;
+
+-- at
+-- $1 instant. What each gateway had in use then, as far as it is known.
+SELECT DISTINCT ON (gateway) id, applied_at, gateway, digest, how, actor
+FROM policy_history
+WHERE applied_at <= $1
+ORDER BY gateway, applied_at DESC, id DESC;

@@ -23,7 +23,7 @@ from gateway.dataplane.listening import Listeners
 from gateway.dataplane.long_calls import LongCalls
 from gateway.dataplane.overload import Bounds, Overload
 from gateway.dataplane.pipeline import Pipeline
-from gateway.dataplane.server import DataplaneServer
+from gateway.dataplane.server import IDLE_GRACE_S, REPLACED_GRACE_S, DataplaneServer
 from gateway.dataplane.tls import Certificate
 from gateway.deadlines import Deadlines
 from gateway.journal.writer import SYNC_INTERVAL_S, JournalWriter
@@ -193,12 +193,19 @@ async def _keep_port(process: Process, server: DataplaneServer, post: int) -> No
     process.state(State.DRAINING)
     following.cancel()
     server.say_last()
-    if wiring.board.phase is Phase.CLOSING or process.is_orphan:
+    if _port_closes(process):
         await listeners.attend_only({post, *wiring.board.unattended()})
         await listeners.close()
     else:
         listeners.leave_all()  # another worker attends the post
-    await server.drain(settings.drain_timeout_s)
+    await server.drain(
+        settings.drain_timeout_s, lambda: IDLE_GRACE_S if _port_closes(process) else REPLACED_GRACE_S
+    )
+
+
+def _port_closes(process: Process) -> bool:
+    """Whether the whole gateway stops, rather than this worker alone."""
+    return process.wiring.board.phase is Phase.CLOSING or process.is_orphan
 
 
 async def _follow(board: Board, listeners: Listeners, server: DataplaneServer, own: int) -> None:

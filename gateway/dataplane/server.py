@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 
 from gateway.dataplane.caller import NOBODY, ProxyProtocol, Trust
 from gateway.dataplane.connection import Connection, Handle, Waits
@@ -17,6 +18,8 @@ from gateway.telemetry.slots import Slots
 
 IDLE_GRACE_S = 1.0
 """How long a draining worker waits for one last call on a kept connection."""
+REPLACED_GRACE_S = 5.0
+"""The same where another worker serves already: nobody waits for this one to end."""
 LOOK_S = 0.05
 """How often it looks at its connections meanwhile."""
 
@@ -123,11 +126,11 @@ class DataplaneServer:
         for connection in self._open:
             connection.say_last()
 
-    async def drain(self, timeout_s: float) -> None:
+    async def drain(self, timeout_s: float, grace_s: Callable[[], float] = lambda: IDLE_GRACE_S) -> None:
         """Let calls in flight finish and silent connections go; cut what is left after `timeout_s`.
 
         A caller on a kept connection may have sent its next call before it could hear of the end. So that
-        call is answered, and only who stays silent for `IDLE_GRACE_S` is closed.
+        call is answered, and only who stays silent for `grace_s`, which may change meanwhile, is closed.
         """
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + timeout_s
@@ -138,7 +141,7 @@ class DataplaneServer:
             for connection in list(self._open):
                 if not connection.is_idle() or unread_bytes(connection.transport):
                     silent_since.pop(connection, None)
-                elif now - silent_since.setdefault(connection, now) >= IDLE_GRACE_S:
+                elif now - silent_since.setdefault(connection, now) >= grace_s():
                     connection.leave()
             await asyncio.sleep(min(LOOK_S, give_up_at - now))
         for connection in list(self._open):

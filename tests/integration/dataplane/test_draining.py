@@ -152,6 +152,24 @@ async def test_who_was_not_told_may_call_again(proxy: Proxy, upstream: ScriptedU
     await draining
 
 
+async def test_how_long_silence_is_waited_out_may_change(proxy: Proxy) -> None:
+    """A worker that is replaced has time, until the whole gateway stops."""
+    reader, writer = await proxy.connect()
+    writer.write(GET)
+    await read_head(reader)
+    looks = 0
+
+    def grace_s() -> float:
+        nonlocal looks
+        looks += 1
+        return 600 if looks < 4 else 0
+
+    async with asyncio.timeout(10):
+        await proxy.server.drain(600, grace_s)
+    assert looks == 4
+    assert await reader.read(-1) == b"/"
+
+
 async def test_pipelined_calls_are_all_answered(proxy: Proxy) -> None:
     reader, writer = await proxy.connect()
     writer.write(b"".join(b"GET /slow-auth HTTP/1.1\r\nHost: x\r\n\r\n" for _ in range(5)))

@@ -37,7 +37,7 @@ def drainable(exchange: Exchange) -> bool:
     if exchange.body_done:
         return True
     length, received = exchange.head.content_length, exchange.ingress_bytes
-    if length is None or (exchange.head.expects_continue and not received):
+    if length is None or exchange.holds_back:
         return False
     return length - received <= DRAIN_BYTES
 
@@ -105,8 +105,10 @@ class AnsweringProtocol(asyncio.Protocol):
         exchange = self.exchange
         if exchange is None or exchange.head.http_1_0:
             return
-        if status == 100 and not exchange.head.expects_continue:
-            return
+        if status == 100:
+            if not exchange.head.expects_continue:
+                return
+            exchange.continued = True
         # Not by `flush`, which may pause the upstream's connection: the final answer can come with this one,
         # and the next call would find it paused. Its reader bounds how much comes before an answer.
         self.outbox.write(self.transport, b"".join((status_line(status, reason), *lines, b"\r\n")))

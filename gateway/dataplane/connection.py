@@ -305,9 +305,9 @@ class Connection(ReadingProtocol):
             self._pause_reading(paused=paused)
         if self._stalled:
             return  # the wait for the caller to read goes on
-        if self._incoming is not None:
-            incoming = self._incoming
+        if (incoming := self._incoming) is not None:
             pace = incoming.pace = incoming.pace or self._pace_on(incoming.route)
+            paused = paused or incoming.holds_back
             self.deadline = pace.deadline(self._loop.time(), incoming.ingress_bytes, paused=paused)
         elif self.exchange is not None:
             return  # the upstream's side watches it; a deadline that passes meanwhile means nothing

@@ -200,6 +200,7 @@ class Exchange:
         "charges",
         "client_address",
         "client_lines",
+        "continued",
         "conversation",
         "downstream",
         "egress_bytes",
@@ -239,6 +240,7 @@ class Exchange:
         self.egress_bytes = 0  # of the answer's body
         self.body_parts: list[bytes] = []  # of the request, not yet uploaded
         self.body_done = False
+        self.continued = False  # the caller has been told to send the body that it held back
         self.max_body_bytes = NO_LIMIT  # of the request, once its route is known
         self.pace: Pace | None = None  # of a body that does not come in one piece
         self.broken: GatewayError | None = None  # why it can not go on: the caller left or sent nonsense
@@ -253,3 +255,8 @@ class Exchange:
         self.uplink: Uplink | None = None  # upstream
         self.conversation: Conversation | None = None  # upstream: set when it switched to WebSocket
         self.finished: Wait[None] = Wait()  # upstream: the answer is whole or broken off
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether the caller waits for `100 Continue`: that nothing comes is not its fault."""
+        return self.head.expects_continue and not self.continued and not self.ingress_bytes

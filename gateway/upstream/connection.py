@@ -159,8 +159,12 @@ class UpstreamConnection(TunnelProtocol):
 
     def _set_wait(self, exchange: Exchange) -> None:
         """The upstream's time runs once it has the whole request, or is asked whether it wants the rest."""
-        waits_for_it = exchange.body_done or (exchange.head.expects_continue and not exchange.ingress_bytes)
+        waits_for_it = exchange.body_done or exchange.holds_back
         self.deadline = self._loop.time() + self._timeouts.response_s if waits_for_it else NEVER
+
+    def _continue(self, exchange: Exchange) -> None:
+        self._set_wait(exchange)
+        exchange.downstream.resume_upload()
 
     # -- the call ---------------------------------------------------------------------------------------
 

@@ -63,6 +63,9 @@ class ReadingProtocol(asyncio.Protocol):
             self._unanswered += data
         self._parser.feed_data(data)
 
+    def _continue(self, exchange: Exchange) -> None:
+        """The caller has been told to send its body. For whoever minds the time."""
+
     # -- httptools --------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
@@ -113,12 +116,7 @@ class ReadingProtocol(asyncio.Protocol):
             self._switch(exchange)
             return
         if status < 200:
-            lines, change = self._lines, self._header_change
-            exchange.downstream.interim(
-                status, self._reason, lines if change is None else change.without_dropped(lines)
-            )
-            self._lines, self._reason, self._connection, self._length = [], b"", b"", None
-            self._has_transfer_encoding = False
+            self._pass_interim(exchange, status)
             self._begins_at = self._unanswered.index(b"\r\n\r\n", begin.end()) + 4
             return
         if self._has_transfer_encoding and not self._is_chunked:
@@ -134,6 +132,17 @@ class ReadingProtocol(asyncio.Protocol):
         if change is not None:
             lines = change.apply(lines)
         exchange.downstream.answer(status, self._reason, lines, None if status == 204 else self._length)
+
+    def _pass_interim(self, exchange: Exchange, status: int) -> None:
+        lines, change = self._lines, self._header_change
+        goes_on = status == 100 and exchange.holds_back
+        exchange.downstream.interim(
+            status, self._reason, lines if change is None else change.without_dropped(lines)
+        )
+        if goes_on:
+            self._continue(exchange)
+        self._lines, self._reason, self._connection, self._length = [], b"", b"", None
+        self._has_transfer_encoding = False
 
     def _switch(self, exchange: Exchange) -> None:
         if exchange.head.upgrade is None:

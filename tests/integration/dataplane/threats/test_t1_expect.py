@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.dataplane.conftest import Proxy, ScriptedUpstream
+from gateway.dataplane.connection import Waits
+from gateway.model.policies import Timeouts
+from gateway.outcomes import Outcome
+from tests.integration.dataplane.conftest import MakeProxy, Proxy, ScriptedUpstream
 from tests.integration.dataplane.threats.conftest import (
     Reader,
     Writer,
@@ -72,3 +75,36 @@ async def test_http_1_0_expects_nothing(proxy: Proxy, upstream: ScriptedUpstream
     answer = await proxy.exchange(b"POST / HTTP/1.0\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\na")
     assert statuses(answer) == [200]
     assert lines_of(upstream.heads[0], b"expect") == []
+
+
+async def test_a_caller_that_waits_for_100_is_not_the_slow_one(
+    make_proxy: MakeProxy, upstream: ScriptedUpstream
+) -> None:
+    async def script(reader: Reader, writer: Writer) -> None:
+        await upstream.head(reader)
+        await reader.read(-1)  # neither asks for the body nor answers
+
+    upstream.script = script
+    proxy = await make_proxy(waits=Waits(body_s=0.5), timeouts=Timeouts(response_s=2.0))
+    answer = await proxy.exchange(
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+    )
+    assert statuses(answer) == [504]
+    assert await proxy.outcome() is Outcome.TIMEOUT
+
+
+async def test_a_caller_that_was_told_100_has_its_own_time(
+    make_proxy: MakeProxy, upstream: ScriptedUpstream
+) -> None:
+    async def script(reader: Reader, writer: Writer) -> None:
+        await upstream.head(reader)
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await reader.read(-1)
+
+    upstream.script = script
+    proxy = await make_proxy(waits=Waits(body_s=2.0), timeouts=Timeouts(response_s=0.5))
+    answer = await proxy.exchange(
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+    )
+    assert statuses(answer) == [100, 408]
+    assert await proxy.outcome() is Outcome.CLIENT_ABORTED

@@ -6,7 +6,7 @@ For those who compare them with the ledger. Nothing of it is on a call's path.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +34,7 @@ REBUILDING = "tw:rebuilding"
 REBUILT_WITHIN_MS = 600_000
 _REBUILD = (Path(__file__).parent / "rebuild.lua").read_text(encoding="utf-8")
 _MEND = (Path(__file__).parent / "mend.lua").read_text(encoding="utf-8")
+_POST = (Path(__file__).parent / "post.lua").read_text(encoding="utf-8")
 
 
 class QuotaPeriod(NamedTuple):
@@ -128,6 +129,16 @@ class QuotaCounters:
                     _MEND, 1, counter_key(period), str(units), str(keep_until_ms), expected
                 )
             )
+
+    async def add(self, units: Mapping[QuotaPeriod, int], now_us: int) -> None:
+        """Count units that no call has paid. Counters of periods that are over and gone are left so."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for period, count in units.items():
+            over = period.span.end_s * 1_000_000 <= now_us
+            keep_until_ms = "" if over else str(period.span.end_s * 1000 + AFTER_PERIOD_MS)
+            pipeline.eval(_POST, 1, counter_key(period), str(count), keep_until_ms)
+        with _translated():
+            await pipeline.execute()
 
 
 def counter_key(counted: QuotaPeriod) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import timedelta
 
 import redis.asyncio
 from aiohttp import web
@@ -55,12 +56,15 @@ async def serve_control(process: Process) -> None:
     pool = await lazy_pool(wiring.database_url, max_size=8)
     _follow_policies(process, pool, policies)
     store = redis.asyncio.Redis.from_url(wiring.redis_url)
+    counters = QuotaCounters(store)
     collaborators = Collaborators(
         pool=pool,
         accounts=Accounts(pool, settings.key_prefix),
         usage=Usage(pool),
         policies=policies.policies,
         clock=process.clock,
+        counters=counters,
+        usage_window=timedelta(days=settings.usage_window_days),
     )
     health = Health(
         wiring.metrics_dir,
@@ -93,13 +97,7 @@ async def serve_control(process: Process) -> None:
     tasks.spawn(requests.forget_forever(pool), name="control.people")
     tasks.spawn(identity.outbox.send_forever(pool, _deliver(settings)), name="control.mail")
     tasks.spawn(keep_months_forever(pool, settings.raw_retention_months), name="control.retention")
-    ledger, counters = QuotaLedger(pool), QuotaCounters(store)
-    rebuilder = Rebuilder(ledger, counters, policies.policies, server=wiring.redis_name)
-    tasks.spawn(rebuild_forever(rebuilder, pool, process.slots), name="control.rebuild")
-    if settings.reconcile_interval_s:
-        reconciler = Reconciler(ledger, counters, policies.policies)
-        interval_s = float(settings.reconcile_interval_s)
-        tasks.spawn(reconcile_forever(reconciler, pool, process.slots, interval_s), name="control.reconcile")
+    _compare_quotas(process, pool, counters, policies)
     process.state(State.READY)
     await process.stop.wait()
     process.state(State.DRAINING)
@@ -108,6 +106,17 @@ async def serve_control(process: Process) -> None:
     await looks.close()
     await store.aclose()
     pool.terminate()
+
+
+def _compare_quotas(process: Process, pool: Pool, counters: QuotaCounters, policies: PoliciesInUse) -> None:
+    """Keep quota counters as the ledger has them: at once after a loss, and every now and then."""
+    ledger, interval_s = QuotaLedger(pool), float(process.wiring.settings.reconcile_interval_s)
+    rebuilder = Rebuilder(ledger, counters, policies.policies, server=process.wiring.redis_name)
+    process.tasks.spawn(rebuild_forever(rebuilder, pool, process.slots), name="control.rebuild")
+    if interval_s:
+        reconciler = Reconciler(ledger, counters, policies.policies)
+        job = reconcile_forever(reconciler, pool, process.slots, interval_s)
+        process.tasks.spawn(job, name="control.reconcile")
 
 
 def _follow_policies(process: Process, pool: Pool, policies: PoliciesInUse) -> None:

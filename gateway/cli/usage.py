@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,54 +11,47 @@ import click
 
 from gateway.accounts.store import Accounts
 from gateway.cli.database import with_database
+from gateway.cli.entries import correct, post
 from gateway.cli.output import json_option, print_json, print_table
+from gateway.cli.times import Instant
 from gateway.controlplane.usage_api import Span, event_document, usage_document
+from gateway.ledger.entries import Kind
 from gateway.ledger.usage import MAX_EVENTS, Bucket, EventRow, Usage, UsageRow
 from gateway.settings import Settings
 from gateway.storage.postgres import Pool
 
 CALLS = "api_calls"  # every call is in this meter's row
+NO_CALLS = {kind.value for kind in Kind}
 BUCKETS: tuple[Bucket, ...] = get_args(Bucket)
 AS_SHOWN = {"hour": "%Y-%m-%d %H:00", "day": "%Y-%m-%d", "month": "%Y-%m"}
+ABOUT_SUMS = (
+    "Calls appear a second or so after they end. Times are UTC; sums count full hours: an hour that --from "
+    "or --to cuts is in them whole."
+)
 
 
-class Instant(click.ParamType[datetime]):
-    """A time on the command line: a month, a day, or a day with a time; UTC unless it says otherwise."""
-
-    name = "time"
-
-    def convert(
-        self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        try:
-            at = datetime.fromisoformat(f"{value}-01" if re.fullmatch(r"\d{4}-\d{2}", value) else value)
-            return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-        except (ValueError, OverflowError):
-            self.fail("write 2026-03, 2026-03-01 or 2026-03-01T12:00Z", param, ctx)
-
-
-@click.command()
-@click.option("--account", required=True, metavar="ID", help="Whose usage, acct_...")
+@click.group(invoke_without_command=True, epilog=ABOUT_SUMS)
+@click.option("--account", metavar="ID", help="Whose usage, acct_...  [required]")
 @click.option("--from", "start", type=Instant(), metavar="TIME", help="From here.  [this month's first]")
 @click.option("--to", "end", type=Instant(), metavar="TIME", help="Until here, exclusive.  [now]")
 @click.option("--by", type=click.Choice(BUCKETS), help="One line for each hour, day or month (UTC).")
 @click.option("--events", type=click.IntRange(1, MAX_EVENTS), metavar="N", help="The N newest calls instead.")
 @json_option
+@click.pass_context
 def usage(
-    account: str,
+    context: click.Context,
+    account: str | None,
     start: datetime | None,
     end: datetime | None,
     by: Bucket | None,
     events: int | None,
     as_json: bool,
 ) -> None:
-    """What an account used.
-
-    Calls appear a second or so after they end. Times are UTC; sums count full hours: an hour that --from or
-    --to cuts is in them whole.
-    """
+    """What an account used; post and correct usage."""
+    if context.invoked_subcommand is not None:
+        return
+    if account is None:
+        raise click.UsageError("Missing option '--account'.")
     if events is not None:
         if start or end or by:
             raise click.UsageError(
@@ -77,6 +69,10 @@ def usage(
         print_json(usage_document(Span(bucket=by), start, end, rows))
     else:
         _show_sums(rows, by)
+
+
+usage.add_command(post)
+usage.add_command(correct)
 
 
 def _read_sums(account: str, start: datetime, end: datetime, by: Bucket | None) -> list[UsageRow]:
@@ -103,7 +99,7 @@ def _show_sums(rows: Sequence[UsageRow], by: Bucket | None) -> None:
     units: Counter[tuple[str, ...]] = Counter()
     for row in rows:
         bucket = (row.bucket_start.strftime(AS_SHOWN[by]),) if by and row.bucket_start else ()
-        if row.meter == CALLS:
+        if row.meter == CALLS and row.outcome not in NO_CALLS:
             calls[(*bucket, row.route, row.mode.value, row.outcome)] += row.events
         units[(*bucket, row.meter, row.mode.value)] += row.quantity
     head = (by.upper(),) if by else ()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from gateway.accounts.store import Accounts
+from gateway.admission.counters import QuotaCounters
 from gateway.clock import Clock
 from gateway.ledger.usage import Usage
 from gateway.model.policies import PolicySet
@@ -21,3 +23,6 @@ class Collaborators:
     usage: Usage
     policies: Callable[[], PolicySet]  # the snapshot in use
     clock: Clock
+    counters: QuotaCounters | None = None  # None: nobody counts posted usage but the ledger
+    usage_window: timedelta = timedelta(days=35)
+    """How far back usage may be posted."""

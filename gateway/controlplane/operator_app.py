@@ -13,6 +13,7 @@ from gateway.controlplane.bodies import MAX_BODY_BYTES
 from gateway.controlplane.collaborators import Collaborators
 from gateway.controlplane.endpoints import Endpoint, bind
 from gateway.controlplane.enforcement_api import EnforcementApi
+from gateway.controlplane.entries_api import EntriesApi
 from gateway.controlplane.explain_api import ExplainApi
 from gateway.controlplane.explanations import Explains
 from gateway.controlplane.health import Health
@@ -51,6 +52,7 @@ def build_operator_app(
         *UsageApi(with_.usage, with_.accounts, with_.clock).endpoints(),
         *EnforcementApi(Switches(with_.pool), with_.policies).endpoints(),
         *ExplainApi(explains).endpoints(),
+        *EntriesApi(with_).endpoints(),
         *SnapshotApi(with_.policies, slots_folder, with_.clock).endpoints(),
         *OperatorsApi(stored, AuditLog(with_.pool)).endpoints(),
     ]

@@ -139,14 +139,19 @@ async def _book(connection: Connection, journal_id: str, move: Move, events: Seq
             # Not while copying: a failure would leave it open.
             if rows := [event_row(event) for event in events if event.raw]:
                 await connection.copy_records_to_table("usage_events", records=rows, columns=EVENT_COLUMNS)
-            hours = hourly_totals(events)
-            await connection.execute(QUERIES.add_hourly, *_columns(hours))
-            await connection.execute(QUERIES.add_monthly, *_columns(monthly_totals(hours)))
+            await add_totals(connection, hourly_totals(events))
         segment, offset = move.position.segment, move.position.offset
         await connection.execute(
             QUERIES.move_cursor, journal_id, segment, offset, move.finished, move.open_calls
         )
     return True
+
+
+async def add_totals(connection: Connection, hours: Sequence[TotalRow]) -> None:
+    """Add to the sums of hours and months, within a transaction."""
+    if hours:
+        await connection.execute(QUERIES.add_hourly, *_columns(hours))
+        await connection.execute(QUERIES.add_monthly, *_columns(monthly_totals(hours)))
 
 
 async def _not_booked_before(connection: Connection, events: Sequence[UsageEvent]) -> list[UsageEvent]:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-RESOURCES = ("accounts", "audit", "enforcement", "explain", "gateway", "keys", "policies", "tokens", "usage")
+RESOURCES = (
+    "accounts",
+    "audit",
+    "corrections",
+    "enforcement",
+    "explain",
+    "gateway",
+    "keys",
+    "policies",
+    "tokens",
+    "usage",
+)
 EVERYTHING = "*"
 READ_EVERYTHING = "*:read"
 SCOPES = frozenset(

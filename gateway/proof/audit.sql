@@ -6,7 +6,7 @@ FROM usage_events e
 LEFT JOIN accounts a ON a.id = e.account_id;
 
 -- sums_that_differ
--- Cells in which the sums of hours or months are not the sums of the rows, one row for each side that has it.
+-- Cells in which the sums of hours or months are not the sums of rows and entries, one row for each side that has it.
 WITH cells AS (
     SELECT e.started_at, coalesce(e.account_id, 0) AS account_id, coalesce(e.key_id, 0) AS key_id,
            e.route, e.mode, e.outcome, cell.meter, cell.quantity
@@ -20,6 +20,8 @@ WITH cells AS (
             WHERE e.ingress_messages + e.egress_messages > 0
         UNION ALL SELECT key, value::bigint FROM jsonb_each_text(e.charges) WHERE key <> 'api_calls'
     ) cell
+    UNION ALL
+    SELECT happened_at, account_id, coalesce(key_id, 0), '', mode, kind, meter, quantity FROM usage_entries
 ),
 hours AS (
     SELECT date_trunc('hour', started_at, 'UTC') AS start, account_id, key_id, route, mode, outcome, meter,

@@ -243,6 +243,11 @@ class Settings:
         "Seconds between two comparisons of quota counters with the ledger; 0: never.",
         default=300,
     )
+    usage_window_days: int = _setting(
+        as_whole(1, 400),
+        "How many days in the past usage may lie that is posted (`POST /admin/v1/usage`).",
+        default=35,
+    )
     raw_retention_months: int = _setting(
         as_whole(0, 1200),
         "Full months that single calls are kept beyond the present one; their sums stay. 0: for ever.",

@@ -133,10 +133,12 @@ def served(build: Build, database_url: str, folder: Path) -> Iterator[tuple[str,
     thread = threading.Thread(target=lambda: loop.run_until_complete(work))
     thread.start()
     assert ready.wait(30), "the application starts"
-    yield told[0], told[1]
-    loop.call_soon_threadsafe(stop.set)
-    thread.join()
-    loop.close()
+    try:
+        yield told[0], told[1]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,19 @@
+-- Count units that were booked outside of calls: posted usage, or a correction (then below 0). Atomic.
+--
+-- KEYS[1]  a quota counter, as in admit.lua
+-- ARGV[1]  units   ARGV[2]  ms since the epoch to keep the counter until, if it has to be made
+--          empty: it is not made, because its period is over
+-- returns  what the counter says now
+--
+-- A counter never falls below 0.
+
+local used = redis.call('GET', KEYS[1])
+if not used and ARGV[2] == '' then return 0 end
+local units = math.max(0, tonumber(used or 0) + tonumber(ARGV[1]))
+local text = string.format('%.0f', units)
+if used then
+  redis.call('SET', KEYS[1], text, 'KEEPTTL')
+elseif units > 0 then
+  redis.call('SET', KEYS[1], text, 'PXAT', ARGV[2])
+end
+return text

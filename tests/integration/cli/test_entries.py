@@ -1,0 +1,94 @@
+"""Usage that is posted, and corrected, on the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.accounts.store import Accounts
+from gateway.storage.postgres import connect_pool
+from tests.commands import Commands
+
+POLICIES = """
+upstreams: {api: {targets: [http://127.0.0.1:9]}}
+meters: {minutes: {unit: minute}}
+tiers:
+  team: {quotas: [{meter: minutes, amount: 100, per: month}]}
+routes: [{name: all, match: {path: /**}, upstream: api}]
+"""
+
+
+@pytest.fixture
+def account(database_url: str) -> str:
+    async def create() -> str:
+        pool = await connect_pool(database_url, max_size=1)
+        try:
+            return (await Accounts(pool, "tw").create_account("Acme", "team")).public_id
+        finally:
+            await pool.close()
+
+    with asyncio.Runner() as runner:
+        return runner.run(create())
+
+
+@pytest.fixture
+def tollway(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    database_url: str,
+    redis_url: str,
+    tmp_path: Path,
+) -> Commands:
+    (tmp_path / "all.yaml").write_text(POLICIES)
+    environ = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "POLICIES": str(tmp_path)}
+    return Commands(monkeypatch, capsys, {f"TOLLWAY_{name}": value for name, value in environ.items()})
+
+
+def test_usage_is_posted_once_corrected_and_shown(tollway: Commands, account: str) -> None:
+    words = ("--account", account, "--meter", "minutes")
+    posted = ("usage", "post", *words, "--quantity", "12", "--id", "build-1")
+    first = tollway.run(*posted, "--json").json
+    assert (first["kind"], first["quantity"], first["author"][:4]) == ("posted", 12, "cli:")
+    assert tollway.run(*posted, "--json").json == first
+    said = tollway.run("usage", "correct", *words, "--quantity", "-2", "--reason", "it hung")
+    assert re.fullmatch(rf"cli-[0-9a-f]{{24}}: -2 minutes of {account} at \S+ \S+ UTC\n", said.out)
+    lines = [line.split() for line in tollway.run("usage", "--account", account).out.splitlines()]
+    assert ["minutes", "live", "10"] in lines
+    assert tollway.run("reconcile", "--json").json == {"data": []}
+
+
+@pytest.mark.parametrize(
+    ("case", "words", "code", "said"),
+    [
+        ("nothing", ("post", "--quantity", "0"), 2, "at least 1"),
+        ("an odd id", ("post", "--quantity", "1", "--id", "a b"), 2, "visible ASCII"),
+        ("too old", ("post", "--quantity", "1", "--at", "2020-01"), 1, "at: is more than 35 days ago"),
+        (
+            "more than there is",
+            ("correct", "--quantity", "-1", "--reason", "x"),
+            1,
+            "takes back more than the 0",
+        ),
+        ("no reason", ("correct", "--quantity", "-1", "--reason", " "), 2, "1 to 500 printable"),
+    ],
+)
+def test_what_can_not_be_booked_says_why(
+    tollway: Commands, account: str, case: str, words: tuple[str, ...], code: int, said: str
+) -> None:
+    ended = tollway.run("usage", *words, "--account", account, "--meter", "minutes")
+    assert (ended.code, ended.out) == (code, ""), case
+    assert said in ended.err
+
+
+def test_meters_are_those_of_the_policies(tollway: Commands, account: str, tmp_path: Path) -> None:
+    words = ("usage", "post", "--account", account, "--meter", "wishes", "--quantity", "1")
+    assert "meter: there is no such meter" in tollway.run(*words).err
+    (tmp_path / "all.yaml").write_text("tiers: 1\n")
+    assert "has no policies in order" in tollway.run(*words).err
+
+
+def test_usage_asks_for_an_account(tollway: Commands) -> None:
+    assert "Missing option '--account'" in tollway.run("usage").err

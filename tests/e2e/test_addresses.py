@@ -49,6 +49,32 @@ def test_a_route_for_some_addresses(gateway: Gateway) -> None:
     assert gateway.counted("requests_total") == 7
 
 
+@pytest.mark.parametrize("trusted", ["127.0.0.1", "192.0.2.1"])
+def test_limits_by_address_go_by_the_address_that_is_believed(
+    trusted: str, httpbin: int, tmp_path: Path
+) -> None:
+    """Behind a proxy each caller has its own; who makes addresses up has one for all of them."""
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    limit = "limits: [{{name: visits, rate: 1/hour, burst: 2, scope: ip}}]"
+    text = POLICIES.replace("limits: [{{name: burst, rate: 1000/second, burst: 1000}}]", limit)
+    (folder / "all.yaml").write_text(text.format(port=httpbin))
+    with running(tmp_path, httpbin, TOLLWAY_TRUSTED_PROXIES=trusted) as gateway:
+        paid = gateway.customer("paid")
+
+        def call(caller: str) -> int:
+            said = f"X-Forwarded-For: {caller}\r\nX-Real-IP: {caller}\r\nForwarded: for={caller}\r\n"
+            head = f"GET /anything HTTP/1.1\r\nHost: x\r\nX-API-Key: {paid.secret}\r\n{said}"
+            return speak(gateway, f"{head}Connection: close\r\n\r\n".encode())[0]
+
+        one = [call("203.0.113.9") for _ in range(3)]
+        other = [call(f"6.6.6.{n}, 198.51.100.7") for n in range(3)]
+        mine = [call("203.0.113.9, 127.0.0.1")]
+    assert one == [200, 200, 429]
+    assert other == ([200, 200, 429] if trusted == "127.0.0.1" else [429] * 3)
+    assert mine == [429]
+
+
 def speak(gateway: Gateway, raw: bytes) -> tuple[int, dict[str, str]]:
     """Send bytes and read the answer to its end: its status and the JSON in it."""
     with socket.create_connection(("127.0.0.1", gateway.listen), timeout=20) as connection:

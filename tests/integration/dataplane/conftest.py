@@ -158,6 +158,7 @@ class Proxy:
     timeouts: Timeouts = field(default_factory=Timeouts)
     max_connections: int = 512
     max_waiting: int = 256
+    upstream_host: str = "127.0.0.1"
     keepalive: Keepalive = field(default_factory=Keepalive)
     max_body_bytes: int = NO_LIMIT
     route: Mapping[str, Any] = field(default_factory=dict)  # what is special about the only one
@@ -183,7 +184,7 @@ class Proxy:
         loop = asyncio.get_running_loop()
         deadlines, outbox = Deadlines(), Outbox(loop)
         self._forwarder = Forwarder(deadlines, outbox, self.slots, self.tasks)
-        target = Target("127.0.0.1", self.upstream.port)
+        target = Target(self.upstream_host, self.upstream.port)
         spec = Upstream(
             "up",
             (target,),

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
 import pytest
 
 from gateway.outcomes import Outcome
 from tests.integration.dataplane.conftest import Proxy, ScriptedUpstream
-from tests.integration.dataplane.threats.conftest import statuses, targets
+from tests.integration.dataplane.threats.conftest import (
+    Reader,
+    Writer,
+    eventually,
+    read_all,
+    statuses,
+    targets,
+)
 
 CHUNKED = b"Transfer-Encoding: chunked"
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -30,6 +40,12 @@ HEADS = [
     ("a negative length", post(b"Content-Length: -5"), 400),
     ("a length beyond 64 bits", post(b"Content-Length: 184467440737095516160"), 400),
     ("a length with a space within", post(b"Content-Length: 1 0"), 400),
+    ("a length and a comma", post(b"Content-Length: 5,"), 400),
+    ("a length and a parameter", post(b"Content-Length: 5;x"), 400),
+    ("a vertical tab before a length", post(b"Content-Length: \x0b5"), 400),
+    ("digits of another script", post("Content-Length: \u0665".encode()), 400),
+    ("a length, then chunked in capitals", post(b"Content-Length: 6", CHUNKED.upper()), 400),
+    ("an empty length, then chunked", post(b"Content-Length:", CHUNKED), 400),
     ("a folded line", post(b"X-A: b", b" c"), 400),
     ("a folded coding", post(b"Transfer-Encoding:", b" chunked"), 400),
     ("a folded first line", b"GET / HTTP/1.1\r\n Host: x\r\n\r\n", 400),
@@ -44,6 +60,12 @@ HEADS = [
     ("gzip under chunked", post(b"Transfer-Encoding: gzip, chunked"), 501),
     ("chunked under gzip", post(b"Transfer-Encoding: chunked, gzip"), 400),
     ("a vertical tab before chunked", post(b"Transfer-Encoding: \x0bchunked"), 400),
+    ("a parameter of chunked", post(b"Transfer-Encoding: chunked;q=1"), (400, 501)),
+    ("an empty coding", post(b"Transfer-Encoding:"), (400, 501)),
+    ("an empty coding, then chunked", post(b"Transfer-Encoding:", CHUNKED), (400, 501)),
+    ("a no-break space before chunked", post("Transfer-Encoding: \u00a0chunked".encode()), (400, 501)),
+    ("NUL behind chunked", post(b"Transfer-Encoding: chunked\0"), 400),
+    ("an X before chunked", post(b"Transfer-Encoding: x, chunked"), (400, 501)),
     ("a quoted coding", post(b'Transfer-Encoding: "chunked"'), 501),
     ("a space before the colon", post(b"Transfer-Encoding : chunked"), 400),
     ("a space before the colon of a length", post(b"Content-Length : 5"), 400),
@@ -83,6 +105,11 @@ CHUNKS = [
     ("an empty extension before a line feed", b"3;\nabc\r\n0\r\n\r\n"),
     ("a line feed in an extension", b"3;a=b\nabc\r\n0\r\n\r\n"),
     ("a carriage return in an extension", b"3;a\rb\r\nabc\r\n0\r\n\r\n"),
+    ("NUL in an extension", b"3;a=\0\r\nabc\r\n0\r\n\r\n"),
+    ("a size of hexadecimal that is none", b"3g\r\nabc\r\n0\r\n\r\n"),
+    ("a space behind the size", b"3 \r\nabc\r\n0\r\n\r\n"),
+    ("a size in digits of another script", "\u0663\r\nabc\r\n0\r\n\r\n".encode()),
+    ("a bare carriage return after the data", b"3\r\nabc\r0\r\n\r\n"),
     ("a size that overflows", b"F" * 17 + b"\r\nabc\r\n0\r\n\r\n"),
     ("a size that wraps round", b"10000000000000003\r\nabc\r\n0\r\n\r\n"),
     ("0x before the size", b"0x3\r\nabc\r\n0\r\n\r\n"),
@@ -104,8 +131,36 @@ async def test_a_chunked_body_that_is_none_never_becomes_whole(
 ) -> None:
     answer = await proxy.exchange(post(CHUNKED, body=body) + SMUGGLED)
     assert statuses(answer) == [400]
-    assert b"/smuggled" not in targets(upstream)
+    assert targets(upstream) == []
     assert await proxy.outcome() is Outcome.BAD_REQUEST
+
+
+@pytest.mark.parametrize(("case", "body"), CHUNKS, ids=[case for case, _ in CHUNKS])
+async def test_one_that_turns_out_to_be_none_on_the_way_is_cut_off(
+    case: str, body: bytes, proxy: Proxy, upstream: ScriptedUpstream
+) -> None:
+    """The upstream has the head by then, and sees the connection break within the body."""
+    came, body_of = asyncio.Event(), bytearray()
+
+    async def script(reader: Reader, writer: Writer) -> None:
+        await upstream.head(reader)
+        came.set()
+        with suppress(ConnectionError):
+            body_of.extend(await read_all(reader))
+        body_of.extend(b" end")
+
+    upstream.script = script
+    reader, writer = await proxy.connect()
+    writer.write(post(CHUNKED, body=b"2\r\nok\r\n"))
+    await came.wait()
+    writer.write(body + SMUGGLED)
+    answer = await reader.read(-1)
+    assert statuses(answer) == [400]
+    await eventually(lambda: body_of.endswith(b" end"))
+    assert b"\r\n0\r\n" not in body_of
+    assert targets(upstream) == [b"/x"]
+    assert await proxy.outcome() is Outcome.BAD_REQUEST
+    writer.close()
 
 
 async def test_two_spaces_in_the_start_line_reach_the_upstream_as_one(

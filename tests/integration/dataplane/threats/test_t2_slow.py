@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 
@@ -93,6 +94,31 @@ async def test_an_upstream_that_trickles_is_cut_when_the_time_is_over(
     writer.close()
     assert await proxy.outcome() is Outcome.TIMEOUT
     await eventually(lambda: proxy.slots.get("upstream_connections") <= 1)  # the honest one
+
+
+@pytest.mark.parametrize(
+    ("case", "host", "statuses_"),
+    [
+        ("nobody listens", "127.0.0.1", (502,)),
+        ("its name is gone", "gone.invalid", (502, 504)),  # 504 where nobody answers for names
+    ],
+)
+async def test_an_upstream_that_is_not_there(
+    case: str, host: str, statuses_: tuple[int, ...], make_proxy: MakeProxy, upstream: ScriptedUpstream
+) -> None:
+    with socket.socket() as taken:  # bound, and never listening
+        taken.bind(("127.0.0.1", 0))
+        upstream.port = taken.getsockname()[1]
+        waits = Timeouts(connect_s=0.5)
+        proxy = await make_proxy(is_watched=False, upstream_host=host, timeouts=waits)
+        for _ in range(20):
+            answer = await proxy.exchange(GET)
+            assert len(statuses(answer)) == 1
+            assert statuses(answer)[0] in statuses_
+        outcomes = {exchange.outcome for exchange in proxy.exchanges}
+        assert outcomes <= {Outcome.UPSTREAM_ERROR, Outcome.TIMEOUT}
+        assert len(proxy.exchanges) == 20
+        assert proxy.slots.get("upstream_connections") == 0
 
 
 async def test_an_upload_that_stalls_is_the_callers_fault(

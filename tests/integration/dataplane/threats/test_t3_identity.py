@@ -142,6 +142,41 @@ async def test_answers_do_not_speak_for_the_gateway(proxy: Proxy, upstream: Scri
     assert len(lines_of(answer, b"tollway-request-id")) == 1
 
 
+OWN = [
+    (b"GET /deny HTTP/1.1\r\nHost: x\r\n", 401),
+    (b"GET /limited HTTP/1.1\r\nHost: x\r\n", 429),
+    (b"GET /%2f HTTP/1.1\r\nHost: x\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost : x\r\n", 400),
+    (b"\x16\x03\x01", 400),
+    (b"TRACE / HTTP/1.1\r\nHost: x\r\n", 405),
+    (b"GET / HTTP/3.0\r\nHost: x\r\n", (400, 505)),
+    (b"GET /garbage HTTP/1.1\r\nHost: x\r\n", 502),
+    (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n", 204),
+]
+
+
+@pytest.mark.parametrize(("head", "status"), OWN, ids=[str(head[:20]) for head, _ in OWN])
+async def test_our_own_answers_do_not_say_what_we_are_made_of(
+    head: bytes, status: int | tuple[int, ...], proxy: Proxy, upstream: ScriptedUpstream
+) -> None:
+    upstream.answering(b"garbage\r\n\r\n")
+    answer = await proxy.exchange(head + b"Connection: close\r\n\r\n")
+    assert statuses(answer)[0] in (status if isinstance(status, tuple) else (status,))
+    for name in (b"server", b"via", b"x-powered-by"):
+        assert lines_of(answer, name) == []
+    for word in (
+        b"python",
+        b"aiohttp",
+        b"httptools",
+        b"uvloop",
+        b"llhttp",
+        b"traceback",
+        b"127.0.0.1",
+        b"garbage",
+    ):
+        assert word not in answer.lower()
+
+
 async def test_names_that_callers_make_up_change_nothing_for_others(
     proxy: Proxy, upstream: ScriptedUpstream
 ) -> None:

@@ -115,6 +115,29 @@ async def test_a_thousand_idle_connections(case: str, words: bytes, proxy: Proxy
     assert callers.held_bytes() <= IDLE_BYTES
 
 
+@pytest.mark.parametrize("piece", [b"x" * 60_000, b"A: b\r\n" * 10_000], ids=["one line", "many lines"])
+async def test_heads_of_answers_that_do_not_end(
+    piece: bytes, proxy: Proxy, callers: Callers, upstream: ScriptedUpstream
+) -> None:
+    """Envoy's rule, too: never a hundred times what was sent."""
+    sent = 0
+
+    async def script(reader: Reader, writer: Writer) -> None:
+        nonlocal sent
+        await upstream.head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nX-A: " + piece)
+        await writer.drain()
+        sent += len(piece)
+        await reader.read(1)
+
+    upstream.script = script
+    await callers.come(20, CALL)
+    await until_still(lambda: sent)
+    await Honest(proxy).call()
+    assert sent == 20 * len(piece)
+    assert callers.held_bytes() <= 30 * len(piece)
+
+
 async def test_callers_that_do_not_read_a_large_answer(
     proxy: Proxy, callers: Callers, upstream: ScriptedUpstream
 ) -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import click
 
+from gateway.accounts.idle_overrides import check_there_is, warnings
 from gateway.accounts.overrides import Overrides, StoredOverride, limit_override, quota_override
 from gateway.accounts.store import Accounts
 from gateway.cli.database import with_database
 from gateway.cli.output import json_option, print_json, print_table
-from gateway.controlplane.overrides_api import override_document
+from gateway.cli.snapshot import policies_in_use
+from gateway.controlplane.overrides_api import overrides_document
+from gateway.model.policies import Tier
 from gateway.settings import Settings
 from gateway.storage.postgres import Pool
+
+Told = tuple[list[StoredOverride], Tier | None]
 
 
 @click.group()
@@ -45,10 +50,11 @@ def set_(
             "Give --rate and --burst for a limit, or --amount alone for an account's quota."
         )
 
-    async def work(pool: Pool, settings: Settings) -> list[StoredOverride]:
+    async def work(pool: Pool, settings: Settings) -> Told:
         store = _store(pool, settings)
+        check_there_is(wanted, policies_in_use(settings))
         await store.set(id, wanted, key)
-        return await store.list(id)
+        return await _all(pool, settings, id)
 
     _show(with_database(work), as_json)
 
@@ -59,8 +65,8 @@ def set_(
 def list_(id: str, as_json: bool) -> None:  # noqa: A002 - the argument's name on the command line
     """List the overrides of an account and its keys."""
 
-    async def work(pool: Pool, settings: Settings) -> list[StoredOverride]:
-        return await _store(pool, settings).list(id)
+    async def work(pool: Pool, settings: Settings) -> Told:
+        return await _all(pool, settings, id)
 
     _show(with_database(work), as_json)
 
@@ -73,10 +79,9 @@ def list_(id: str, as_json: bool) -> None:  # noqa: A002 - the argument's name o
 def clear(id: str, name: str, key: str | None, as_json: bool) -> None:  # noqa: A002 - as above
     """Go back to what the tier says. Gateways know within a second."""
 
-    async def work(pool: Pool, settings: Settings) -> list[StoredOverride]:
-        store = _store(pool, settings)
-        await store.clear(id, name, key)
-        return await store.list(id)
+    async def work(pool: Pool, settings: Settings) -> Told:
+        await _store(pool, settings).clear(id, name, key)
+        return await _all(pool, settings, id)
 
     _show(with_database(work), as_json)
 
@@ -85,10 +90,19 @@ def _store(pool: Pool, settings: Settings) -> Overrides:
     return Overrides(pool, Accounts(pool, settings.key_prefix))
 
 
-def _show(found: list[StoredOverride], as_json: bool) -> None:
+async def _all(pool: Pool, settings: Settings, account: str) -> Told:
+    found = await _store(pool, settings).list(account)
+    tier = (await Accounts(pool, settings.key_prefix).get_account(account)).tier
+    return found, policies_in_use(settings).tiers.get(tier)
+
+
+def _show(told: Told, as_json: bool) -> None:
+    found, tier = told
     if as_json:
-        print_json({"data": [override_document(one) for one in found]})
+        print_json(overrides_document(found, tier))
         return
+    for warning in warnings(found, tier):
+        click.echo(warning, err=True)
     heads = ("NAME", "KEY", "RATE", "BURST", "AMOUNT", "SINCE (UTC)")
     rows = [(one.name, one.key, one.rate, one.burst, one.amount, one.created_at) for one in found]
     print_table(heads, rows)

@@ -48,7 +48,7 @@ def build_operator_app(
     endpoints: list[Endpoint] = [
         *AccountsApi(with_.accounts, with_.policies).endpoints(),
         *KeysApi(with_.accounts, with_.policies).endpoints(),
-        *OverridesApi(Overrides(with_.pool, with_.accounts)).endpoints(),
+        *OverridesApi(Overrides(with_.pool, with_.accounts), with_.accounts, with_.policies).endpoints(),
         *UsageApi(with_.usage, with_.accounts, with_.clock).endpoints(),
         *EnforcementApi(Switches(with_.pool), with_.policies).endpoints(),
         *ExplainApi(explains).endpoints(),

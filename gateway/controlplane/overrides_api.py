@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from aiohttp import web
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from gateway.accounts.idle_overrides import check_there_is, warnings
 from gateway.accounts.overrides import Overrides, StoredOverride, limit_override, quota_override
+from gateway.accounts.store import Accounts
 from gateway.controlplane import wording
 from gateway.controlplane.accounts_api import ACCOUNT, Empty
 from gateway.controlplane.bodies import Sent, answer, read_body
 from gateway.controlplane.endpoints import CONNECTION, Endpoint
 from gateway.controlplane.problems import invalid
+from gateway.model.policies import PolicySet, Tier
 
 LIST = f"{ACCOUNT}/overrides"
 ONE = LIST + "/{name:[a-z][a-z0-9_-]{0,62}}"
@@ -40,16 +44,17 @@ class OverrideDocument(TypedDict):
 
 
 class OverrideList(TypedDict):
-    """All overrides of an account and its keys."""
+    """All overrides of an account and its keys, and what is odd about them."""
 
     data: list[OverrideDocument]
+    warnings: list[str]
 
 
 class OverridesApi:
     """What operators do with overrides."""
 
-    def __init__(self, overrides: Overrides) -> None:
-        self._overrides = overrides
+    def __init__(self, overrides: Overrides, accounts: Accounts, policies: Callable[[], PolicySet]) -> None:
+        self._overrides, self._accounts, self._policies = overrides, accounts, policies
 
     def endpoints(self) -> list[Endpoint]:
         """The addresses below `/admin/v1`."""
@@ -80,6 +85,7 @@ class OverridesApi:
             others = "" if key is not None else ", or amount alone"
             raise invalid([("rate", f"must be given together with burst{others}")])
         overrides = self._overrides.on(request[CONNECTION])
+        check_there_is(override, self._policies())
         await overrides.set(request.match_info["account"], override, key)
         return await self._all(overrides, request)
 
@@ -93,7 +99,13 @@ class OverridesApi:
 
     async def _all(self, overrides: Overrides, request: web.Request) -> web.Response:
         found = await overrides.list(request.match_info["account"])
-        return answer({"data": [override_document(one) for one in found]})
+        account = await self._accounts.get_account(request.match_info["account"])
+        return answer(overrides_document(found, self._policies().tiers.get(account.tier)))
+
+
+def overrides_document(found: list[StoredOverride], tier: Tier | None) -> OverrideList:
+    """All overrides of an account with this tier, and what is odd about them."""
+    return {"data": [override_document(one) for one in found], "warnings": warnings(found, tier)}
 
 
 def override_document(one: StoredOverride) -> OverrideDocument:

@@ -38,6 +38,8 @@ GOOD: dict[str, object] = {
     "billing_anchor": "2026-01-31", "time_zone": "UTC", "sha256": "0" * 64, "mode": "live",
     "scopes": ["accounts:read"], "only_routes": ["all"], "only_methods": ["GET"],
     "only_networks": ["192.0.2.0/24"], "metadata": {"a": "b"}, "rate": "1/second", "burst": 1,
+    "state": "shadow", "reason": "incident 7", "limit": "burst", "route": "all", "path": "/api/1",
+    "method": "GET", "host": "localhost", "client_ip": "127.0.0.1", "account": "acct_1", "key": "key_1",
     "email": "eve@example.com", "password": "four rather mild words", "role": "member",
 }  # fmt: skip
 SECRETS = {"password", "current_password", "token", "refresh_token", "code"}
@@ -107,6 +109,7 @@ async def test_no_name_that_operators_give_can_end_a_line(
         "post /accounts/{account}/keys name", "post /accounts/{account}/keys only_routes",
         "post /accounts/{account}/keys only_methods", "post /tokens name", "post /tokens scopes",
         "put /accounts/{account}/overrides/{name} rate",
+        "put /enforcement reason", "put /enforcement limit", "post /explain path", "post /explain host",
     } <= tried  # fmt: skip
     assert await pool.fetchval("SELECT count(*) FROM accounts") == 1
     assert await pool.fetchval("SELECT count(*) FROM api_keys") == 1

@@ -49,3 +49,17 @@ async def test_what_is_no_override_is_422(admin: Client, accounts: Accounts, bod
     account = (await accounts.create_account("Ada", "free")).public_id
     answer = await admin.put(f"/admin/v1/accounts/{account}/overrides/burst", json=body)
     assert answer.status == 422
+
+
+async def test_what_is_not_there_is_refused_and_what_changes_nothing_is_told(
+    admin: Client, accounts: Accounts
+) -> None:
+    account = await accounts.create_account("Acme", "free")
+    path = f"/admin/v1/accounts/{account.public_id}/overrides"
+    refused = await admin.put(f"{path}/mothly", json={"amount": 5})
+    assert refused.status == 404
+    assert "monthly" in (await refused.json())["detail"]
+    assert (await (await admin.get(path)).json()) == {"data": [], "warnings": []}
+    told = await (await admin.put(f"{path}/brust", json={"rate": "9/second", "burst": 9})).json()
+    assert len(told["warnings"]) == 1
+    assert (await (await admin.get(path)).json()) == told

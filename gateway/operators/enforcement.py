@@ -60,7 +60,7 @@ class Switches:
     async def set(self, switch: Switch, expires_in_s: int | None = None) -> None:
         """Switch, in place of what had the same scope. Invalid for a reason or span that can not be."""
         reason = switch.reason.strip()
-        if not reason or len(reason) > REASON_MAX or not reason.isprintable():
+        if not reason or len(reason) > REASON_MAX or not switch.reason.isprintable():
             raise Invalid("reason", f"must have 1 to {REASON_MAX} characters, all printable")
         if expires_in_s is not None and switch.state is Enforcing.ENFORCE:
             raise Invalid(

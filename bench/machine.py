@@ -47,6 +47,11 @@ def resident_bytes(*pids: int) -> int:
     return sum(_status_bytes(pid, "VmRSS") for pid in pids)
 
 
+def own_bytes(*pids: int) -> int:
+    """The part of it that is no file's and not shared."""
+    return sum(_status_bytes(pid, "RssAnon") for pid in pids)
+
+
 def peak_bytes(*pids: int) -> int:
     """The most memory these processes held since `forget_peak`, or since they began."""
     return sum(_status_bytes(pid, "VmHWM") for pid in pids)
@@ -72,7 +77,7 @@ def _read(pid: int, name: str) -> str:
         raise BenchError(f"process {pid} ended while it was measured") from None
 
 
-def wait_for_port(port: int, *, patience_s: float = 20.0) -> None:
+def wait_for_port(port: int, *, patience_s: float = 60.0) -> None:
     """Return once something accepts connections on a loopback port."""
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:

@@ -22,10 +22,14 @@ DOES = {
     "exact": "SHA-256 of the key; a rate and a quota by one Redis script; RateLimit fields; journal",
 }
 TITLES = {"plentiful": "Tollway, plentiful limits", "exact": "Tollway, every call decided by Redis"}
+SOAK = "soak"
+"""Policies for one gateway alone, which is not compared with others."""
 
 
 @contextmanager
-def tollway(place: Place, port: int, policies: str = "plentiful", workers: int = 1) -> Iterator[Candidate]:
+def tollway(
+    place: Place, port: int, policies: str = "plentiful", workers: int = 1, **settings: str
+) -> Iterator[Candidate]:
     """A gateway on `bench/policies/<policies>`; the control plane's ports follow `port`."""
     folder = place.folder / f"tollway-{policies}-{workers}"
     folder.mkdir()
@@ -35,6 +39,7 @@ def tollway(place: Place, port: int, policies: str = "plentiful", workers: int =
         "TOLLWAY_POLICIES": str(POLICIES / policies),
         "TOLLWAY_LOG_LEVEL": "warning",
         "TOLLWAY_MAX_CONNECTIONS_PER_ADDRESS": "20000",  # all callers of the benchmark share one
+        **settings,
     }
     command = [sys.executable, "-m", "gateway"]
     options = ["run", "--workers", str(workers)]
@@ -44,11 +49,13 @@ def tollway(place: Place, port: int, policies: str = "plentiful", workers: int =
         _wait_until_ready(port + 1)
         account = _json([*command, "account", "create", "--name", "bench", "--tier", "plentiful"], environ)
         key = _json([*command, "key", "create", "--account", account["id"]], environ)
-        title = TITLES[policies] + (f", {workers} workers" if workers > 1 else "")
+        title = TITLES.get(policies, "Tollway") + (f", {workers} workers" if workers > 1 else "")
         pids = listeners_below(process.pid, port)
         if len(pids) != workers:
             raise BenchError(f"{title}: {len(pids)} processes listen on port {port}")
-        yield Candidate(title, port, pids, DOES[policies], key["secret"], recognises=policies == "plentiful")
+        yield Candidate(
+            title, port, pids, DOES.get(policies, ""), key["secret"], recognises=policies == "plentiful"
+        )
 
 
 def _json(command: list[str], environ: dict[str, str]) -> dict[str, str]:

@@ -112,6 +112,7 @@ class EventDocument(TypedDict):
     mode: str
     tier: str
     route: str
+    upstream: str
     method: str
     outcome: str
     status: int
@@ -239,6 +240,7 @@ def event_document(row: EventRow) -> EventDocument:
         "mode": row.mode.value,
         "tier": row.tier,
         "route": row.route,
+        "upstream": row.upstream,
         "method": row.method,
         "outcome": row.outcome,
         "status": row.status,

@@ -29,6 +29,7 @@ _CALL = struct.Struct("<qqBB")
 _UNITS = struct.Struct("<q")
 _PART = struct.Struct("<BH")  # further parts of a call, behind its charges: kind, size; then the content
 MARKS_PART = 1
+UPSTREAM_PART = 2
 _BODY = FRAME_BYTES - 4  # of a frame's head, what precedes the payload in a body
 
 _BEGIN_FIXED = _BEGIN.size - _BODY
@@ -64,6 +65,7 @@ class Call(NamedTuple):
     charges: Mapping[str, int]
     raw: bool = True
     marks: Marks | None = None
+    upstream: str = ""  # where it was sent; empty: nowhere
 
 
 class Begin(NamedTuple):
@@ -128,6 +130,9 @@ def encode_call(call: Call) -> bytes:
     mode, flags = _MODES.index(call.mode), 0 if call.raw else _SUMS_ONLY
     names = b"".join(_text(name) for name in (call.tier, call.route, call.method))
     encoded = _CALL.pack(call.account_id, call.key_id, mode, flags) + names + encode_charges(call.charges)
+    if call.upstream:
+        name = cut(call.upstream, 255)
+        encoded += _PART.pack(UPSTREAM_PART, len(name)) + name
     return encoded if call.marks is None else encoded + encode_marks(call.marks)
 
 
@@ -260,17 +265,16 @@ def _call(raw: bytes) -> Call:
     for _ in range(3):
         name, at = _read_text(raw, at)
         names.append(name)
-    charges, has_row = _charges(raw, at), not flags & _SUMS_ONLY
+    (charges, at), has_row = _read_charges(raw, at), not flags & _SUMS_ONLY
     parts = _further_parts(raw, at)
     marks = _marks(parts[MARKS_PART]) if MARKS_PART in parts else None
-    return Call(account_id, key_id, _MODES[mode], names[0], names[1], names[2], charges, has_row, marks)
+    upstream = parts.get(UPSTREAM_PART, b"").decode()
+    tier, route, method = names
+    return Call(account_id, key_id, _MODES[mode], tier, route, method, charges, has_row, marks, upstream)
 
 
 def _further_parts(raw: bytes, at: int) -> dict[int, bytes]:
-    """What stands behind the charges that begin at `at`, by kind. Kinds that nobody knows are for others."""
-    count, at = raw[at], at + 1
-    for _ in range(count):
-        at = _read_text(raw, at)[1] + _UNITS.size
+    """What stands behind the charges, which end at `at`, by kind. Kinds that nobody knows are for others."""
     parts: dict[int, bytes] = {}
     while at < len(raw):
         kind, size = _PART.unpack_from(raw, at)
@@ -297,16 +301,20 @@ def _names(raw: bytes, at: int) -> tuple[tuple[str, ...], int]:
 
 
 def _charges(raw: bytes, at: int) -> Mapping[str, int]:
+    return _read_charges(raw, at)[0]
+
+
+def _read_charges(raw: bytes, at: int) -> tuple[Mapping[str, int], int]:
     count = raw[at]
     at += 1
     if count == 0:
-        return _NONE
+        return _NONE, at
     charges: dict[str, int] = {}
     for _ in range(count):
         meter, at = _read_text(raw, at)
         (charges[meter],) = _UNITS.unpack_from(raw, at)
         at += _UNITS.size
-    return charges
+    return charges, at
 
 
 _NONE: Mapping[str, int] = {}
@@ -325,5 +333,5 @@ def _read_text(raw: bytes, at: int) -> tuple[str, int]:
 
 
 _LONGEST = max(_WHOLE_FIXED, _PROGRESS_FIXED) + _CALL.size + 3 * 256 + 1 + MAX_METERS * (256 + _UNITS.size)
-_LONGEST += _PART.size + 256 + 2 * (1 + MAX_MARKS * 256)
+_LONGEST += 2 * _PART.size + 2 * 256 + 2 * (1 + MAX_MARKS * 256)
 assert _LONGEST <= MAX_PAYLOAD_BYTES, "every record fits its length field"

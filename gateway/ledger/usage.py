@@ -72,6 +72,7 @@ class EventRow:
     mode: Mode
     tier: str
     route: str
+    upstream: str
     method: str
     outcome: str
     status: int

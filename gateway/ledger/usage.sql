@@ -47,7 +47,7 @@ LIMIT $6;
 -- events
 -- The newest raw rows, one page. $1 how many  $2 before started_at and  $3 request_id, or both NULL
 SELECT e.started_at, e.request_id, a.public_id AS account, k.public_id AS key, e.mode, e.tier, e.route,
-       e.method, e.outcome, e.status, e.ingress_bytes, e.egress_bytes, e.ingress_messages,
+       e.upstream, e.method, e.outcome, e.status, e.ingress_bytes, e.egress_bytes, e.ingress_messages,
        e.egress_messages, e.duration_us, e.first_byte_us, e.charges, e.code, e.refused_by, e.shadows
 FROM usage_events e
 LEFT JOIN accounts a ON a.id = e.account_id
@@ -59,7 +59,7 @@ LIMIT $1;
 -- account_events
 -- The same for one account. $4 its public id
 SELECT e.started_at, e.request_id, a.public_id AS account, k.public_id AS key, e.mode, e.tier, e.route,
-       e.method, e.outcome, e.status, e.ingress_bytes, e.egress_bytes, e.ingress_messages,
+       e.upstream, e.method, e.outcome, e.status, e.ingress_bytes, e.egress_bytes, e.ingress_messages,
        e.egress_messages, e.duration_us, e.first_byte_us, e.charges, e.code, e.refused_by, e.shadows
 FROM usage_events e
 LEFT JOIN accounts a ON a.id = e.account_id

@@ -35,7 +35,8 @@ MAX_CACHED_CALLS = 10_000
 
 log = logging.getLogger("tollway.metering")
 
-_Cached = tuple[Principal | None, ChargePlan | None, Route | None, bytes]
+_Cached = tuple[Principal | None, ChargePlan | None, Route | None, bytes, bytes]
+"""What calls are of, and their part of a record: of those that are sent on, and of those that are not."""
 
 
 class Meter:
@@ -129,7 +130,9 @@ class Meter:
                 self._secured()
         else:
             figures = (outcome, 0, status, ingress, egress, duration_us, first_byte_us)
-            body = encode_whole(exchange.sequence, exchange.started_at_us, self._call(exchange), figures)
+            body = encode_whole(
+                exchange.sequence, exchange.started_at_us, self._call(exchange, is_sent=False), figures
+            )
             written = self._writer.whole(body)
         cells = self._cells
         cells[self._records_slot if written else self._errors_slot] += 1
@@ -187,7 +190,7 @@ class Meter:
         """End the journal. What has not ended by now is booked as interrupted."""
         self._writer.close()
 
-    def _call(self, exchange: Exchange) -> bytes:
+    def _call(self, exchange: Exchange, *, is_sent: bool = True) -> bytes:
         """The part of the record that a key's calls of one route have in common."""
         principal, plan, route = exchange.principal, exchange.charges, exchange.route
         key = (id(principal), id(plan), id(route), exchange.head.method)
@@ -196,10 +199,12 @@ class Meter:
             if len(self._calls) >= MAX_CACHED_CALLS:
                 self._calls.clear()
             # The entry keeps the objects alive, so none of their ids can come to mean another object.
-            call = encode_call(_call(principal, plan, route, exchange.head.method))
-            self._calls[key] = cached = (principal, plan, route, call)
+            call = _call(principal, plan, route, exchange.head.method)
+            refused = encode_call(call._replace(upstream=""))
+            self._calls[key] = cached = (principal, plan, route, encode_call(call), refused)
+        call_bytes = cached[3] if is_sent else cached[4]
         marks = exchange.marks
-        return cached[3] if marks is None else cached[3] + encode_marks(marks)
+        return call_bytes if marks is None else call_bytes + encode_marks(marks)
 
 
 def _call(principal: Principal | None, plan: ChargePlan | None, route: Route | None, method: str) -> Call:
@@ -212,4 +217,5 @@ def _call(principal: Principal | None, plan: ChargePlan | None, route: Route | N
         method=method,
         charges=planned_charges(plan, route),
         raw=route.raw if route is not None else True,
+        upstream=route.upstream.name if route is not None else "",
     )

@@ -48,6 +48,7 @@ class UsageEvent:
     charges: Mapping[str, int]
     ingress_messages: int = 0  # of a WebSocket, from the caller
     egress_messages: int = 0  # to the caller
+    upstream: str = ""  # where it was sent; empty: nowhere
     raw: bool = True  # it is a row of its own, beside its part of the sums
     marks: Marks | None = None
 

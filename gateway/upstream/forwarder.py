@@ -6,10 +6,11 @@ import logging
 from collections.abc import Mapping
 
 from gateway.deadlines import Deadlines
-from gateway.errors import UpstreamBusy, UpstreamInvalid, UpstreamUnreachable
+from gateway.errors import GatewayError, UpstreamBusy, UpstreamInvalid, UpstreamUnreachable
 from gateway.model.exchange import Exchange
 from gateway.model.policies import Upstream
 from gateway.outbox import Outbox
+from gateway.outcomes import Outcome
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
 from gateway.upstream.connection import UpstreamConnection
@@ -28,6 +29,10 @@ _IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
 """RFC 9110, section 9.2.2, without TRACE, which we refuse."""
 
 
+_SERVED = Outcome.SERVED
+_FAILURES = (Outcome.UPSTREAM_ERROR, Outcome.UPSTREAM_ABORTED, Outcome.TIMEOUT)
+
+
 class Forwarder:
     """Sends calls to upstreams over kept connections."""
 
@@ -40,6 +45,7 @@ class Forwarder:
         ):
             slots.set(gauge, 0, *labels)  # what a worker that died left behind
         self._means = Means(deadlines, outbox, slots, tasks, Names(tasks))
+        self._cells = slots.cells
         self._groups: dict[str, Group] = {}
         self._closed = False
 
@@ -72,6 +78,7 @@ class Forwarder:
         # By name: a call that was routed before a reload goes where the upstream is now.
         group = self._groups.get(route.upstream.name) or self._open(route.upstream)
         group.calls += 1
+        self._cells[group.calls_slot] += 1
         timeouts = route.timeouts or group.spec.timeouts
         total_s = timeouts.total_s
         total = TotalTime(exchange, total_s, self._means.deadlines) if total_s is not None else None
@@ -97,7 +104,13 @@ class Forwarder:
                     parked = Parked(exchange, timeouts, comes_back=True)
                     connection = await self._connect(group, pool, parked, tries)
                 else:
+                    if exchange.outcome is not _SERVED and exchange.outcome in _FAILURES:
+                        self._cells[group.failures_slot] += 1
                     return
+        except GatewayError as error:
+            if error is not exchange.broken:  # else it is the caller who left
+                self._cells[group.failures_slot] += 1
+            raise
         finally:
             if total is not None:
                 total.over()

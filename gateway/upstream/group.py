@@ -40,6 +40,8 @@ class Group:
         self._up = len(self.pools)
         self._checks: list[asyncio.Task[None]] = []
         self.calls = 0
+        self.calls_slot = means.slots.named("upstream_calls_total", spec.name)
+        self.failures_slot = means.slots.named("upstream_failures_total", spec.name)
         self._budget = Budget(spec.retries, lambda: self.calls)
         self._ticker = Ticker(self._budget, asyncio.get_running_loop().time())
         means.deadlines.add(self._ticker)

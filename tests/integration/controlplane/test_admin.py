@@ -365,6 +365,7 @@ async def test_single_calls_are_listed_page_by_page(admin: Client, accounts: Acc
         "mode": "live",
         "tier": "free",
         "route": "all",
+        "upstream": "",
         "method": "GET",
         "outcome": "served",
         "status": 200,
@@ -375,6 +376,9 @@ async def test_single_calls_are_listed_page_by_page(admin: Client, accounts: Acc
         "duration_us": 3,
         "first_byte_us": 4,
         "charges": {"api_calls": 1},
+        "code": None,
+        "refused_by": [],
+        "shadows": [],
     }
 
 

@@ -50,7 +50,7 @@ async def test_calls_become_rows_and_sums_and_journals_go_away(books: Books) -> 
 
 async def test_every_field_of_a_row(books: Books) -> None:
     writer = books.writer()
-    call = Call(7, 9, Mode.TEST, "team", "builds", "POST", {"api_calls": 1, "builds": 2})
+    call = Call(7, 9, Mode.TEST, "team", "builds", "POST", {"api_calls": 1, "builds": 2}, upstream="next")
     begin(writer, 5, call)
     end(writer, 5)
     refuse(writer, 6)
@@ -72,6 +72,7 @@ async def test_every_field_of_a_row(books: Books) -> None:
         "outcome": "served",
         "tier": "team",
         "route": "builds",
+        "upstream": "next",
         "method": "POST",
         "charges": '{"builds": 2, "api_calls": 1}',
         "code": None,

@@ -35,7 +35,7 @@ charges = st.dictionaries(names, units, max_size=5)
 several = st.lists(names, max_size=5).map(tuple)
 marks = st.none() | st.builds(Marks, names, several, several)
 calls = st.builds(
-    Call, units, units, st.sampled_from(Mode), names, names, names, charges, st.booleans(), marks=marks
+    Call, units, units, st.sampled_from(Mode), names, names, names, charges, st.booleans(), marks, names
 )
 sequence_numbers = st.integers(0, 2**48 - 1)
 instants = st.integers(0, 253_370_764_799_999_999)
@@ -49,6 +49,15 @@ def decoded(body: bytes) -> Record:
     kind, end = found
     assert end == len(frame)
     return Decoder().decode(kind, frame, 0, end)
+
+
+def test_a_call_from_before_upstreams_were_named() -> None:
+    call = Call(1, 2, Mode.LIVE, "t", "r", "GET", {"api_calls": 1}, upstream="next")
+    with_it, without = encode_call(call), encode_call(call._replace(upstream=""))
+    assert with_it == without + b"\x02\x04\x00next", "a part that older readers leave out"
+    begin = decoded(encode_begin(1, 1, without))
+    assert isinstance(begin, Begin)
+    assert begin.call.upstream == ""
 
 
 @given(sequence_numbers, instants, calls)

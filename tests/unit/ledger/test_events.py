@@ -12,7 +12,7 @@ from gateway.model.principal import Mode
 from gateway.outcomes import Outcome
 
 PREFIX = bytes.fromhex("0192f1a2b3c48abc9def")
-CALL = Call(7, 9, Mode.TEST, "team", "builds", "POST", {"api_calls": 1, "builds": 2})
+CALL = Call(7, 9, Mode.TEST, "team", "builds", "POST", {"api_calls": 1, "builds": 2}, upstream="next")
 BEGIN = Begin(258, 1_700_000_000_123_456, CALL)
 
 
@@ -39,6 +39,7 @@ def test_an_event_is_its_begin_and_its_end() -> None:
         "outcome": "served",
         "tier": "team",
         "route": "builds",
+        "upstream": "next",
         "method": "POST",
         "code": None,
         "refused_by": None,

@@ -90,7 +90,8 @@ def test_a_begin_is_on_disk_before_it_returns(worker: Worker) -> None:
     exchange = worker.request()
     worker.meter.begin(exchange)
     assert exchange.begun
-    call = Call(7, 9, Mode.TEST, "team", "builds", "POST", {"api_calls": 1, "builds": 2})
+    charges = {"api_calls": 1, "builds": 2}
+    call = Call(7, 9, Mode.TEST, "team", "builds", "POST", charges, upstream="u")
     assert worker.records() == [Begin(1, exchange.started_at_us, call)]
 
 
@@ -147,6 +148,15 @@ def test_a_refused_call_is_one_record(worker: Worker) -> None:
     assert isinstance(record, Whole)
     assert record.begin.call == Call(0, 0, Mode.LIVE, "", "", "POST", {})
     assert (record.end.outcome, record.end.status, record.end.billed) == (Outcome.UNAUTHENTICATED, 401, False)
+
+
+def test_a_call_that_was_sent_nowhere_names_no_upstream(worker: Worker) -> None:
+    exchange = worker.request()
+    exchange.outcome, exchange.status = Outcome.RATE_LIMITED, 429
+    worker.meter.end(exchange)
+    (record,) = worker.records()
+    assert isinstance(record, Whole)
+    assert (record.begin.call.route, record.begin.call.upstream) == ("builds", "")
 
 
 def test_no_outcome_is_unexpected(worker: Worker) -> None:

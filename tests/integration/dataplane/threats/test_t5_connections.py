@@ -9,8 +9,18 @@ import tracemalloc
 import pytest
 
 from gateway.dataplane.connection import Waits
+from gateway.outcomes import Outcome
 from tests.integration.dataplane.conftest import MakeProxy, Proxy, ScriptedUpstream, read_head
-from tests.integration.dataplane.threats.conftest import Honest, eventually, read_all, statuses
+from tests.integration.dataplane.threats.conftest import (
+    Honest,
+    Reader,
+    Writer,
+    eventually,
+    read_all,
+    read_body,
+    statuses,
+    targets,
+)
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -64,6 +74,51 @@ async def test_a_thousand_sockets_that_say_nothing(
     for reader, _ in sockets:
         assert set(statuses(await asyncio.wait_for(reader.read(-1), 20))) <= {408}
     await eventually(lambda: proxy.slots.get("connections") <= 3)
+
+
+@pytest.mark.parametrize("is_reset", [False, True])
+@pytest.mark.parametrize(
+    ("case", "sent", "booked"),
+    [
+        ("half a head", b"GET / HTTP/1.1\r\nX-A: b", []),
+        ("half a head behind a call", GET + b"GET / HTTP/1.1\r\nX-A: b", [Outcome.SERVED]),
+        ("half a line", b"GE", []),
+        ("a whole head and half a body", b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab", None),
+    ],
+)
+async def test_half_a_head_is_no_request(
+    case: str,
+    sent: bytes,
+    booked: list[Outcome] | None,
+    is_reset: bool,
+    proxy: Proxy,
+    upstream: ScriptedUpstream,
+) -> None:
+    """What got no answer and could never have been sent on is not booked; whatever has a whole head is."""
+
+    async def whole_calls(reader: Reader, writer: Writer) -> None:
+        while True:
+            await read_body(await upstream.head(reader), reader)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    upstream.script = whole_calls
+    reader, writer = await proxy.connect()
+    writer.write(sent)
+    if booked is None:
+        await eventually(lambda: len(targets(upstream)) == 1)
+    elif booked:
+        await read_head(reader)
+    else:
+        await eventually(lambda: any(one._head_bytes for one in proxy.server._open))  # it has been read
+    if is_reset:
+        writer.transport.abort()
+    else:
+        writer.write_eof()
+        await reader.read(-1)
+    await eventually(lambda: proxy.slots.get("connections") <= 1)  # the honest client's stays
+    ours = [exchange for exchange in proxy.exchanges if not exchange.head.path.startswith("/honest")]
+    expected = [Outcome.CLIENT_ABORTED] if booked is None else booked
+    assert [exchange.outcome for exchange in ours] == expected
 
 
 @pytest.mark.parametrize("drip", [b"\r\n", b"X"])

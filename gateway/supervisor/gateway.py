@@ -31,6 +31,7 @@ from gateway.settings import Address, Settings
 from gateway.storage.postgres import connect_pool, refusal
 from gateway.supervisor.children import Child, Children
 from gateway.supervisor.folder import admin_token, prepare_folder, token_file, unusable
+from gateway.supervisor.libraries import check_libraries
 from gateway.supervisor.own_ports import own_ports_objection
 from gateway.supervisor.ports import check_free, reserve
 from gateway.supervisor.rolling import Roll
@@ -59,6 +60,7 @@ def run(settings: Settings, *, demo: bool) -> int:
     """Run the gateway until SIGTERM or Ctrl-C; its exit status. StartupError when it can not start."""
     set_up_logs(settings.log_format, settings.log_level, "supervisor")
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+    check_libraries()
     terminal = Terminal.now()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket per caller: as many as we may have

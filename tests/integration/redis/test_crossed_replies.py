@@ -22,7 +22,7 @@ WAVE = 500
 
 
 class FaultyWire:
-    """Passes bytes on in pieces of any size, down to one; breaks connections at any byte of either direction."""
+    """Passes bytes on in pieces of any size, down to one; breaks connections at any byte, either way."""
 
     def __init__(self, upstream: str, seed: int) -> None:
         self.upstream = upstream

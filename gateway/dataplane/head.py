@@ -45,6 +45,8 @@ _METHODS_OF_RTSP = frozenset(
 )
 """The parser lets these pass in a request of RTSP only, which it would take for HTTP otherwise."""
 
+_CARRY_HTTP = frozenset((b"", b"h2", b"h2c", b"http", b"tls"))
+
 HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(/[^?#]*)?(\?[^#]*)?")
 _CONTROL_OR_NON_ASCII = re.compile(rb"[^\t\x20-\x7e]")
@@ -228,9 +230,11 @@ def _take_expect(head: RequestHead, value: bytes) -> None:
 
 
 def _take_upgrade(head: RequestHead, value: bytes) -> None:
-    # `h2c` is an offer we may ignore (RFC 9113, section 3.1).
-    if value.strip().lower() != b"h2c":
-        head.upgrade = _single(head.upgrade, value, "Upgrade")
+    # Offers may be ignored (RFC 9110, section 7.8), and in a tunnel of these all calls would pass us by.
+    protocols = [one.strip(b" \t") for one in value.split(b",")]
+    left = [one for one in protocols if one.partition(b"/")[0].lower() not in _CARRY_HTTP]
+    if left:
+        head.upgrade = _single(head.upgrade, value if left == protocols else b", ".join(left), "Upgrade")
 
 
 def _take_simulate(head: RequestHead, value: bytes) -> None:

@@ -19,6 +19,11 @@ _VERSION = re.compile(rb"[\r\n]*HTTP/1\.[01] ")
 """How an answer begins. The parser would take one of RTSP, of ICE, and of HTTP/2.0 for ours."""
 
 
+def _protocols(field: bytes) -> set[bytes]:
+    """What an `Upgrade` names. The parser has refused lines that could mean anything else."""
+    return {protocol.strip().lower() for protocol in field.split(b",")}
+
+
 class ReadingProtocol(asyncio.Protocol):
     """Parses answers and hands them on. What a call is, and how it ends, is decided on top of it."""
 
@@ -91,7 +96,7 @@ class ReadingProtocol(asyncio.Protocol):
         elif lower == b"connection":
             self._connection += b"," + value
         elif lower == b"upgrade":
-            self._upgrade = value
+            self._upgrade = self._upgrade + b", " + value if self._upgrade else value
         elif lower == b"transfer-encoding":
             self._is_chunked = not self._has_transfer_encoding and value.strip().lower() == b"chunked"
             self._has_transfer_encoding = True
@@ -149,6 +154,8 @@ class ReadingProtocol(asyncio.Protocol):
             raise UpstreamInvalid(internal="101 without a request to switch protocols")
         if not self._parser.should_upgrade() or not self._upgrade:
             raise UpstreamInvalid(internal="101 that names no protocol")
+        if not _protocols(self._upgrade) <= _protocols(exchange.head.upgrade):
+            raise UpstreamInvalid(internal="101 to a protocol that nobody asked for")
         self._answered = self._switched = True
         self._unanswered = b""
         if self._upgrade.strip().lower() == b"websocket":

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from datetime import timedelta
 
-import redis.asyncio
 from aiohttp import web
 
 from gateway import __version__
@@ -41,7 +40,7 @@ from gateway.reconciliation.rebuild import Rebuilder
 from gateway.reconciliation.reconciler import Reconciler
 from gateway.settings import Address, Settings
 from gateway.storage.postgres import Pool, lazy_pool
-from gateway.storage.redis import parse_address
+from gateway.storage.redis import connect, parse_address
 from gateway.storage.redis_tick import TickRedis
 from gateway.telemetry.catalogue import State
 from gateway.telemetry.slots import Slots
@@ -55,7 +54,7 @@ async def serve_control(process: Process) -> None:
     policies = PoliciesInUse(process)
     pool = await lazy_pool(wiring.database_url, max_size=8)
     _follow_policies(process, pool, policies)
-    store = redis.asyncio.Redis.from_url(wiring.redis_url)
+    store = connect(wiring.redis_url)
     counters = QuotaCounters(store)
     collaborators = Collaborators(
         pool=pool,

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import click
-import redis.asyncio
 
 from gateway.admission.counters import QuotaCounters
 from gateway.admission.posted import count_posted
@@ -23,6 +22,7 @@ from gateway.model.principal import Mode
 from gateway.policy.load import load_folder
 from gateway.settings import Settings
 from gateway.storage.postgres import Pool
+from gateway.storage.redis import connect
 
 REDIS_WITHIN_S = 5.0
 F = TypeVar("F", bound=Callable[..., object])
@@ -88,7 +88,7 @@ def _book(wanted: NewEntry, kind: Kind) -> Entry:
         policies = _policies(settings)
         days = timedelta(days=settings.usage_window_days)
         window = days if kind is Kind.POSTED else CORRECTION_WINDOW
-        client = redis.asyncio.Redis.from_url(redis_url, socket_timeout=REDIS_WITHIN_S)
+        client = connect(redis_url, timeout_s=REDIS_WITHIN_S)
         try:
             async with pool.acquire() as connection, connection.transaction():
                 allowed = rules(policies, datetime.now(UTC), window)

@@ -6,7 +6,6 @@ import asyncio
 from datetime import UTC, datetime
 
 import click
-import redis.asyncio
 
 from gateway.admission.counters import QuotaCounters
 from gateway.cli.database import with_stores
@@ -20,6 +19,7 @@ from gateway.reconciliation.reconciler import QUIET_S, Finding, Reconciler
 from gateway.reconciliation.standing import Standing
 from gateway.settings import Settings
 from gateway.storage.postgres import Pool
+from gateway.storage.redis import connect
 
 REDIS_WITHIN_S = 30.0
 
@@ -37,7 +37,7 @@ def reconcile(context: click.Context, repair: bool, as_json: bool) -> None:
     """
 
     async def work(pool: Pool, redis_url: str, settings: Settings) -> list[Finding]:
-        client = redis.asyncio.Redis.from_url(redis_url, socket_timeout=REDIS_WITHIN_S)
+        client = connect(redis_url, timeout_s=REDIS_WITHIN_S)
         try:
             policies = _policies(settings)
             reconciler = Reconciler(QuotaLedger(pool), QuotaCounters(client), lambda: policies)

@@ -1,16 +1,17 @@
-"""Where Redis is and whether it is one we can use, with one clear line when it is not."""
+"""Where Redis is, by its URL, and whether it is one we can use, with one clear line when it is not."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import redis.asyncio
 import redis.exceptions
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
 
@@ -18,17 +19,37 @@ from gateway.errors import StartupError
 
 SETTING = "TOLLWAY_REDIS_URL"
 CHECK_TIMEOUT_S = 5.0
+SENTINEL_WITHIN_S = 0.5
+"""For one Sentinel to answer, before the next is asked."""
 OLDEST_VERSION = (6, 2)
-DEFAULT_PORT = 6379
-_UNDERSTOOD = frozenset(
-    {"host", "port", "path", "db", "username", "password", "connection_class"}
-    | {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
+DEFAULT_PORT, SENTINEL_PORT = 6379, 26379
+SENTINEL = "+sentinel"
+_TLS_OPTIONS = frozenset(
+    {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
 )
+_UNDERSTOOD = _TLS_OPTIONS | {"host", "port", "path", "db", "username", "password", "connection_class"}
+_UNDERSTOOD_OF_SENTINEL = _UNDERSTOOD - {"path"} | {"sentinel_username", "sentinel_password"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sentinels:
+    """Who knows where the primary of a service is, and who we are to them."""
+
+    places: tuple[tuple[str, int], ...]
+    service: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.service} at {', '.join(_place(host, port) for host, port in self.places)}"
 
 
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
-    """Where Redis listens and who we are to it. `str()` is safe to show, and so is `repr()`."""
+    """Where Redis listens and who we are to it. `str()` is safe to show, and so is `repr()`.
+
+    With `sentinels` host and port mean nothing before `sentinel.locate` has asked them.
+    """
 
     host: str
     port: int
@@ -42,11 +63,12 @@ class RedisAddress:
     key_file: str | None = None
     verify: bool = True
     check_host: bool = True
+    sentinels: Sentinels | None = None
 
     def __str__(self) -> str:
-        if self.path is not None:
-            return self.path
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        if self.sentinels is not None:
+            return str(self.sentinels)
+        return self.path if self.path is not None else _place(self.host, self.port)
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """How to speak TLS with it; None when the URL does not ask for TLS."""
@@ -63,6 +85,48 @@ class RedisAddress:
 
 def parse_address(url: str) -> RedisAddress:
     """The address in `url`. StartupError when it is not a Redis URL; it is never repeated."""
+    scheme = url.partition("://")[0]
+    if scheme.endswith(SENTINEL):
+        return _parse_sentinels(url.replace(SENTINEL, "", 1))
+    return _parse(url, _UNDERSTOOD)[0]
+
+
+def _parse_sentinels(url: str) -> RedisAddress:
+    """`redis://user:password@host:port,host:port/service/db?options`, its `+sentinel` taken away."""
+    scheme, _, rest = url.partition("://")
+    place, mark, query = rest.partition("?")
+    netloc, _, path = place.partition("/")
+    login, at, hosts = netloc.rpartition("@")
+    service, _, db = path.partition("/")
+    if not service or "@" in path:
+        raise StartupError(
+            f"{SETTING} names Sentinels and no service. Write the name that they monitor behind them: "
+            "redis+sentinel://host:26379,host:26379/mymaster"
+        )
+    places = tuple(_sentinel_place(text) for text in hosts.split(","))
+    plain = f"{scheme}://{login}{at}sentinels/{db}{mark}{query}"
+    address, options = _parse(plain, _UNDERSTOOD_OF_SENTINEL)
+    user, password = options.get("sentinel_username"), options.get("sentinel_password")
+    return replace(address, host="", port=0, sentinels=Sentinels(places, unquote(service), user, password))
+
+
+def _sentinel_place(text: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port or SENTINEL_PORT
+    except ValueError:
+        raise _not_understood() from None
+    if not host:
+        raise _not_understood()
+    return host, port
+
+
+def _parse(url: str, understood: frozenset[str]) -> tuple[RedisAddress, dict[str, Any]]:
+    if "," in urlsplit(url).netloc.rpartition("@")[2]:
+        raise StartupError(
+            f"{SETTING} names several hosts. Write redis+sentinel://host:26379,host:26379/service if they "
+            "are Sentinels, or the one server."
+        )
     try:
         options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]  # redis-py has no types here
         parts = urlsplit(url)
@@ -71,13 +135,15 @@ def parse_address(url: str) -> RedisAddress:
         verify = options.get("ssl_cert_reqs", "required") != "none"
     except (ValueError, TypeError):
         raise _not_understood() from None
+    if parts.scheme != "unix" and parts.path.strip("/") and not parts.path[1:].isdigit():
+        raise _not_understood()
     # An `@` behind the host, or a fragment, comes from a password that was not percent-encoded.
     if "@" in parts.path or parts.fragment or (parts.scheme == "unix") != bool(options.get("path")):
         raise _not_understood()
-    if unknown := sorted(options.keys() - _UNDERSTOOD):
+    if unknown := sorted(options.keys() - understood):
         names = ", ".join(unknown)
         raise StartupError(f"{SETTING} has an option that is not understood: {names}. Remove it.")
-    return RedisAddress(
+    address = RedisAddress(
         host=options.get("host", "localhost"),
         port=options["port"],
         path=options.get("path"),
@@ -91,12 +157,18 @@ def parse_address(url: str) -> RedisAddress:
         verify=verify,
         check_host=str(options.get("ssl_check_hostname", "true")).lower() not in {"false", "0", "no"},
     )
+    return address, options
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _not_understood() -> StartupError:
     return StartupError(
-        f"{SETTING} is not a Redis URL. Write redis://user:password@host:6379/0, rediss://... for TLS or "
-        "unix:///path/to/redis.sock, with special characters in the password percent-encoded."
+        f"{SETTING} is not a Redis URL. Write redis://user:password@host:6379/0, rediss://... for TLS, "
+        "unix:///path/to/redis.sock or redis+sentinel://host:26379,host:26379/service, with special "
+        "characters in the password percent-encoded."
     )
 
 
@@ -108,6 +180,7 @@ async def check_redis(url: str) -> None:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_S):
                 server: dict[str, Any] = await client.info("server")
+                server |= await client.info("replication")
         finally:
             await client.aclose()
     except TimeoutError:
@@ -115,34 +188,95 @@ async def check_redis(url: str) -> None:
     except (redis.exceptions.RedisError, OSError) as error:
         reason = _reason(error, address)
     else:
-        _check_version(str(server.get("redis_version", "0")), address)
+        _check_server(server, address)
         return
     raise StartupError(f"Can not use Redis at {address}: {reason}") from None
 
 
-def _client(address: RedisAddress) -> redis.asyncio.Redis:
-    where: dict[str, Any] = {"host": address.host, "port": address.port}
+def connect(url: str, *, timeout_s: float | None = None) -> redis.asyncio.Redis:
+    """A client for everything that is not on a call's path. Behind Sentinels it follows the primary."""
+    address = parse_address(url)
+    if address.sentinels is None:
+        return redis.asyncio.Redis.from_url(url, socket_timeout=timeout_s)
+    return _client(address, socket_timeout=timeout_s)
+
+
+class _Following(redis.asyncio.Redis):
+    """A client of the primary that closes its clients of the Sentinels, too."""
+
+    asked: Sentinel
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await super().aclose(close_connection_pool)
+        for one in self.asked.sentinels:
+            await one.aclose()
+
+
+def _client(address: RedisAddress, **options: Any) -> redis.asyncio.Redis:
+    known: dict[str, Any] = {
+        "db": address.db,
+        "username": address.username,
+        "password": address.password,
+        "socket_timeout": None,
+        "socket_connect_timeout": None,
+        "protocol": 2,  # without HELLO, whose refusals read differently
+        "retry": Retry(NoBackoff(), 0),
+        **_tls_options(address),
+        **options,
+    }
+    if address.sentinels is not None:
+        asked = sentinels_of(address)
+        made = asked.master_for(address.sentinels.service, redis_class=_Following, **known)
+        assert isinstance(made, _Following), "the class that it is told to make"
+        made.asked = asked
+        return made
     if address.path is not None:
-        where = {"unix_socket_path": address.path}
-    elif address.tls:
-        where |= {
-            "ssl": True,
-            "ssl_ca_certs": address.ca_file,
-            "ssl_certfile": address.certificate_file,
-            "ssl_keyfile": address.key_file,
-            "ssl_cert_reqs": "required" if address.verify else "none",
-            "ssl_check_hostname": address.verify and address.check_host,
-        }
-    return redis.asyncio.Redis(
-        db=address.db,
-        username=address.username,
-        password=address.password,
-        socket_timeout=None,
-        socket_connect_timeout=None,
-        protocol=2,  # without HELLO, whose refusals read differently
-        retry=Retry(NoBackoff(), 0),
-        **where,
-    )
+        return redis.asyncio.Redis(unix_socket_path=address.path, **known)
+    return redis.asyncio.Redis(host=address.host, port=address.port, **known)
+
+
+def sentinels_of(address: RedisAddress) -> Sentinel:
+    """Clients of the Sentinels, who are asked in turn. Close each one."""
+    assert address.sentinels is not None, "asked of a service alone"
+    options = {
+        "username": address.sentinels.username,
+        "password": address.sentinels.password,
+        "socket_timeout": SENTINEL_WITHIN_S,
+        "socket_connect_timeout": SENTINEL_WITHIN_S,
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),
+        **_tls_options(address),
+    }
+    places = address.sentinels.places
+    return Sentinel(places, sentinel_kwargs=options)  # type: ignore[no-untyped-call]  # redis-py has no types here
+
+
+def _tls_options(address: RedisAddress) -> dict[str, Any]:
+    if not address.tls:
+        return {}
+    return {
+        "ssl": True,
+        "ssl_ca_certs": address.ca_file,
+        "ssl_certfile": address.certificate_file,
+        "ssl_keyfile": address.key_file,
+        "ssl_cert_reqs": "required" if address.verify else "none",
+        "ssl_check_hostname": address.verify and address.check_host,
+    }
+
+
+def _check_server(server: dict[str, Any], address: RedisAddress) -> None:
+    """Whether it is new enough, and takes our writes: all of them."""
+    if server.get("redis_mode") == "cluster":
+        raise StartupError(
+            f"The Redis at {address} is a node of a cluster, which can not be used. "
+            f"Set {SETTING} to one server, or to Sentinels."
+        )
+    if server.get("role") == "slave":
+        raise StartupError(
+            f"The Redis at {address} is a replica and takes no writes. Set {SETTING} to its primary, or to "
+            "Sentinels that know it: redis+sentinel://host:26379,host:26379/service"
+        )
+    _check_version(str(server.get("redis_version", "0")), address)
 
 
 def _check_version(version: str, address: RedisAddress) -> None:
@@ -157,6 +291,8 @@ def _reason(error: Exception, address: RedisAddress) -> str:
     said = error.__cause__ or error
     if isinstance(said, redis.exceptions.AuthenticationError | redis.exceptions.NoPermissionError):
         return f"it refused the log-in. Check user and password in {SETTING}."
+    if isinstance(said, MasterNotFoundError):
+        return f"no Sentinel knows a primary of that service. Check them and the name in {SETTING}."
     if isinstance(said, redis.exceptions.BusyLoadingError):
         return "it is still loading its data. Try again shortly."
     text = " ".join(str(error).split()).rstrip(".")

@@ -12,6 +12,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from time import monotonic  # the real one: a loop's own time may stand still while a callback runs
 from typing import Any
@@ -21,6 +22,7 @@ import hiredis
 from gateway.errors import StoreUnavailable
 from gateway.inline import Wait
 from gateway.storage.redis import RedisAddress
+from gateway.storage.sentinel import locate
 from gateway.tasks import Tasks
 from gateway.telemetry.catalogue import slot
 from gateway.telemetry.slots import Slots
@@ -140,10 +142,11 @@ class TickRedis:
 
     async def _connect(self) -> _Link:
         link = _Link(self._lost, self._scripts, self._outstanding_max)
+        link.address = self._address
         loop = asyncio.get_running_loop()
-        address = self._address
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                link.address = address = await locate(self._address)
                 if address.path is not None:
                     await loop.create_unix_connection(lambda: link, address.path)
                 else:
@@ -195,8 +198,18 @@ class TickRedis:
                     await link.lost.wait()
             except TimeoutError:
                 link.call(("PING",))  # nobody waits: the timeout of the connection does
+                await self._stay_with_the_primary(link)
         if asyncio.get_running_loop().time() - began_s > LONGEST_DELAY_S:
             self._delay_s = 0.0
+
+    async def _stay_with_the_primary(self, link: _Link) -> None:
+        """One that was replaced may live on behind a cut network, and take writes that will be lost."""
+        if self._address.sentinels is None:
+            return
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                if await locate(self._address) != link.address:
+                    link.lose("Sentinel names another primary")
 
     def _lost(self, link: _Link, reason: str) -> None:
         if self._link is link:
@@ -245,6 +258,7 @@ class _Link(asyncio.Protocol):
         self, on_lost: Callable[[_Link, str], None], scripts: dict[str, str], outstanding_max: int
     ) -> None:
         self.server = ""
+        self.address: RedisAddress | None = None
         self.lost = asyncio.Event()
         self.timeout_s = CONNECT_TIMEOUT_S
         self._on_lost = on_lost

@@ -55,7 +55,9 @@ def _store_places(settings: Settings) -> list[tuple[str, Address]]:
         places += [("PostgreSQL", Address(host, port)) for host, port in places_of(settings.database_url)]
     if settings.redis_url is not None:
         redis = parse_address(settings.redis_url)
-        if redis.path is None:
+        if redis.sentinels is not None:
+            places += [("Redis", Address(host.lower(), port)) for host, port in redis.sentinels.places]
+        elif redis.path is None:
             places.append(("Redis", Address(redis.host.lower(), redis.port)))
     return places
 

@@ -6,8 +6,6 @@ import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
-import redis.asyncio
-
 from gateway.admission.counters import QuotaCounters
 from gateway.admission.trust import EMBEDDED
 from gateway.errors import StoreUnavailable
@@ -20,7 +18,7 @@ from gateway.storage.embedded import EmbeddedPostgres, EmbeddedRedis
 from gateway.storage.embedded.server import EmbeddedServer
 from gateway.storage.migrate import migrate
 from gateway.storage.postgres import lazy_pool
-from gateway.storage.redis import check_redis
+from gateway.storage.redis import check_redis, connect
 
 log = logging.getLogger("tollway.supervisor")
 
@@ -62,7 +60,7 @@ class Stores:
 
     async def _vouch(self, policies: PolicySet) -> None:
         """Else the control process does it, once the recorder has booked what is left of the last run."""
-        pool, client = await lazy_pool(self.database_url), redis.asyncio.Redis.from_url(self.redis_url)
+        pool, client = await lazy_pool(self.database_url), connect(self.redis_url)
         name = EMBEDDED if self._redis is not None else None
         rebuilder = Rebuilder(QuotaLedger(pool), QuotaCounters(client), lambda: policies, server=name)
         try:

@@ -47,6 +47,16 @@ async def test_one_that_is_too_old() -> None:
         assert "Redis 6.2 or newer is needed; the server at 127.0.0.1:" in await message_for(url)
 
 
+async def test_a_replica(own_redis: OwnRedis, worker: Worker) -> None:
+    await worker.redis.call(("REPLICAOF", "127.0.0.1", 1))
+    assert "is a replica and takes no writes" in await message_for(own_redis.url)
+
+
+async def test_a_node_of_a_cluster() -> None:
+    async with fake_redis(b"redis_version:7.0.0\r\nredis_mode:cluster\r\n") as url:
+        assert "is a node of a cluster" in await message_for(url)
+
+
 async def test_something_that_is_no_redis() -> None:
     async def hello(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail.example ESMTP\r\n")

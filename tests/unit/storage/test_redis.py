@@ -7,7 +7,7 @@ import ssl
 import pytest
 
 from gateway.errors import StartupError
-from gateway.storage.redis import RedisAddress, check_redis, parse_address
+from gateway.storage.redis import RedisAddress, Sentinels, check_redis, parse_address
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,27 @@ from gateway.storage.redis import RedisAddress, check_redis, parse_address
             "cache:6380",
         ),
         (
+            "Sentinels",
+            "redis+sentinel://one:7001,two/mymaster",
+            RedisAddress("", 0, sentinels=Sentinels((("one", 7001), ("two", 26379)), "mymaster")),
+            "mymaster at one:7001, two:26379",
+        ),
+        (
+            "Sentinels with everything",
+            "rediss+sentinel://gw:s%40cret@[::1]:7001/my%20master/2?ssl_ca_certs=/ca.pem&sentinel_username=watch",
+            RedisAddress(
+                "",
+                0,
+                db=2,
+                username="gw",
+                password="s@cret",
+                tls=True,
+                ca_file="/ca.pem",
+                sentinels=Sentinels((("::1", 7001),), "my master", "watch"),
+            ),
+            "my master at [::1]:7001",
+        ),
+        (
             "TLS without checks",
             "rediss://cache?ssl_cert_reqs=none&ssl_check_hostname=false",
             RedisAddress("cache", 6379, tls=True, verify=False, check_host=False),
@@ -71,11 +92,21 @@ def test_urls(case: str, url: str, address: RedisAddress, shown: str) -> None:
         ("no scheme", "hunter2"),
         ("a port that is none", "redis://:hunter2@cache:port"),
         ("a database that is none", "redis://:hunter2@cache?db=hunter2"),
+        ("a database in the path that is none", "redis://:hunter2@cache/hunter2"),
         ("a slash in the password", "redis://:hunter2/x@cache"),
         ("a hash in the password", "redis://:hunter2#x@cache"),
         ("a socket without a path", "unix://hunter2"),
         ("an unknown option", "redis://:hunter2@cache?socket_timeout=1"),
         ("empty", ""),
+        ("Sentinels without a service", "redis+sentinel://:hunter2@one,two"),
+        ("Sentinels without a host", "redis+sentinel://:hunter2@one,/mymaster"),
+        ("Sentinels with a port that is none", "redis+sentinel://:hunter2@one:port/mymaster"),
+        ("Sentinels and a slash in the password", "redis+sentinel://:hunter2/x@one/mymaster"),
+        ("Sentinels and a database that is none", "redis+sentinel://:hunter2@one/mymaster/hunter2"),
+        ("Sentinels and an unknown option", "redis+sentinel://:hunter2@one/mymaster?quorum=2"),
+        ("a Sentinel's password for one server", "redis://:hunter2@one?sentinel_password=hunter2"),
+        ("several servers", "redis://:hunter2@one:7001,two:7002"),
+        ("a cluster", "redis+cluster://:hunter2@one:7001,two:7002"),
     ],
 )
 def test_what_is_no_redis_url_is_one_line_without_the_password(case: str, url: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import Mapping
 
 from gateway.admission.concurrency import Concurrency
 from gateway.admission.decider import Decider
@@ -14,7 +15,8 @@ from gateway.admission.local_limits import LocalLimits
 from gateway.admission.refunds import Refunds
 from gateway.admission.refusal import refusal, would_have_refused
 from gateway.admission.store import EXACT, Status, Store, account_tag
-from gateway.admission.subjects import counter_keys
+from gateway.admission.subjects import bucket_key, counter_keys
+from gateway.admission.token_bucket import Flow
 from gateway.clock import Clock
 from gateway.errors import AdmissionUnavailable, ConcurrencyExceeded, CountersLost, StoreUnavailable
 from gateway.inline import Wait
@@ -32,6 +34,7 @@ log = logging.getLogger("tollway.admission")
 UPKEEP_EVERY_S = 0.1
 SETTLED_US = 1_000_000
 """An outage is over when calls are decided and none has failed for so long."""
+NOTHING: Mapping[str, int] = {}
 
 
 class Admitter:
@@ -201,19 +204,35 @@ class Admitter:
         return Grant(principal, plan, b"", charged=False)
 
     def settle(self, exchange: Exchange) -> None:
-        """Release the slots of a call, and give back what it paid into quotas if it is not billed.
+        """Release the slots of a call, and set right what it paid into quotas, and into limits on meters.
 
-        Its tokens stay spent. Never raises.
+        An unbilled call pays nothing into these, one whose route says so what it turned out to cost. Tokens
+        of other limits stay spent. Never raises.
         """
         outcome, grant = exchange.outcome, exchange.grant
         if type(grant) is HoldingGrant:
             self._concurrency.release(grant.slot)
-        if outcome is Outcome.SERVED or grant is None or not grant.charged:
+        due = exchange.due
+        if (outcome is Outcome.SERVED and due is None) or grant is None or not grant.charged:
             return
-        if outcome is not None and billable(outcome, exchange.status):
-            return
-        for (_, cost), counter in zip(grant.plan.quotas, grant.periods.counters, strict=False):
-            self._refunds.add(_tag(grant.principal), counter, cost)
+        if due is None:
+            if outcome is not None and billable(outcome, exchange.status):
+                return
+            due = NOTHING
+        tag = _tag(grant.principal)
+        for (quota, cost), counter in zip(grant.plan.quotas, grant.periods.counters, strict=False):
+            self._refunds.add(tag, counter, cost - due.get(quota.meter, 0))
+        if grant.plan.metered:
+            self._settle_buckets(tag, grant.plan, exchange, due)
+        if due:  # a large reserve must not keep others waiting, nor a large cost let others pass
+            self._refunds.flush_account(tag)
+
+    def _settle_buckets(self, tag: str, plan: ChargePlan, exchange: Exchange, due: Mapping[str, int]) -> None:
+        keys = counter_keys(plan, exchange) if plan.scoped else tuple(map(bucket_key, plan.limits))
+        for limit, key in zip(plan.limits, keys, strict=False):
+            if limit.meter:
+                back = plan.tokens(limit) - due.get(limit.meter, 0)
+                self._refunds.add_tokens(tag, key, Flow.of(limit), back)
 
     def look_after_slots(self) -> None:
         """Renew the slots of calls that last, and release what could not be released before."""

@@ -120,7 +120,8 @@ local function keep_hold(bucket, holder, tokens, ends)
 end
 
 local function store_bucket(bucket, now, hold_ms)
-  local full_ms = math.ceil(bucket.burst * bucket.period / bucket.tokens) + hold_ms
+  local debt = math.max(0, -bucket.level)
+  local full_ms = math.ceil((bucket.burst * bucket.period + debt) / bucket.tokens) + hold_ms
   if bucket.keep < now + full_ms then  -- not at every call: twice as long as needed
     local keep_ms = math.min(LONGEST_KEEP_MS, 2 * full_ms + 60000)
     redis.call('HSET', bucket.key, 'level', bucket.level, 'at', bucket.at, 'period', bucket.period,

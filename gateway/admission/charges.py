@@ -74,9 +74,8 @@ class Charges:
             *(limit.name for limit in self.limits),
             *(charge.quota.name for charge in self.quotas),
         )
-        # A call that is dearer than a bucket is large takes all of it: it may wait, but not for ever.
         self.costs = (
-            *(min(plan.cost, limit.burst) for limit in self.limits),
+            *(plan.tokens(limit) for limit in self.limits),
             *(charge.cost for charge in self.quotas),
         )
         self.keys = (

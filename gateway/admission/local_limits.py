@@ -93,7 +93,8 @@ class LocalLimits:
         part = self._parts.get(plan.id) or self._divide(plan)
         keys = part.charges.keys if buckets is None else _of_enforced(plan, buckets)
         names = [counter_name(tag, key) for key in keys]
-        costs = [min(plan.cost, flow.burst) for flow in part.flows]
+        limits = part.charges.limits
+        costs = [min(plan.tokens(one), flow.burst) for one, flow in zip(limits, part.flows, strict=True)]
         after = [self._bucket(name, flow, now_ms) for name, flow in zip(names, part.flows, strict=True)]
         waits = tuple(
             token_bucket.wait_ms(bucket, flow, cost, now_ms)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil
 
 from gateway.admission import token_bucket
 from gateway.admission.charges import Charges
 from gateway.admission.slices import bucket_slice, quota_slice
 from gateway.admission.slot_set import SlotSet, in_use, kept, released
-from gateway.admission.store import Ask, Decision, SlotNames, Status, counter_name
+from gateway.admission.store import NO_TOKENS, Ask, Decision, SlotNames, Status, Tokens, counter_name
 from gateway.admission.token_bucket import HOLD_MS, Bucket, Flow, Hold
 from gateway.clock import Clock
 
 AFTER_PERIOD_MS = 3_600_000
+COUNTER_MAX = (1 << 53) - 1
 SWEEP_EVERY = 4096
 """Decisions between two looks for counters that no longer matter."""
 
@@ -126,12 +127,18 @@ class MemoryStore:
                 self._buckets[counter_name(tag, key)] = (returned, flow)
         await self.refund(tag, {charge.key: calls * charge.cost for charge in charges.quotas})
 
-    async def refund(self, tag: str, units: dict[str, int]) -> None:
+    async def refund(self, tag: str, units: Mapping[str, int], tokens: Tokens = NO_TOKENS) -> None:
         """See `give_back.lua`."""
+        now_ms = self.now_ms()
+        for (key, flow), given in tokens.items():
+            name = counter_name(tag, key)
+            known = self._buckets.get(name)
+            bucket = token_bucket.refill(known[0] if known else token_bucket.full(flow, now_ms), flow, now_ms)
+            self._buckets[name] = (token_bucket.settle(bucket, flow, given), flow)
         for key, amount in units.items():
             counter = self._counters.get(counter_name(tag, key))
             if counter is not None:
-                counter.used = max(0, counter.used - amount)
+                counter.used = min(COUNTER_MAX, max(0, counter.used - amount))
 
     async def renew(self, tag: str, slots: SlotNames) -> None:
         """See `keep_slots.lua`."""
@@ -163,8 +170,7 @@ class MemoryStore:
         if self._decisions % SWEEP_EVERY:
             return
         for key, (bucket, flow) in list(self._buckets.items()):
-            full_ms = ceil(float(flow.burst) * flow.period_ms / flow.tokens) + HOLD_MS
-            if bucket.at_ms + full_ms <= now_ms:
+            if bucket.at_ms + token_bucket.full_after_ms(bucket, flow) <= now_ms:
                 del self._buckets[key]
         for key, counter in list(self._counters.items()):
             if counter.keep_until_ms <= now_ms:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from gateway.admission.charges import Charges
 from gateway.admission.slot_set import SLOT_MS
-from gateway.admission.store import Ask, Decision, SlotNames, Status
+from gateway.admission.store import NO_TOKENS, Ask, Decision, SlotNames, Status, Tokens
 from gateway.admission.token_bucket import HOLD_MS
 from gateway.admission.trust import MARK, CounterTrust
 from gateway.clock import Clock
@@ -146,10 +147,15 @@ class RedisStore:
         numbers += [calls * charge.cost if sure else 0 for charge in charges.quotas]
         await self._run_give_back(_keys(tag, charges.keys), holder, len(charges.limits), numbers)
 
-    async def refund(self, tag: str, units: dict[str, int]) -> None:
+    async def refund(self, tag: str, units: Mapping[str, int], tokens: Tokens = NO_TOKENS) -> None:
         if self._trust is not None and not self._trust.sure:
             return  # as above
-        await self._run_give_back(_keys(tag, tuple(units)), "", 0, list(units.values()))
+        keys = (*(key for key, _ in tokens), *units)
+        numbers: list[int] = []
+        for (_, flow), given in tokens.items():
+            numbers += (flow.tokens, flow.period_ms, flow.burst, given)
+        numbers += units.values()
+        await self._run_give_back(_keys(tag, keys), "", len(tokens), numbers)
 
     async def renew(self, tag: str, slots: SlotNames) -> None:
         """Never late: a slot that was released meanwhile would come back."""

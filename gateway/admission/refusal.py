@@ -115,6 +115,8 @@ def _describe_limit(plan: ChargePlan, charges: Charges, position: int) -> str:
 def _rate(limit: Limit) -> str:
     period = PERIOD_NAMES.get(limit.period_ms, f"{limit.period_ms} ms")
     calls = "1 call" if limit.tokens == 1 else f"{limit.tokens} calls"
+    if limit.meter:
+        calls = f"{limit.tokens} {limit.meter}"
     return f"{calls} per {period} with bursts of up to {limit.burst}"
 
 

@@ -7,10 +7,16 @@ from enum import IntEnum
 from typing import NamedTuple, Protocol
 
 from gateway.admission.charges import Charges
+from gateway.admission.token_bucket import Flow
 from gateway.model.principal import Mode
 
 SlotNames = Mapping[str, Sequence[str]]
 """Names of slots, by the key of their set."""
+
+
+Tokens = Mapping[tuple[str, Flow], int]
+"""Tokens on their way to buckets, by key and flow."""
+NO_TOKENS: Tokens = {}
 
 
 class Status(IntEnum):
@@ -72,8 +78,11 @@ class Store(Protocol):
     async def give_back(self, tag: str, charges: Charges, holder: str, calls: int) -> None:
         """Return unused calls of `holder`. At most once: after StoreUnavailable they may be back or not."""
 
-    async def refund(self, tag: str, units: dict[str, int]) -> None:
-        """Take units off quota counters, named by their keys. At most once, like `give_back`."""
+    async def refund(self, tag: str, units: Mapping[str, int], tokens: Tokens = NO_TOKENS) -> None:
+        """Take units off quota counters, named by their keys, and put tokens back into buckets.
+
+        Below 0 they are charged: a call turned out dearer. At most once, like `give_back`.
+        """
 
     async def renew(self, tag: str, slots: SlotNames) -> None:
         """Keep slots for as long again, from now on; those that have ended are taken anew."""

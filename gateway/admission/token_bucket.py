@@ -133,6 +133,22 @@ def take(bucket: Bucket, tokens: int) -> Bucket:
     return replace(bucket, level=bucket.level - float(tokens) * bucket.period_ms)
 
 
+def settle(bucket: Bucket, flow: Flow, tokens: int) -> Bucket:
+    """A call turned out cheaper by `tokens`, or dearer if below 0, than what it took; holds are not touched.
+
+    It may end below empty, by at most a burst: the next calls wait until that has flowed in.
+    """
+    level = bucket.level + float(tokens) * bucket.period_ms
+    return replace(
+        bucket, level=max(-float(flow.burst) * bucket.period_ms, min(level, _room(flow, bucket.holds)))
+    )
+
+
+def full_after_ms(bucket: Bucket, flow: Flow) -> int:
+    """How long after its `at_ms` it is full whatever it holds."""
+    return ceil((float(flow.burst) * flow.period_ms + max(0.0, -bucket.level)) / flow.tokens) + HOLD_MS
+
+
 def keep_hold(bucket: Bucket, flow: Flow, holder: str, hold: Hold) -> Bucket:
     """Note that `holder` holds what `hold` says, and nothing else of this bucket."""
     holds = {name: other for name, other in bucket.holds.items() if name != holder}

@@ -43,6 +43,7 @@ class MeterDocument(TypedDict):
 
     name: str
     unit: str
+    scale: int  # parts of a unit; what is counted are parts
 
 
 class PoliciesDocument(TypedDict):
@@ -93,7 +94,10 @@ class SnapshotApi:
                 "digest": policies.digest,
                 "admission_mode": policies.admission_mode.value,
                 "on_store_loss": policies.on_store_loss.value,
-                "meters": [{"name": one.name, "unit": one.unit} for one in policies.meters.values()],
+                "meters": [
+                    {"name": one.name, "unit": one.unit, "scale": one.scale}
+                    for one in policies.meters.values()
+                ],
                 "tiers": [wording.tier(one, shadows=True) for one in policies.tiers.values()],
                 "routes": [_route(one) for one in policies.routes],
             }

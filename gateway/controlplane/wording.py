@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing_extensions import TypedDict
 
 from gateway.accounts.records import Account, ApiKey
-from gateway.model.policies import ConcurrencyLimit, Cost, Limit, OnFull, Price, Quota, Tier
+from gateway.model.costs import Cost
+from gateway.model.policies import ConcurrencyLimit, Limit, OnFull, Price, Quota, Tier
 from gateway.operators.audit import Change
 from gateway.operators.tokens import AdminToken
 
@@ -249,7 +250,8 @@ def limit_text(one: Limit) -> str:
             break
     else:
         period = f"{one.period_ms} ms"
-    return f"{one.tokens:,} requests per {period}, {one.burst:,} at once" + _whose(one)
+    counted = one.meter.replace("_", " ") or "requests"
+    return f"{one.tokens:,} {counted} per {period}, {one.burst:,} at once" + _whose(one)
 
 
 def concurrency(one: ConcurrencyLimit) -> Document:

@@ -75,7 +75,7 @@ class ChargesTold:
 
     def _limit(self, limit: Limit, position: int) -> ChargeDocument:
         told = self._base(limit, "limit", wording.limit_text(limit), limit.burst)
-        told["cost"] = min(self._plan.cost, limit.burst)
+        told["cost"] = self._plan.tokens(limit)
         seen = self._seen
         if seen is not None:
             told["left"] = seen.present.left[position]

@@ -12,8 +12,10 @@ from zlib import crc32
 
 from gateway.errors import TollwayError
 
-FORMAT_VERSION = 2
-"""1: no progress and no messages. Newer releases read what older ones wrote, not the other way round."""
+FORMAT_VERSION = 3
+"""1: no progress and no messages. 2: no itemised ends. Newer releases read what older ones wrote, never the
+other way round.
+"""
 
 PREFIX_BYTES = 10
 """A journal is named by the first ten bytes that all its request ids share."""

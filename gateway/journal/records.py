@@ -7,7 +7,7 @@ decoded once by the reader's; both keep it by its bytes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -38,12 +38,15 @@ _WHOLE_FIXED = _WHOLE.size - _BODY
 _PROGRESS_FIXED = _PROGRESS.size - _BODY
 CLOSED_BYTES = FRAME_BYTES + _CLOSED.size - _BODY
 
-BILLED = 1
+BILLED, ITEMISED = 1, 2  # flags of an end; ITEMISED since format 3
 _SUMS_ONLY = 1  # of a call: it gets no row of its own
+_KEPT_SHIFT = 1  # above it, how many charges are kept
 MAX_UNITS = (1 << 63) - 1
 MAX_METERS = 128
 MAX_MARKS = 32
 """Names of those that refused a call, and of shadows."""
+MAX_ITEMS = 16
+"""Units of so many charges fit what a begin reserves for its end."""
 _MAX_STARTED_AT_US = 253_370_764_800_000_000  # year 9999: beyond it calendars give up
 
 _MODES = (Mode.LIVE, Mode.TEST)
@@ -53,7 +56,8 @@ _OUTCOMES = {int(outcome): outcome for outcome in Outcome}
 class Call(NamedTuple):
     """Who called what, and what the call pays if it is billed. Ids are 0 when nobody was recognised.
 
-    `raw`: it gets a row of its own, beside its part of the sums.
+    `raw`: it gets a row of its own, beside its part of the sums. The first `kept_charges` of the charges are
+    due even if the call never ends.
     """
 
     account_id: int
@@ -66,6 +70,7 @@ class Call(NamedTuple):
     raw: bool = True
     marks: Marks | None = None
     upstream: str = ""  # where it was sent; empty: nowhere
+    kept_charges: int = 0
 
 
 class Begin(NamedTuple):
@@ -77,7 +82,10 @@ class Begin(NamedTuple):
 
 
 class End(NamedTuple):
-    """A begun call is over. `billed`: its charges are due. `measured`: units known only at the end."""
+    """A begun call is over. `billed`: its charges are due. `measured`: units that come on top of these.
+
+    `units` is there instead of both when each charge is due by itself: units of each, in the begin's order.
+    """
 
     sequence: int
     outcome: Outcome
@@ -90,6 +98,7 @@ class End(NamedTuple):
     measured: Mapping[str, int]
     ingress_messages: int = 0
     egress_messages: int = 0
+    units: tuple[int, ...] | None = None
 
 
 class CallProgress(NamedTuple):
@@ -120,7 +129,7 @@ class Closed(NamedTuple):
 
 Record = Begin | CallProgress | End | Whole | Closed
 Figures = tuple[int, int, int, int, int, int, int]
-"""Of an end: outcome, flags (`BILLED` or 0), status, ingress bytes, egress bytes, duration, first byte."""
+"""Of an end: outcome, flags (`BILLED`, `ITEMISED`, 0), status, bytes in and out, duration, first byte."""
 Reached = tuple[int, int, int, int, int, int, int]
 """Of a progress: status, ingress bytes, egress bytes, duration, first byte, ingress and egress messages."""
 
@@ -129,6 +138,7 @@ def encode_call(call: Call) -> bytes:
     """The part of a record that is the same for every such call. Names are cut at 255 bytes."""
     mode, flags = _MODES.index(call.mode), 0 if call.raw else _SUMS_ONLY
     names = b"".join(_text(name) for name in (call.tier, call.route, call.method))
+    flags |= min(call.kept_charges, MAX_METERS - 1) << _KEPT_SHIFT
     encoded = _CALL.pack(call.account_id, call.key_id, mode, flags) + names + encode_charges(call.charges)
     if call.upstream:
         name = cut(call.upstream, 255)
@@ -142,6 +152,12 @@ def encode_charges(charges: Mapping[str, int]) -> bytes:
     for meter, units in list(charges.items())[:MAX_METERS]:
         parts.append(_text(meter) + _UNITS.pack(max(-MAX_UNITS, min(units, MAX_UNITS))))
     return b"".join(parts)
+
+
+def encode_units(units: Sequence[int]) -> bytes:
+    """What an itemised end has in place of `measured`; at most `MAX_ITEMS` fit."""
+    assert len(units) <= MAX_ITEMS, "policies with more charges are refused"
+    return bytes((len(units),)) + b"".join([_UNITS.pack(min(one, MAX_UNITS)) for one in units])
 
 
 NO_CHARGES = encode_charges({})
@@ -209,11 +225,11 @@ class Decoder:
                 return self._begin(sequence, started_at_us, data[body + _BEGIN.size : end])
             if kind == END:
                 _, _, _, sequence, *figures = _END.unpack_from(data, body)
-                return _end(sequence, figures, _charges(data[body + _END.size : end], 0))
+                return _end(sequence, figures, data[body + _END.size : end])
             if kind == WHOLE:
                 _, _, _, sequence, started_at_us, *figures = _WHOLE.unpack_from(data, body)
                 begin = self._begin(sequence, started_at_us, data[body + _WHOLE.size : end])
-                return Whole(begin, _end(sequence, figures, {}))
+                return Whole(begin, _end(sequence, figures, NO_CHARGES))
             if kind == PROGRESS:
                 _, _, _, sequence, started_at_us, *reached = _PROGRESS.unpack_from(data, body)
                 begin = self._begin(sequence, started_at_us, data[body + _PROGRESS.size : end])
@@ -221,8 +237,7 @@ class Decoder:
             if kind == END_OF_MESSAGES:
                 _, _, _, sequence, *figures = _END.unpack_from(data, body)
                 messages = _MESSAGES.unpack_from(data, body + _END.size)
-                measured = _charges(data[body + _END.size + _MESSAGES.size : end], 0)
-                return _end(sequence, figures, measured, messages)
+                return _end(sequence, figures, data[body + _END.size + _MESSAGES.size : end], messages)
             if kind == CLOSED:
                 return Closed(_CLOSED.unpack_from(data, body)[3])
         except (struct.error, IndexError, KeyError) as error:
@@ -240,9 +255,7 @@ class Decoder:
         return Begin(sequence, started_at_us, call)
 
 
-def _end(
-    sequence: int, figures: list[int], measured: Mapping[str, int], messages: tuple[int, ...] = (0, 0)
-) -> End:
+def _end(sequence: int, figures: list[int], raw: bytes, messages: tuple[int, ...] = (0, 0)) -> End:
     outcome, flags, status, ingress, egress, duration, first_byte = figures
     return End(
         sequence,
@@ -253,8 +266,10 @@ def _end(
         egress,
         duration,
         first_byte,
-        measured,
-        *messages,
+        _NONE if flags & ITEMISED else _charges(raw, 0),
+        messages[0],
+        messages[1],
+        _units(raw) if flags & ITEMISED else None,
     )
 
 
@@ -270,7 +285,10 @@ def _call(raw: bytes) -> Call:
     marks = _marks(parts[MARKS_PART]) if MARKS_PART in parts else None
     upstream = parts.get(UPSTREAM_PART, b"").decode()
     tier, route, method = names
-    return Call(account_id, key_id, _MODES[mode], tier, route, method, charges, has_row, marks, upstream)
+    kept = flags >> _KEPT_SHIFT
+    return Call(
+        account_id, key_id, _MODES[mode], tier, route, method, charges, has_row, marks, upstream, kept
+    )
 
 
 def _further_parts(raw: bytes, at: int) -> dict[int, bytes]:
@@ -317,6 +335,10 @@ def _read_charges(raw: bytes, at: int) -> tuple[Mapping[str, int], int]:
     return charges, at
 
 
+def _units(raw: bytes) -> tuple[int, ...]:
+    return tuple([_UNITS.unpack_from(raw, 1 + at * _UNITS.size)[0] for at in range(raw[0])])
+
+
 _NONE: Mapping[str, int] = {}
 
 
@@ -334,4 +356,5 @@ def _read_text(raw: bytes, at: int) -> tuple[str, int]:
 
 _LONGEST = max(_WHOLE_FIXED, _PROGRESS_FIXED) + _CALL.size + 3 * 256 + 1 + MAX_METERS * (256 + _UNITS.size)
 _LONGEST += 2 * _PART.size + 2 * 256 + 2 * (1 + MAX_MARKS * 256)
+LONGEST_END = FRAME_BYTES + _END_FIXED + _MESSAGES.size + 1 + MAX_ITEMS * _UNITS.size
 assert _LONGEST <= MAX_PAYLOAD_BYTES, "every record fits its length field"

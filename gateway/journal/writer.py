@@ -19,7 +19,7 @@ from zlib import crc32
 from gateway.clock import Clock
 from gateway.errors import JournalUnavailable
 from gateway.journal.format import FIRST_OFFSET, PREFIX_BYTES, SegmentHeader, seal
-from gateway.journal.records import CLOSED_BYTES, encode_closed
+from gateway.journal.records import CLOSED_BYTES, LONGEST_END, encode_closed
 from gateway.journal.segment import Segment, segments_bytes
 from gateway.journal.sync import BackgroundSync, sync_folder
 
@@ -28,7 +28,8 @@ UNBORN_PREFIX = ".new-"
 DEFAULT_SEGMENT_BYTES = 16 * 1024 * 1024
 SYNC_INTERVAL_S = 1.0
 END_RESERVE_BYTES = 256
-"""Kept free for the end of every call that began. Ends are shorter."""
+"""Kept free for the end of every call that began. Ends are shorter, itemised ones too."""
+assert LONGEST_END <= END_RESERVE_BYTES, "every end has room"
 
 _RETRY_AFTER_US = 1_000_000
 _CRC_BYTES = 4

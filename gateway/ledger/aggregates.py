@@ -12,6 +12,8 @@ API_CALLS = "api_calls"
 INGRESS_BYTES, EGRESS_BYTES, DURATION_MS = "ingress_bytes", "egress_bytes", "duration_ms"
 MESSAGES = "messages"
 _HOUR_US = 3_600_000_000
+_LARGEST = (1 << 63) - 1
+"""Sums stop there: an amount that nobody believes must not keep the others from being booked."""
 
 _Group = tuple[int, int, int, str, str, str]  # bucket, account, key, route, mode, outcome
 _Sums = dict[str, list[int]]  # meter -> events, quantity
@@ -55,7 +57,7 @@ def monthly_totals(hourly: Iterable[TotalRow]) -> list[TotalRow]:
         total = totals.setdefault(key, [0, 0])
         total[0] += row[7]
         total[1] += row[8]
-    return [(*key, events, quantity) for key, (events, quantity) in sorted(totals.items())]
+    return [(*key, events, min(quantity, _LARGEST)) for key, (events, quantity) in sorted(totals.items())]
 
 
 def month_of(at: datetime) -> datetime:
@@ -75,7 +77,17 @@ def _add(sums: _Sums, meter: str, units: int) -> None:
 
 def _rows(groups: dict[_Group, _Sums]) -> list[TotalRow]:
     return sorted(
-        (instant(hour * _HOUR_US), account_id, key_id, route, mode, outcome, meter, events, quantity)
+        (
+            instant(hour * _HOUR_US),
+            account_id,
+            key_id,
+            route,
+            mode,
+            outcome,
+            meter,
+            events,
+            min(quantity, _LARGEST),
+        )
         for (hour, account_id, key_id, route, mode, outcome), sums in groups.items()
         for meter, (events, quantity) in sums.items()
     )

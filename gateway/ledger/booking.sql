@@ -46,7 +46,7 @@ FROM unnest($1::timestamptz[], $2::uuid[]) AS asked (started_at, request_id)
 JOIN usage_events e ON e.started_at = asked.started_at AND e.request_id = asked.request_id;
 
 -- add_hourly
--- Add to sums. Rows come sorted by key, so two recorders never wait for each other in a circle.
+-- Add to sums, up to what a bigint holds. Rows come sorted by key, so two recorders never wait for each other in a circle.
 -- $1 hour_start[]  $2 account_id[]  $3 key_id[]  $4 route[]  $5 mode[]  $6 outcome[]  $7 meter[]
 -- $8 events[]  $9 quantity[]
 INSERT INTO usage_hourly AS total
@@ -57,7 +57,8 @@ FROM unnest(
     $8::bigint[], $9::bigint[]
 ) AS added (hour_start, account_id, key_id, route, mode, outcome, meter, events, quantity)
 ON CONFLICT (account_id, hour_start, key_id, route, mode, outcome, meter) DO UPDATE
-SET events = total.events + excluded.events, quantity = total.quantity + excluded.quantity;
+SET events = total.events + excluded.events, quantity = least(
+    total.quantity::numeric + excluded.quantity, 9223372036854775807)::bigint;
 
 -- add_monthly
 -- The same for months. $1 month_start[]  $2 .. $9 as above
@@ -69,7 +70,8 @@ FROM unnest(
     $8::bigint[], $9::bigint[]
 ) AS added (month_start, account_id, key_id, route, mode, outcome, meter, events, quantity)
 ON CONFLICT (account_id, month_start, key_id, route, mode, outcome, meter) DO UPDATE
-SET events = total.events + excluded.events, quantity = total.quantity + excluded.quantity;
+SET events = total.events + excluded.events, quantity = least(
+    total.quantity::numeric + excluded.quantity, 9223372036854775807)::bigint;
 
 -- note_key_uses
 -- $1 keys' ids, $2 when each was used last.

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import islice
 
 from asyncpg.pgproto.pgproto import UUID
 
@@ -77,7 +78,7 @@ def ended_event(prefix: bytes, begin: Begin, end: End) -> UsageEvent:
 def interrupted_event(prefix: bytes, last: Begin | CallProgress) -> UsageEvent:
     """The event of a call whose worker died, with what had flowed when it was `last` noted.
 
-    Nobody knows how it went on, so it costs nothing.
+    Nobody knows how it went on, so it costs nothing, but for charges that policies keep in any case.
     """
     if isinstance(last, Begin):
         last = CallProgress(last, 0, 0, 0, 0, 0, 0, 0)
@@ -95,10 +96,15 @@ def interrupted_event(prefix: bytes, last: Begin | CallProgress) -> UsageEvent:
         last.ingress_messages,
         last.egress_messages,
     )
-    return _event(prefix, begin, figures, _NOTHING)
+    kept = begin.call.kept_charges
+    return _event(
+        prefix, begin, figures, dict(islice(begin.call.charges.items(), kept)) if kept else _NOTHING
+    )
 
 
 def _due(begin: Begin, end: End) -> Mapping[str, int]:
+    if end.units is not None:
+        return {meter: units for meter, units in zip(begin.call.charges, end.units, strict=False) if units}
     if not end.billed:
         return _NOTHING
     if not end.measured:

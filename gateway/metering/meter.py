@@ -9,6 +9,8 @@ from gateway.clock import Clock
 from gateway.errors import JournalUnavailable
 from gateway.journal.records import (
     BILLED,
+    ITEMISED,
+    NO_CHARGES,
     Call,
     Figures,
     Reached,
@@ -18,11 +20,14 @@ from gateway.journal.records import (
     encode_end_of_messages,
     encode_marks,
     encode_progress,
+    encode_units,
     encode_whole,
 )
 from gateway.journal.writer import JournalWriter
-from gateway.metering.charges import planned_charges
+from gateway.metering.charges import kept_charges, planned_charges
+from gateway.metering.dues import Dues
 from gateway.metering.request_ids import RequestIds
+from gateway.model.billing import Billing
 from gateway.model.exchange import Exchange
 from gateway.model.policies import ChargePlan, Route
 from gateway.model.principal import Mode, Principal
@@ -73,6 +78,7 @@ class Meter:
         self._egress_slot = slot("egress_bytes_total")
         self._messages_in_slot = slot("messages_total", "ingress")
         self._messages_out_slot = slot("messages_total", "egress")
+        self._dues = Dues(slots)
         self._records_slot = slot("journal_records_total")
         self._errors_slot = slot("journal_errors_total")
         self._unrecorded_slot = slot("unrecorded_total")
@@ -123,12 +129,17 @@ class Meter:
         if not exchange.begun and self._pass_unrecorded and exchange.grant is not None:
             self._begin_late(exchange)
         if exchange.begun:
-            flags = BILLED if outcome is Outcome.SERVED or billable(outcome, status) else 0
+            route, units = exchange.route, NO_CHARGES
+            if route is None or route.billing is None:
+                flags = BILLED if outcome is Outcome.SERVED or billable(outcome, status) else 0
+            else:
+                flags, units = self._itemise(exchange, route.billing, outcome, duration_us)
             figures = (outcome, flags, status, ingress, egress, duration_us, first_byte_us)
-            written = self._writer.end(self._end_of(exchange, figures))
+            written = self._writer.end(self._end_of(exchange, figures, units))
             if self._durable:
                 self._secured()
         else:
+            self._leave_unbilled(exchange, outcome, duration_us)
             figures = (outcome, 0, status, ingress, egress, duration_us, first_byte_us)
             body = encode_whole(
                 exchange.sequence, exchange.started_at_us, self._call(exchange, is_sent=False), figures
@@ -154,6 +165,27 @@ class Meter:
             self._cells[self._records_slot] += 1
             exchange.begun = True
 
+    def _itemise(
+        self, exchange: Exchange, billing: Billing, outcome: Outcome, duration_us: int
+    ) -> tuple[int, bytes]:
+        """Flags and units for the end of a call that is not billed as usual; notes what is due."""
+        planned = planned_charges(exchange.charges, exchange.route)
+        due = exchange.due = self._dues.of(billing, planned, exchange, outcome, duration_us)
+        if due == planned:
+            return BILLED, NO_CHARGES
+        if not any(due.values()):
+            return 0, NO_CHARGES
+        return ITEMISED, encode_units(list(due.values()))
+
+    def _leave_unbilled(self, exchange: Exchange, outcome: Outcome, duration_us: int) -> None:
+        """A call without a begin has no row that costs; its quotas still count what passed unrecorded."""
+        route = exchange.route
+        if exchange.grant is None or route is None or route.billing is None:
+            return
+        exchange.due = {}
+        if self._pass_unrecorded:
+            self._itemise(exchange, route.billing, outcome, duration_us)
+
     def _secured(self) -> bool:
         try:
             self._writer.secure()
@@ -163,14 +195,14 @@ class Meter:
             return False
         return True
 
-    def _end_of(self, exchange: Exchange, figures: Figures) -> bytes:
+    def _end_of(self, exchange: Exchange, figures: Figures, units: bytes) -> bytes:
         conversation = exchange.conversation
         if conversation is None:
-            return encode_end(exchange.sequence, figures)
+            return encode_end(exchange.sequence, figures, units)
         messages = (conversation.ingress.messages, conversation.egress.messages)
         self._cells[self._messages_in_slot] += messages[0]
         self._cells[self._messages_out_slot] += messages[1]
-        return encode_end_of_messages(exchange.sequence, figures, messages)
+        return encode_end_of_messages(exchange.sequence, figures, messages, units)
 
     def progress(self, exchange: Exchange, reached: Reached) -> bool:
         """Note how far a begun call is. False when the journal can not grow."""
@@ -208,6 +240,7 @@ class Meter:
 
 
 def _call(principal: Principal | None, plan: ChargePlan | None, route: Route | None, method: str) -> Call:
+    planned = planned_charges(plan, route)
     return Call(
         account_id=principal.account_id if principal is not None else 0,
         key_id=principal.key_id if principal is not None else 0,
@@ -215,7 +248,8 @@ def _call(principal: Principal | None, plan: ChargePlan | None, route: Route | N
         tier=plan.tier.name if plan is not None else principal.tier if principal is not None else "",
         route=route.name if route is not None else "",
         method=method,
-        charges=planned_charges(plan, route),
+        charges=planned,
         raw=route.raw if route is not None else True,
         upstream=route.upstream.name if route is not None else "",
+        kept_charges=kept_charges(planned, route),
     )

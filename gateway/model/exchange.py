@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from gateway.errors import GatewayError
 from gateway.frames import Conversation
 from gateway.inline import Wait
+from gateway.model.billing import Report
 from gateway.model.policies import NO_LIMIT, ChargePlan, Route
 from gateway.model.principal import Principal
 from gateway.model.usage import Marks
@@ -203,6 +205,7 @@ class Exchange:
         "continued",
         "conversation",
         "downstream",
+        "due",
         "egress_bytes",
         "finished",
         "grant",
@@ -213,6 +216,7 @@ class Exchange:
         "outcome",
         "pace",
         "principal",
+        "report",
         "request_id",
         "route",
         "sequence",
@@ -252,7 +256,11 @@ class Exchange:
         self.grant: Grant | None = None
         self.marks: Marks | None = None  # admission: shadows that would have refused; dataplane: a refusal
         self.begun = False  # metering: the journal has its begin
+        self.due: Mapping[str, int] | None = (
+            None  # metering, at the end: units of meters, as billed; None: usual
+        )
         self.uplink: Uplink | None = None  # upstream
+        self.report: Report | None = None  # upstream: what the answer says of units, where it is read
         self.conversation: Conversation | None = None  # upstream: set when it switched to WebSocket
         self.finished: Wait[None] = Wait()  # upstream: the answer is whole or broken off
 

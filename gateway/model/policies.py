@@ -8,8 +8,10 @@ from enum import Enum
 
 from gateway.frames import MessageBounds
 from gateway.model.access import KEYS_ONLY, Access
+from gateway.model.billing import Billing
 from gateway.model.changes import HeaderChange, RequestChange
 from gateway.model.cors import Cors
+from gateway.model.costs import ONE, Cost
 from gateway.model.networks import AddressRules
 from gateway.model.periods import Period
 
@@ -75,6 +77,7 @@ class Limit:
     scope: Scope = OF_ACCOUNT
     routes: frozenset[str] = frozenset()  # empty: every route
     enforce: int = 100  # percent of the accounts; for the others it is a shadow
+    meter: str = ""  # whose units are tokens; empty: those of the route's cost
 
     @property
     def shadow(self) -> bool:
@@ -141,6 +144,7 @@ class Meter:
 
     name: str
     unit: str
+    scale: int = 1  # parts of a unit; what is counted are parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,28 +286,6 @@ class Upstream:
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What one call pays: `units`, or those of its method, and `per_kib` for each begun KiB of its body."""
-
-    units: int
-    methods: Mapping[str, int] = field(default_factory=dict)
-    per_kib: int = 0
-
-    @property
-    def varies(self) -> bool:
-        """Whether calls of one route may differ in it."""
-        return bool(self.methods or self.per_kib)
-
-    def of(self, method: str, body_bytes: int) -> int:
-        """What this very call pays."""
-        return self.methods.get(method, self.units) + self.per_kib * -(-body_bytes // 1024)
-
-
-FREE = Cost(0)
-ONE = Cost(1)
-
-
-@dataclass(frozen=True, slots=True)
 class Route:
     """Which calls go where and what they need. `path` ends in `/**` to match everything below it.
 
@@ -332,6 +314,7 @@ class Route:
     cost: Cost = ONE  # tokens one call takes from each limit
     addresses: AddressRules | None = None  # None: whoever calls
     raw: bool = True  # whether each call is a row of its own in the ledger, beside the sums
+    billing: Billing | None = None  # None: charges are due as usual, and are what was charged
 
     @property
     def varies(self) -> bool:
@@ -384,8 +367,13 @@ class ChargePlan:
     fields: LimitFields = LimitFields.DRAFT
     retry_jitter_ms: int = 0  # refused callers are told to wait up to so much longer than they have to
     concurrency: tuple[ConcurrencyLimit, ...] = ()  # a slot of each is held while the call lasts
+    metered: Mapping[str, int] = field(default_factory=dict)  # units of the meters that limits count
     scoped: bool = field(init=False)  # whether some counter depends on more than the account
 
     def __post_init__(self) -> None:
         scopes = {limit.scope for limit in self.limits} | {limit.scope for limit in self.concurrency}
         object.__setattr__(self, "scoped", bool(scopes - {OF_ACCOUNT}))
+
+    def tokens(self, limit: Limit) -> int:
+        """What a call takes from this limit. It never is more than fits: dear calls wait, not for ever."""
+        return min(self.metered[limit.meter] if limit.meter else self.cost, limit.burst)

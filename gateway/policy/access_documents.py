@@ -1,14 +1,14 @@
-"""Who may call, as the policy files write it: issuers of tokens, and what a route accepts."""
+"""Who may call, as the policy files write it: issuers of tokens, what a route accepts, and from where."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from gateway.policy.problems import shown
-from gateway.policy.values import Document, Name
+from gateway.policy.values import Document, Name, Range
 
 ENVIRONMENT_NAME = r"^[A-Z][A-Z0-9_]{0,99}$"
 _SETS = r"^(https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/])[^\s]{1,2000}$"
@@ -131,3 +131,28 @@ class AccessDocument(Document):
         ),
         examples=["api_key"],
     )
+
+
+class AddressesDocument(Document):
+    """Who may call, by IP address."""
+
+    allow: list[Range] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="Only these may call; everybody if left out. IPv4 or IPv6, ranges or single addresses.",
+        examples=[["203.0.113.0/24", "2001:db8::/32"]],
+    )
+    deny: list[Range] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="These may not call, even if allow holds them.",
+        examples=[["203.0.113.66"]],
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.allow is None and self.deny is None:
+            raise ValueError("has neither allow nor deny; add one of them or remove it")
+        return self

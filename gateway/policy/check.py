@@ -41,6 +41,7 @@ def check(merged: Merged, problems: Problems, objection: Objection = no_objectio
             _check_rollout(entry, entry.document, problems)
             _check_size(entry, full.get(name), problems)
             _check_quota_meters(entry, entry.document, merged, problems)
+            _check_limit_meters(entry, entry.document, merged, problems)
             _check_limit_routes(entry, entry.document, merged, problems)
             _check_waits(entry, entry.document, problems)
     check_routes(merged, full, problems)
@@ -166,6 +167,15 @@ def _check_quota_meters(
         message = cost_problem(quota.meter, merged.meters, whole=merged.whole)
         if message:
             problems.add(entry.problem(message, "quotas", position, "meter"))
+
+
+def _check_limit_meters(
+    entry: Entry[TierDocument], tier: TierDocument, merged: Merged, problems: Problems
+) -> None:
+    for position, limit in enumerate(tier.limits):
+        message = limit.meter and cost_problem(limit.meter, merged.meters, whole=merged.whole)
+        if message:
+            problems.add(entry.problem(message, "limits", position, "meter"))
 
 
 def _check_limit_routes(

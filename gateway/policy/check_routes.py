@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from gateway.policy.billing_documents import ChargeDocument
 from gateway.policy.check_access import check_access_of_route
 from gateway.policy.check_addresses import check_addresses
 from gateway.policy.check_changes import check_beside_cors, check_headers, check_rewrite
+from gateway.policy.check_charges import check_charges
 from gateway.policy.check_cors import check_cors_of_route
 from gateway.policy.cost_documents import CostDocument
-from gateway.policy.documents import MatchDocument, RouteDocument
+from gateway.policy.documents import LimitDocument, MatchDocument, RouteDocument
 from gateway.policy.extends import FullTier
 from gateway.policy.merge import Entry, Merged
 from gateway.policy.meters import cost_problem
@@ -34,6 +36,7 @@ def check_routes(merged: Merged, tiers: Mapping[str, FullTier], problems: Proble
         check_beside_cors(entry, route, problems)
         check_cors_of_route(entry, route, merged, problems)
         check_addresses(entry, route, problems)
+        check_charges(entry, route, problems)
         check_access_of_route(entry, route, merged, tiers, problems)
         if merged.whole and not broken_tier:
             _check_features(entry, route, features, problems)
@@ -42,9 +45,8 @@ def check_routes(merged: Merged, tiers: Mapping[str, FullTier], problems: Proble
             message = message or _too_dear(route, meter, cost, tiers)
             if message:
                 problems.add(entry.problem(message, "charges", meter))
-        message = _never_fits(route, tiers)
-        if message:
-            problems.add(entry.problem(message, "cost"))
+        for message, *keys in _never_fits(route, tiers):
+            problems.add(entry.problem(message, *keys))
 
 
 def _check_names(routes: list[GoodRoute], problems: Problems) -> None:
@@ -115,26 +117,38 @@ def _too_dear(
     return None
 
 
-def _never_fits(route: RouteDocument, tiers: Mapping[str, FullTier]) -> str | None:
-    """Limits of tiers that may use the route whose bucket could never hold enough for a single call."""
+def _never_fits(route: RouteDocument, tiers: Mapping[str, FullTier]) -> Iterator[tuple[str, ...]]:
+    """The first limit of tiers that may use the route whose bucket could never hold enough for one call."""
     for name, tier in tiers.items():
         if not tier.features.issuperset(route.requires):
             continue
         for limit in tier.limits.values():
             if limit.routes is not None and route.name not in limit.routes:
                 continue
-            for call, tokens in _prices(route.cost):
+            for call, tokens in _tokens(route, limit):
                 if tokens > limit.burst:
-                    return (
+                    message = (
                         f"one {call} takes {tokens} tokens, more than the burst of {limit.burst} of "
                         f"{quoted(limit.name)} in tier {quoted(name)}, so no {call} of that tier could pass; "
                         "lower the cost, raise the burst or require a feature that the tier lacks"
                     )
-    return None
+                    yield (message, "cost") if limit.meter is None else (message, "charges", limit.meter)
+                    return
+
+
+def _tokens(route: RouteDocument, limit: LimitDocument) -> Iterator[tuple[str, int]]:
+    """What calls without a body take from a limit."""
+    if limit.meter is None:
+        yield from _prices(route.cost)
+    elif limit.meter in route.charges:
+        yield from _prices(route.charges[limit.meter])
 
 
 def _prices(cost: CostDocument) -> Iterator[tuple[str, int]]:
-    """What calls without a body cost."""
+    """What calls without a body cost, as far as it is known before them."""
+    if isinstance(cost, ChargeDocument) and cost.sources:
+        yield "call", cost.reserve
+        return
     yield "call", cost.units
     for method, units in cost.methods.items():
         yield f"{method} call", units

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from gateway.model.billing import USUAL
 from gateway.model.policies import (
     AdmissionMode,
     LimitFields,
@@ -14,8 +15,9 @@ from gateway.model.policies import (
     Tier,
 )
 from gateway.policy.compile_access import compile_issuer
+from gateway.policy.compile_billing import compile_bill_on, compile_billing
 from gateway.policy.compile_limits import compile_concurrency, compile_limit, compile_quota
-from gateway.policy.compile_routes import compile_route, without_limit_fields
+from gateway.policy.compile_routes import compile_route, with_billing, without_limit_fields
 from gateway.policy.compile_upstreams import compile_upstream
 from gateway.policy.documents import AdmissionDocument, TierDocument
 from gateway.policy.extends import FullTier, full_tiers
@@ -28,13 +30,19 @@ def compile_policies(merged: Merged, digest: str) -> PolicySet:
     """The snapshot of a folder in which `check` found nothing."""
     written = merged.good_upstreams()
     upstreams = {name: compile_upstream(name, document) for name, document in written.items()}
-    meters = dict(BUILT_IN_METERS) | {name: meter.unit for name, meter in merged.good_meters().items()}
+    meters = {name: Meter(name, unit) for name, unit in BUILT_IN_METERS.items()}
+    declared = merged.good_meters()
+    meters |= {name: Meter(name, meter.unit, meter.scale) for name, meter in declared.items()}
+    bill_on = compile_bill_on(merged.bill_on.document if merged.bill_on else None, USUAL)
     profiles = merged.good_cors()
     issuers = {name: compile_issuer(name, document) for name, document in merged.good_issuers().items()}
     documents = merged.good_tiers()
     tiers = {name: _tier(name, documents[name], full) for name, full in full_tiers(documents).items()}
     routes = [
-        compile_route(entry.document, upstreams, written, profiles, issuers)
+        with_billing(
+            compile_route(entry.document, upstreams, written, profiles, issuers),
+            compile_billing(entry.document, bill_on, declared),
+        )
         for entry in merged.routes
         if entry.document
     ]
@@ -44,7 +52,7 @@ def compile_policies(merged: Merged, digest: str) -> PolicySet:
     return PolicySet(
         digest=digest,
         upstreams=MappingProxyType(upstreams),
-        meters=MappingProxyType({name: Meter(name, unit) for name, unit in meters.items()}),
+        meters=MappingProxyType(meters),
         tiers=MappingProxyType(tiers),
         routes=tuple(routes),
         upgrade_url=merged.upgrade_url.document if merged.upgrade_url else None,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from types import MappingProxyType
 
+from gateway.model.costs import Cost
 from gateway.model.periods import parse_period
-from gateway.model.policies import ConcurrencyLimit, Cost, Limit, OnFull, Quota
+from gateway.model.policies import ConcurrencyLimit, Limit, OnFull, Quota
+from gateway.policy.billing_documents import ChargeDocument
 from gateway.policy.concurrency_documents import ConcurrencyDocument
 from gateway.policy.cost_documents import CostDocument
 from gateway.policy.documents import LimitDocument
@@ -19,7 +21,16 @@ def compile_limit(name: str, document: LimitDocument) -> Limit:
     """A token bucket."""
     tokens, period_ms = rate_parts(document.rate)
     routes = frozenset(document.routes or ())
-    return Limit(name, tokens, period_ms, document.burst, scope(document.scope), routes, document.enforced)
+    return Limit(
+        name,
+        tokens,
+        period_ms,
+        document.burst,
+        scope(document.scope),
+        routes,
+        document.enforced,
+        document.meter or "",
+    )
 
 
 def compile_quota(name: str, document: QuotaDocument) -> Quota:
@@ -40,7 +51,9 @@ def compile_concurrency(name: str, document: ConcurrencyDocument) -> Concurrency
 
 
 def compile_cost(document: CostDocument) -> Cost:
-    """What a call costs; GET includes HEAD."""
+    """What a call costs, as far as it is known before it; GET includes HEAD."""
+    if isinstance(document, ChargeDocument) and document.sources:
+        return Cost(document.reserve)
     methods = dict(document.methods)
     if "GET" in methods:
         methods.setdefault("HEAD", methods["GET"])

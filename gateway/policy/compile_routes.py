@@ -8,16 +8,18 @@ from types import MappingProxyType
 
 from gateway.frames import MessageBounds
 from gateway.model.access import Issuer
+from gateway.model.billing import Billing
 from gateway.model.changes import HeaderChange, PathChange, RequestChange, folded
 from gateway.model.networks import AddressRules, Networks, parse_network
 from gateway.model.policies import NO_LIMIT, Route, Side, Upstream
+from gateway.policy.access_documents import AddressesDocument
 from gateway.policy.change_documents import HeadersDocument, RewriteDocument
 from gateway.policy.compile_access import compile_access
 from gateway.policy.compile_cors import compile_cors
 from gateway.policy.compile_limits import compile_cost
 from gateway.policy.compile_upstreams import route_timeouts
 from gateway.policy.cors_documents import CorsDocument
-from gateway.policy.documents import AddressesDocument, RouteDocument
+from gateway.policy.documents import RouteDocument
 from gateway.policy.message_documents import MessageDocument
 from gateway.policy.texts import segments_of, size_bytes, with_head
 from gateway.policy.upstream_documents import UpstreamDocument
@@ -45,6 +47,12 @@ def compile_route(
         return towards(document.upstream)
     sides = tuple(Side(side.weight, towards(side.upstream)) for side in document.split or () if side.weight)
     return replace(sides[0].route, split=sides if len(sides) > 1 else ())
+
+
+def with_billing(route: Route, billing: Billing | None) -> Route:
+    """The route whose calls are billed like that, whichever side they take."""
+    split = tuple(Side(side.weight, with_billing(side.route, billing)) for side in route.split)
+    return route if billing is None else replace(route, billing=billing, split=split)
 
 
 def without_limit_fields(route: Route) -> Route:

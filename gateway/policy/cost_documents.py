@@ -14,7 +14,7 @@ LARGEST_PER_KIB = 10**6
 """Times the KiB of the largest body there can be, it stays an exact number everywhere."""
 
 
-class _OrUnits:
+class OrUnits:
     """A cost may also be written as a number alone."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -61,4 +61,4 @@ class CostDocument(Document):
     )
 
 
-AnyCost = Annotated[CostDocument, _OrUnits()]
+AnyCost = Annotated[CostDocument, OrUnits()]

@@ -7,11 +7,12 @@ nothing is converted from one type to another.
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from gateway.policy.access_documents import AccessDocument, IssuerDocument
+from gateway.policy.access_documents import AccessDocument, AddressesDocument, IssuerDocument
+from gateway.policy.billing_documents import AnyCharge, BillOnDocument, ChargeDocument, MeterDocument
 from gateway.policy.change_documents import HeadersDocument, RewriteDocument
 from gateway.policy.concurrency_documents import ConcurrencyDocument
 from gateway.policy.cors_documents import CorsDocument
@@ -30,7 +31,6 @@ from gateway.policy.values import (
     Method,
     Name,
     Path,
-    Range,
     Rate,
     Scope,
     Size,
@@ -39,12 +39,6 @@ from gateway.policy.values import (
 
 MOST_OF_A_TIER = 16
 """Limits, quotas, and concurrency limits, of one tier."""
-
-
-class MeterDocument(Document):
-    """Something that is counted, besides the built-in meters."""
-
-    unit: Name = Field(description="What one of it is called, in the singular.", examples=["token"])
 
 
 class PriceDocument(Document):
@@ -80,6 +74,11 @@ class LimitDocument(RolloutDocument):
             "or a list; then those alike in all of them."
         ),
         examples=["key", ["account", "route"], "header:X-Tenant"],
+    )
+    meter: Name | None = Field(
+        default=None,
+        description="The meter whose units are its tokens; if left out, those of the route's cost.",
+        examples=["tokens"],
     )
     routes: list[Name] | None = Field(
         default=None,
@@ -181,31 +180,6 @@ class SideDocument(Document):
     )
 
 
-class AddressesDocument(Document):
-    """Who may call, by IP address."""
-
-    allow: list[Range] | None = Field(
-        default=None,
-        min_length=1,
-        max_length=1000,
-        description="Only these may call; everybody if left out. IPv4 or IPv6, ranges or single addresses.",
-        examples=[["203.0.113.0/24", "2001:db8::/32"]],
-    )
-    deny: list[Range] | None = Field(
-        default=None,
-        min_length=1,
-        max_length=1000,
-        description="These may not call, even if allow holds them.",
-        examples=[["203.0.113.66"]],
-    )
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
-        if self.allow is None and self.deny is None:
-            raise ValueError("has neither allow nor deny; add one of them or remove it")
-        return self
-
-
 class RouteDocument(Document):
     """Where calls go and what they need. The first route that matches decides."""
 
@@ -229,14 +203,19 @@ class RouteDocument(Document):
         description="Features the caller's tier must have, all of them; otherwise 403.",
         examples=[["export"]],
     )
-    charges: dict[Name, AnyCost] = Field(
-        default={"api_calls": CostDocument()},
+    charges: dict[Name, AnyCharge] = Field(
+        default={"api_calls": ChargeDocument()},
         max_length=32,
         description=(
             "What one call costs: units per meter, for api_calls and declared meters. "
             "What is written replaces the default; a meter that is left out is not charged."
         ),
         examples=[{"api_calls": 5}, {"api_calls": {"units": 1, "methods": {"POST": 5}}}],
+    )
+    bill_on: BillOnDocument | None = Field(
+        default=None,
+        description="Which ends of a call are billed, where that differs from the folder's bill_on.",
+        examples=[{"upstream_error": True}],
     )
     cost: AnyCost = Field(
         default=CostDocument(),
@@ -372,6 +351,10 @@ class PolicyFile(Document):
     )
     admission: AdmissionDocument = Field(
         default=AdmissionDocument(), description="How limits are decided. At most once in the folder."
+    )
+    bill_on: BillOnDocument = Field(
+        default=BillOnDocument(),
+        description="Which ends of a call are billed, by outcome. At most once in the folder.",
     )
     upgrade_url: Link | None = Field(
         default=None,

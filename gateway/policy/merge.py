@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from gateway.policy.access_documents import IssuerDocument
+from gateway.policy.billing_documents import BillOnDocument, MeterDocument
 from gateway.policy.cors_documents import CorsDocument
 from gateway.policy.documents import (
     AdmissionDocument,
-    MeterDocument,
     RouteDocument,
     TierDocument,
 )
@@ -23,7 +23,7 @@ from gateway.policy.values import Document
 D = TypeVar("D", bound=Document | str)
 
 _NAMED = frozenset({"upstreams", "meters", "tiers", "cors", "issuers"})
-_ONCE = frozenset({"admission", "upgrade_url"})
+_ONCE = frozenset({"admission", "bill_on", "upgrade_url"})
 
 MOST = {"upstreams": 500, "meters": 100, "tiers": 200, "cors": 100, "issuers": 100, "routes": 2000}
 
@@ -62,6 +62,7 @@ class Merged:
     issuers: dict[str, Entry[IssuerDocument]] = field(default_factory=dict)
     routes: list[Entry[RouteDocument]] = field(default_factory=list)
     admission: Entry[AdmissionDocument] | None = None
+    bill_on: Entry[BillOnDocument] | None = None
     upgrade_url: Entry[str] | None = None
 
     def may_have(self, section: str, name: str) -> bool:
@@ -143,7 +144,7 @@ def _define(merged: Merged, section: str, name: str, entry: Entry[Document], pro
 
 
 def _merge_once(merged: Merged, tree: Tree, section: str, read: Read, problems: Problems) -> None:
-    """`admission` and `upgrade_url` stand once in the folder; anything else is noted as wrong already."""
+    """What stands once in the folder; anything else is noted as wrong already."""
     if section not in _ONCE:
         return
     entry: Entry[Document] = Entry(

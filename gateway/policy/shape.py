@@ -11,12 +11,18 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from gateway.model.billing import BILLABLE
+from gateway.outcomes import Outcome
 from gateway.policy.documents import PolicyFile
 from gateway.policy.problems import Problems, listed, meant, shown
 from gateway.policy.schema import policy_schema
 from gateway.policy.tree import Key, Loc, Tree
 
 Part = Mapping[str, object]
+
+_SINGLE: tuple[Loc, ...] = (("admission",), ("bill_on",))
+"""Sections that are one entry."""
+_FREE = frozenset(outcome.label for outcome in Outcome) - {outcome.label for outcome in BILLABLE}
 
 
 class Read(NamedTuple):
@@ -70,7 +76,7 @@ def _culprit(details: ErrorDetails) -> Loc:
 
 def _drop(part: dict[str, object], loc: Loc) -> bool:
     """Take a key out, if it lies within the entry."""
-    if len(loc) <= (1 if loc[:1] == ("admission",) else 2):
+    if len(loc) <= (1 if loc[:1] in _SINGLE else 2):
         return False
     value: Any = part
     for key in loc[:-1]:
@@ -92,7 +98,7 @@ def _entry_locs(part: Part, route: int) -> list[Loc]:
     for section, value in part.items():
         if section == "routes":
             locs.append((section, route))
-        elif isinstance(value, dict) and section != "admission":
+        elif isinstance(value, dict) and (section,) not in _SINGLE:
             locs.extend((section, str(name)) for name in value)
         else:
             locs.append((section,))
@@ -116,6 +122,8 @@ def _message(details: ErrorDetails, loc: Loc) -> str:
 
 
 def _unknown_key(_details: ErrorDetails, loc: Loc) -> str:
+    if loc[-2:-1] == ("bill_on",) and loc[-1] in _FREE:
+        return f"costs nothing in any case: calls that end as {shown(loc[-1])} are refused; remove it"
     known = part_schema(loc[:-1]).get("properties", {})
     return f"is not a known key.{meant(str(loc[-1]), known)}"
 

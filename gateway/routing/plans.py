@@ -41,6 +41,7 @@ class Charged:
     cost: int = 1
     units: tuple[tuple[str, int], ...] = field(default=())
     concurrency: tuple[ConcurrencyLimit, ...] = ()
+    metered: tuple[tuple[str, int], ...] = ()  # units of the meters that limits count
 
     @property
     def refuses(self) -> bool:
@@ -71,7 +72,10 @@ class Upgrades:
     def with_more(self, tier: Tier, costs: Costs) -> str | None:
         """The first later tier that allows more of something this call pays into, and of nothing less."""
         meters = sorted({quota.meter for quota, _ in costs})
-        scopes = sorted({limit.scope for limit in tier.limits} | {limit.scope for limit in tier.concurrency})
+        scopes = sorted(
+            {(limit.scope, limit.meter) for limit in tier.limits}
+            | {(limit.scope, "") for limit in tier.concurrency}
+        )
         mine = _allowance(tier, scopes, meters)
         for later in self._later(tier):
             theirs = _allowance(later, scopes, meters)
@@ -84,14 +88,16 @@ class Upgrades:
         return self._tiers[self._names.index(tier.name) + 1 :]
 
 
-def _allowance(tier: Tier, scopes: list[Scope], meters: list[str]) -> list[Fraction | None]:
+def _allowance(tier: Tier, scopes: list[tuple[Scope, str]], meters: list[str]) -> list[Fraction | None]:
     """The tightest rate, burst and concurrency of each scope, and quota of each meter; None: no bound."""
     bounds: list[list[Fraction]] = []
-    for scope in scopes:
-        limits = [limit for limit in tier.limits if limit.scope == scope and not limit.shadow]
+    for scope, counted in scopes:
+        limits = [limit for limit in tier.limits if (limit.scope, limit.meter) == (scope, counted)]
+        limits = [limit for limit in limits if not limit.shadow]
         bounds.append([Fraction(limit.tokens, limit.period_ms) for limit in limits])
         bounds.append([Fraction(limit.burst) for limit in limits])
-        bounds.append([Fraction(limit.most) for limit in tier.concurrency if limit.scope == scope])
+        slots = [limit for limit in tier.concurrency if limit.scope == scope and not counted]
+        bounds.append([Fraction(limit.most) for limit in slots])
     bounds += [
         [
             Fraction(quota.amount) / Fraction(quota.per.hours)
@@ -123,9 +129,14 @@ class Plans:
         units = {meter: cost.of(method, body_bytes) for meter, cost in route.varying.items()}
         price = {**route.charges, **units}
         cost = route.cost.of(method, body_bytes)
-        limits = [limit for limit in tier.limits if not limit.routes or route.name in limit.routes]
+        limits = [
+            limit
+            for limit in tier.limits
+            if (not limit.routes or route.name in limit.routes)
+            and (price.get(limit.meter, 0) if limit.meter else cost)
+        ]
         charged = Charged(
-            limits=tuple(limits) if cost else (),
+            limits=tuple(limits),
             quotas=tuple(
                 (quota, price[quota.meter]) for quota in tier.quotas if price.get(quota.meter, 0) > 0
             ),
@@ -134,6 +145,7 @@ class Plans:
             concurrency=tuple(
                 limit for limit in tier.concurrency if not limit.routes or route.name in limit.routes
             ),
+            metered=tuple((limit.meter, price[limit.meter]) for limit in limits if limit.meter),
         )
         plan = self._made.get((tier, charged))
         if plan is None:
@@ -160,6 +172,7 @@ class Plans:
             fields=self._policies.limit_fields,
             retry_jitter_ms=self._policies.retry_jitter_ms,
             concurrency=charged.concurrency,
+            metered=dict(charged.metered),
         )
 
 
@@ -183,6 +196,9 @@ def plan_id(charged: Charged, fields: LimitFields = LimitFields.DRAFT) -> str:
         content.append({"shadows": shadows})
     if charged.concurrency:
         content.append([_concurrency_content(limit) for limit in charged.concurrency])
+    if charged.metered:
+        content.append({"metered": [(limit.name, limit.meter) for limit in charged.limits if limit.meter]})
+        content.append(charged.metered)
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
@@ -199,22 +215,29 @@ def policy_header(charged: Charged, policies: PolicySet) -> bytes:
     """The complete line (draft-ietf-httpapi-ratelimit-headers-11); empty when nothing is charged or shown."""
     if policies.limit_fields is not LimitFields.DRAFT:
         return b""
-    items = [
-        f"{_string(limit.name)};q={limit.tokens};w={limit.period_ms // 1000};tollway-burst={limit.burst}"
-        for limit in charged.limits
-        if not limit.shadow
-    ]
+    items = [_limit_item(limit, policies) for limit in charged.limits if not limit.shadow]
     items += [_quota_item(quota, policies) for quota, _ in charged.quotas if not quota.shadow]
     return f"RateLimit-Policy: {','.join(items)}\r\n".encode("ascii") if items else b""
+
+
+def _limit_item(limit: Limit, policies: PolicySet) -> str:
+    item = f"{_string(limit.name)};q={limit.tokens};w={limit.period_ms // 1000};tollway-burst={limit.burst}"
+    return item + _unit(limit.meter, policies)
 
 
 def _quota_item(quota: Quota, policies: PolicySet) -> str:
     item = f"{_string(quota.name)};q={quota.amount}"
     if quota.per.seconds is not None:  # months have no fixed window to announce
         item += f";w={quota.per.seconds}"
-    if quota.meter != "api_calls":  # the default unit is requests
-        item += f";qu={_string(policies.meters[quota.meter].unit)}"
-    return item
+    return item + _unit(quota.meter, policies)
+
+
+def _unit(name: str, policies: PolicySet) -> str:
+    """What is counted, where it is not the default, requests."""
+    if name in ("", "api_calls"):
+        return ""
+    meter = policies.meters[name]
+    return f";qu={_string(meter.unit if meter.scale == 1 else f'{meter.unit}/{meter.scale}')}"
 
 
 def _string(text: str) -> str:

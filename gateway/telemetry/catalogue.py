@@ -7,6 +7,7 @@ from enum import Enum, IntEnum
 from itertools import product
 from zlib import crc32
 
+from gateway.model.billing import Found
 from gateway.outcomes import Outcome
 
 
@@ -262,6 +263,13 @@ METRICS: tuple[Metric, ...] = (
     Metric("key_listener_lost_total", Kind.COUNTER, "Connections lost on which key changes are heard."),
     Metric("journal_records_total", Kind.COUNTER, "Records written to journals."),
     Metric("journal_errors_total", Kind.COUNTER, "Journal writes that failed."),
+    Metric(
+        "meter_values_total",
+        Kind.COUNTER,
+        "Values of declared meters looked for in answers of billed calls, by what came of it; "
+        "capped besides: more than the max of a call.",
+        (("result", tuple(found.value for found in Found)),),
+    ),
     Metric("unrecorded_total", Kind.COUNTER, "Calls that were served and could not be recorded."),
     Metric("recorder_events_total", Kind.COUNTER, "Usage events booked in Postgres.", roles=_RECORDER),
     Metric(

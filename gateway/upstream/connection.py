@@ -16,6 +16,7 @@ from gateway.outbox import Outbox
 from gateway.outcomes import Outcome
 from gateway.upstream.owner import Owner, StaleConnection, log_break
 from gateway.upstream.reading import MAX_HEAD_BYTES
+from gateway.upstream.report import AnswerReport
 from gateway.upstream.request import request_head
 from gateway.upstream.tunnel import CLOSE_S, TunnelProtocol
 from gateway.upstream.whole import Whole, read_whole
@@ -68,7 +69,7 @@ class UpstreamConnection(TunnelProtocol):
             self._go_stale(exchange)  # nobody asked, or the call has not been sent: this is no answer to it
             return
         if not self._is_parsing:
-            whole = read_whole(data) if exchange.head.method != "HEAD" else None
+            whole = read_whole(data) if exchange.head.method != "HEAD" and self._report is None else None
             if whole is not None:
                 self._relay_whole(exchange, whole)
                 return
@@ -173,7 +174,11 @@ class UpstreamConnection(TunnelProtocol):
         self._exchange = exchange
         exchange.uplink = self
         self._timeouts = timeouts or self.owner.spec.timeouts
-        self._header_change = exchange.route.response_headers if exchange.route is not None else None
+        route = exchange.route
+        self._header_change = route.response_headers if route is not None else None
+        billing = route.billing if route is not None else None
+        self._report = AnswerReport(billing) if billing is not None and billing.reads else None
+        exchange.report = self._report
         head = exchange.head
         client_host = self.owner.spec.host_header is HostHeader.CLIENT
         parts = request_head(exchange, self.owner.host_line, client_host=client_host)

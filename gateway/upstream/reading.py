@@ -12,6 +12,7 @@ from gateway.frames import Conversation
 from gateway.model.changes import HeaderChange
 from gateway.model.exchange import Exchange
 from gateway.upstream.fields import TRAVELS, travels, without_listed
+from gateway.upstream.report import AnswerReport
 
 MAX_HEAD_BYTES = 65536
 _REASON = re.compile(rb"[\t -~\x80-\xff]*")
@@ -33,6 +34,7 @@ class ReadingProtocol(asyncio.Protocol):
         self._is_parsing = False  # else the parser has seen nothing of this answer
         self._answered = False  # the final head has gone to the caller
         self._header_change: HeaderChange | None = None  # of the route of this call
+        self._report: AnswerReport | None = None  # where the route bills by what answers say
         self._forget()
 
     def _begin(self) -> None:
@@ -82,6 +84,9 @@ class ReadingProtocol(asyncio.Protocol):
             self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._report is not None and self._answered:
+            self._report.trailer(name, value)
+            return
         goes_on = TRAVELS.get(name)
         if goes_on is None:
             goes_on = travels(name)
@@ -90,7 +95,7 @@ class ReadingProtocol(asyncio.Protocol):
             return
         lower = name.lower()
         if self._answered:
-            return  # a trailer field
+            return  # a trailer field, which is not passed on
         if lower == b"content-length":
             self._length = int(value)
         elif lower == b"connection":
@@ -133,13 +138,19 @@ class ReadingProtocol(asyncio.Protocol):
             self._reusable = self._parser.should_keep_alive()
         self._answered = True
         self._unanswered = b""
+        length = None if status == 204 else self._length
+        exchange.downstream.answer(status, self._reason, self._read_lines(), length)
+
+    def _read_lines(self) -> list[bytes]:
+        """The header lines of the final answer as they go on to the caller."""
         lines, change = self._lines, self._header_change
-        if change is not None:
-            lines = change.apply(lines)
-        exchange.downstream.answer(status, self._reason, lines, None if status == 204 else self._length)
+        if self._report is not None:
+            lines = self._report.head(lines)
+        return lines if change is None else change.apply(lines)
 
     def _pass_interim(self, exchange: Exchange, status: int) -> None:
         lines, change = self._lines, self._header_change
+        lines = lines if self._report is None else self._report.strip(lines)
         goes_on = status == 100 and exchange.holds_back
         exchange.downstream.interim(
             status, self._reason, lines if change is None else change.without_dropped(lines)
@@ -160,9 +171,8 @@ class ReadingProtocol(asyncio.Protocol):
         self._unanswered = b""
         if self._upgrade.strip().lower() == b"websocket":
             exchange.conversation = Conversation(exchange.route.max_message if exchange.route else None)
-        change = self._header_change
-        lines = self._lines if change is None else change.apply(self._lines)
-        exchange.downstream.switch(self._reason, [*lines, b"Upgrade: ", self._upgrade, b"\r\n"])
+        lines = [*self._read_lines(), b"Upgrade: ", self._upgrade, b"\r\n"]
+        exchange.downstream.switch(self._reason, lines)
 
     def on_body(self, data: bytes) -> None:
         exchange = self._exchange
@@ -171,6 +181,8 @@ class ReadingProtocol(asyncio.Protocol):
             return
         exchange.egress_bytes += len(data)
         exchange.downstream.body(data)
+        if self._report is not None:
+            self._report.body(data)
 
     def on_message_complete(self) -> None:
         if self._answered and not self._complete and not self._switched:

@@ -307,3 +307,49 @@ async def test_a_short_shadow_makes_calls_exact(caller: Caller) -> None:
     ahead = [await caller.call(charges, Ask("w", 1, 50, 0)) for _ in range(40)]
     assert sum(call.extra for call in ahead[:5]) > 0
     assert ahead[-1].extra == 0
+
+
+async def test_what_was_charged_is_set_right_either_way(caller: Caller, clock: ManualClock) -> None:
+    bucket, counter = limit(60, burst=100, meter="tokens"), quota(1000, meter="tokens")
+    charges = plan(bucket, (counter, 10), metered={"tokens": 10})
+    made = caller.charges(charges)
+    flow, (bucket_key, counter_key) = made.flows[0], made.keys
+    await caller.call(charges)
+    await caller.store.refund(TAG, {counter_key: 4}, {(bucket_key, flow): 4})
+    assert await caller.left(charges) == (94, 994)
+    await caller.store.refund(TAG, {counter_key: -1200}, {(bucket_key, flow): -130})
+    assert await caller.left(charges) == (-36, -206), "below empty, and beyond the amount"
+    refused = await caller.call(charges)
+    assert refused.status is Status.REFUSED
+    assert refused.wait_ms[0] == 46_000
+    await caller.store.refund(TAG, {counter_key: 5000}, {(bucket_key, flow): -5000})
+    assert await caller.left(charges) == (-100, 1000), "a burst below empty at most, a counter never below 0"
+    clock.advance(100)
+    assert (await caller.left(charges))[0] == 0
+    await caller.store.refund(TAG, {}, {(bucket_key, flow): 5000})
+    assert (await caller.left(charges))[0] == 100
+
+
+async def test_a_counter_stops_where_numbers_are_no_longer_exact(caller: Caller) -> None:
+    charges = plan((quota(1000, meter="tokens"), 10))
+    (key,) = caller.charges(charges).keys
+    await caller.call(charges)
+    for _ in range(3):
+        await caller.store.refund(TAG, {key: -(1 << 53)})
+    assert await caller.left(charges) == (1000 - ((1 << 53) - 1),)
+
+
+async def test_a_bucket_below_empty_is_not_forgotten(caller: Caller, clock: ManualClock) -> None:
+    charges = plan(limit(10, burst=10, period_ms=1000, meter="tokens"), metered={"tokens": 1})
+    made = caller.charges(charges)
+    await caller.call(charges)
+    await caller.store.refund(TAG, {}, {(made.keys[0], made.flows[0]): -1000})
+    clock.advance(1.5)
+    assert await caller.left(charges) == (5,)
+
+
+async def test_what_is_gone_is_not_charged_again(caller: Caller) -> None:
+    charges = plan((quota(1000, meter="tokens"), 10))
+    (key,) = caller.charges(charges).keys
+    await caller.store.refund(TAG, {key: -7})
+    assert await caller.left(charges) == (1000,)

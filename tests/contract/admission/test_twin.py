@@ -37,6 +37,7 @@ PLANS = [
     plan(limit(60, burst=200), limit(9, burst=70, period_ms=1000, name="all", scope=("ip",)), cost=3),
     plan(limit(60, burst=200), limit(7, burst=40, period_ms=1000, name="tried", shadow=True)),
     plan(limit(60, burst=160), (quota(60, shadow=True), 2), limit(9, burst=9, name="tried", shadow=True)),
+    plan(limit(600, burst=300, meter="tokens"), (quota(5000, meter="tokens"), 7), metered={"tokens": 7}),
 ]
 HOLDERS = ["", "a", "b", "c"]
 
@@ -46,6 +47,7 @@ _calls = st.tuples(
 _spends = st.tuples(st.just("spend"), st.sampled_from(HOLDERS[1:]), st.integers(1, 40), st.just(0))
 _returns = st.tuples(st.just("give back"), st.sampled_from(HOLDERS[1:]), st.just(0), st.just(0))
 _refunds = st.tuples(st.just("refund"), st.just(""), st.integers(1, 20), st.just(0))
+_settles = st.tuples(st.just("settle"), st.just(""), st.sampled_from([-900, -30, -1, 2, 40]), st.just(0))
 _rushes = st.tuples(st.just("rush"), st.just(""), st.sampled_from([5, 30, 64]), st.just(0))
 _waits = st.tuples(st.just("wait"), st.just(""), st.sampled_from([1, 9, 50, 240, 500, 751, 4000]), st.just(0))
 _steps_back = st.tuples(st.just("wait"), st.just(""), st.sampled_from([-3, -400, -90_000]), st.just(0))
@@ -95,8 +97,16 @@ class World:
             elif kind == "refund":
                 for store in self.stores:
                     await store.refund(self.tag, {charge.key: first for charge in charges.quotas})
+            elif kind == "settle":
+                await self._settle(charges, first)
             else:
                 self.clock.advance(first / 1000)
+
+    async def _settle(self, charges: Charges, given: int) -> None:
+        units = {charge.key: given for charge in charges.quotas}
+        tokens = dict.fromkeys(zip(charges.keys, charges.flows, strict=False), given)
+        for store in self.stores:
+            await store.refund(self.tag, units, tokens)
 
     def _usable(self, holder: str) -> int:
         held = self.held.get(holder)
@@ -225,7 +235,9 @@ _given = settings(
 @given(
     which=st.sampled_from(PLANS),
     events=st.lists(
-        st.one_of(_calls, _calls, _spends, _returns, _refunds, _waits, _steps_back), min_size=5, max_size=50
+        st.one_of(_calls, _calls, _spends, _returns, _refunds, _settles, _waits, _steps_back),
+        min_size=5,
+        max_size=50,
     ),
 )
 def test_the_script_and_its_twin_agree(

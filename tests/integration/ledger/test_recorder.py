@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import shutil
@@ -16,7 +17,7 @@ import asyncpg
 import pytest
 
 from gateway.journal.format import FORMAT_VERSION
-from gateway.journal.records import Call
+from gateway.journal.records import ITEMISED, Call, encode_end, encode_units
 from gateway.ledger import booking
 from gateway.ledger import recorder as recorder_module
 from gateway.ledger.errors import LedgerUnavailable
@@ -635,3 +636,42 @@ async def test_half_made_journals_are_swept(books: Books) -> None:
     os.utime(unborn, (0, 0))
     await books.recorder().book_once()
     assert books.left == []
+
+
+async def test_charges_that_are_due_one_by_one(books: Books) -> None:
+    writer = books.writer()
+    call = Call(7, 9, Mode.LIVE, "team", "ask", "POST", {"tokens": 2000, "api_calls": 1}, kept_charges=1)
+    for number, units in enumerate([(21, 1), (5000, 0), (0, 1)]):
+        begin(writer, number, call)
+        figures = (Outcome.SERVED, ITEMISED, 200, 10, 84, 1_500, 900)
+        assert writer.end(encode_end(number, figures, encode_units(units)))
+    begin(writer, 3, call)
+    writer.close()
+    await books.book_all()
+    rows = await books.pool.fetch("SELECT outcome, charges FROM usage_events ORDER BY started_at")
+    assert [(row["outcome"], json.loads(row["charges"])) for row in rows] == [
+        ("served", {"tokens": 21, "api_calls": 1}),
+        ("served", {"tokens": 5000}),
+        ("served", {"api_calls": 1}),
+        ("interrupted", {"tokens": 2000}),
+    ]
+    assert await books.disagreements() == []
+
+
+async def test_an_amount_that_nobody_believes_keeps_nothing_from_being_booked(books: Books) -> None:
+    writer = books.writer()
+    most = (1 << 63) - 1
+    call = Call(7, 9, Mode.LIVE, "team", "ask", "POST", {"tokens": most})
+    for number in range(2):
+        begin(writer, number, call)
+        end(writer, number)
+    recorder = books.recorder()
+    await books.book_all(recorder)
+    begin(writer, 2, call)
+    end(writer, 2)
+    await books.book_all(recorder)
+    assert await books.outcomes() == {"served": 3}
+    for table in ("usage_hourly", "usage_monthly"):
+        row = await books.pool.fetchrow(f"SELECT events, quantity FROM {table} WHERE meter = 'tokens'")
+        assert row is not None
+        assert tuple(row) == (3, most)

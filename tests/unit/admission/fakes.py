@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gateway.admission.charges import Charges
 from gateway.admission.memory_store import MemoryStore
-from gateway.admission.store import Ask, Decision, SlotNames
+from gateway.admission.store import NO_TOKENS, Ask, Decision, SlotNames, Tokens
 from gateway.clock import Clock
 from gateway.errors import StoreUnavailable
 from gateway.inline import Wait
@@ -18,6 +20,7 @@ class FakeStore(MemoryStore):
         self.asks: list[Ask] = []
         self.returned: list[tuple[str, int]] = []
         self.refunded: list[dict[str, int]] = []
+        self.tokens: list[Tokens] = []
         self.renewed: list[tuple[str, SlotNames]] = []
         self.released: list[tuple[str, SlotNames]] = []
         self.down = False
@@ -37,10 +40,11 @@ class FakeStore(MemoryStore):
         self.returned.append((tag, calls))
         await super().give_back(tag, charges, holder, calls)
 
-    async def refund(self, tag: str, units: dict[str, int]) -> None:
+    async def refund(self, tag: str, units: Mapping[str, int], tokens: Tokens = NO_TOKENS) -> None:
         self._check()
         self.refunded.append(dict(units))
-        await super().refund(tag, units)
+        self.tokens += [dict(tokens)] if tokens else []
+        await super().refund(tag, units, tokens)
 
     async def renew(self, tag: str, slots: SlotNames) -> None:
         self._check()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gateway.model.exchange import Exchange, RequestHead
 from gateway.model.periods import Period
 from gateway.model.policies import (
@@ -31,8 +33,9 @@ def limit(
     name: str = "burst",
     scope: Scope = OF_ACCOUNT,
     shadow: bool = False,
+    meter: str = "",
 ) -> Limit:
-    return Limit(name, tokens, period_ms, burst, scope, enforce=0 if shadow else 100)
+    return Limit(name, tokens, period_ms, burst, scope, enforce=0 if shadow else 100, meter=meter)
 
 
 def quota(
@@ -59,8 +62,9 @@ def plan(
     on_store_loss: OnStoreLoss = OnStoreLoss.REFUSE,
     upgrade_url: str | None = UPGRADE_URL,
     cost: int = 1,
+    metered: Mapping[str, int] | None = None,
 ) -> ChargePlan:
-    """A plan that pays into `charges`; a quota alone costs 1."""
+    """A plan that pays into `charges`; a quota alone costs 1. `metered`: what limits on meters count."""
     limits = tuple(charge for charge in charges if isinstance(charge, Limit))
     priced = tuple(
         (charge, 1) if isinstance(charge, Quota) else charge
@@ -69,7 +73,7 @@ def plan(
     )
     tier = Tier("community", "Community", None, limits, tuple(one for one, _ in priced), frozenset())
     slots = tuple(charge for charge in charges if isinstance(charge, ConcurrencyLimit))
-    identity = f"{limits} {priced} {slots} {mode} {cost}"
+    identity = f"{limits} {priced} {slots} {mode} {cost} {metered}"
     return ChargePlan(
         identity,
         tier,
@@ -81,6 +85,7 @@ def plan(
         POLICY_LINE,
         cost,
         concurrency=slots,
+        metered=metered or {},
     )
 
 

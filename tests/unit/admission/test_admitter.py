@@ -354,6 +354,82 @@ async def test_calls_never_charged_are_not_refunded(room: Room) -> None:
     assert room.store.refunded == []
 
 
+TOKENS = quota(1000, meter="tokens")
+
+
+@pytest.mark.parametrize(
+    ("case", "due", "used"),
+    [
+        ("as reserved", {"tokens": 100}, 100),
+        ("cheaper", {"tokens": 30}, 30),
+        ("free", {"tokens": 0}, 0),
+        ("dearer", {"tokens": 700}, 700),
+        ("far beyond the amount", {"tokens": 5000}, 5000),
+    ],
+)
+async def test_a_call_is_settled_by_what_it_turned_out_to_cost(
+    room: Room, case: str, due: dict[str, int], used: int
+) -> None:
+    charges = plan((TOKENS, 100))
+    (grant,) = await room.calls(charges, 1)
+    exchange = ended(grant, Outcome.SERVED, 200)
+    exchange.due = due
+    room.admitter.settle(exchange)
+    assert await room.left(charges) == (1000 - used,), f"{case}, at once"
+    if used > 900:
+        with pytest.raises(QuotaExceeded):
+            await room.calls(charges, 1)
+
+
+async def test_calls_of_a_lease_are_settled_like_others(room: Room) -> None:
+    much = quota(10_000_000, meter="tokens")
+    charges = plan((much, 10), mode=AUTO)
+    grants = await room.calls(charges, 40)
+    assert room.leased > 0
+    for grant in grants:
+        exchange = ended(grant, Outcome.SERVED, 200)
+        exchange.due = {"tokens": 25}
+        room.admitter.settle(exchange)
+    await room.admitter.close()
+    assert await room.left(charges) == (10_000_000 - 40 * 25,)
+
+
+async def test_a_bucket_of_a_meter_is_settled_and_others_are_not(room: Room) -> None:
+    charges = plan(
+        limit(60, burst=20),
+        limit(60, burst=1000, name="tpm", meter="tokens"),
+        limit(60, burst=1000, name="per-key", meter="tokens", scope=("account", "key")),
+        metered={"tokens": 100},
+    )
+    exchange = call()
+    grant = await room.admitter.admit(principal(), charges, exchange)
+    exchange.grant, exchange.outcome, exchange.due = grant, Outcome.SERVED, {"api_calls": 1, "tokens": 400}
+    room.admitter.settle(exchange)
+    keys = ("b:burst", "b:tpm", "b:per-key:key=1")
+    now_ms = room.clock.now_us() // 1000
+    decision = await room.store.decide("7l", Charges(charges, now_ms).paid_into(keys), Ask(calls=0))
+    assert decision.left == (19, 600, 600)
+
+
+async def test_an_unbilled_call_gets_tokens_of_meters_back(room: Room) -> None:
+    charges = plan(limit(60, burst=1000, name="tpm", meter="tokens"), metered={"tokens": 100})
+    (grant,) = await room.calls(charges, 1)
+    room.admitter.settle(ended(grant, Outcome.UPSTREAM_ERROR, 500))
+    room.admitter.upkeep()
+    assert await room.left(charges) == (1000,)
+
+
+async def test_what_was_passed_unchecked_is_not_settled(room: Room) -> None:
+    charges = plan((TOKENS, 100), on_store_loss=OnStoreLoss.ALLOW)
+    room.store.down = True
+    (grant,) = await room.calls(charges, 1)
+    room.store.down = False
+    exchange = ended(grant, Outcome.SERVED, 200)
+    exchange.due = {"tokens": 700}
+    room.admitter.settle(exchange)
+    assert await room.left(charges) == (1000,)
+
+
 @pytest.mark.parametrize(
     ("case", "unsent", "left"), [("never sent: again", True, 1000), ("perhaps sent: not twice", False, 999)]
 )

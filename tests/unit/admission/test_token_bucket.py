@@ -16,6 +16,7 @@ from gateway.admission.token_bucket import (
     keep_hold,
     put_back,
     refill,
+    settle,
     spend,
     wait_ms,
 )
@@ -117,6 +118,28 @@ def test_a_hold_the_bucket_forgot_makes_room_for_itself() -> None:
 def test_a_cost_with_no_room_beside_the_holds_waits_for_their_end() -> None:
     held = bucket_of(15, holds={"w": Hold(5, AT + 700)})
     assert wait_ms(held, TEN_A_SECOND, 16, AT) == 700
+
+
+@pytest.mark.parametrize(
+    ("case", "tokens", "given", "left"),
+    [
+        ("cheaper than it took", 3, 4, 7),
+        ("never more than fits beside the holds", 3, 100, 15),
+        ("dearer", 3, -2, 1),
+        ("much dearer: below empty", 3, -10, -7),
+        ("at most a burst below", 3, -1000, -20),
+    ],
+)
+def test_what_a_call_turned_out_to_cost_is_set_right(case: str, tokens: int, given: int, left: int) -> None:
+    bucket = bucket_of(tokens, holds={"a": Hold(5, AT + 500)})
+    settled = settle(bucket, TEN_A_SECOND, given)
+    assert (settled.tokens, settled.held) == (left, 5), case
+
+
+def test_a_bucket_below_empty_waits_until_that_has_flowed_in() -> None:
+    bucket = settle(bucket_of(0), TEN_A_SECOND, -7)
+    assert wait_ms(bucket, TEN_A_SECOND, 1, AT) == 800
+    assert spend(bucket, TEN_A_SECOND, 1, AT + 800).allowed
 
 
 def test_a_changed_period_keeps_the_tokens() -> None:

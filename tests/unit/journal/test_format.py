@@ -31,13 +31,15 @@ def test_a_newer_format_is_refused_in_words_that_help() -> None:
     raw = bytearray(encode_header(HEADER))
     raw[8] = FORMAT_VERSION + 1
     raw[-4:] = crc32(raw[:-4]).to_bytes(4, "little")
-    with pytest.raises(SegmentRefused, match=r"a/1\.seg is in journal format 3, .* left untouched"):
+    refused = rf"a/1\.seg is in journal format {FORMAT_VERSION + 1}, .* left untouched"
+    with pytest.raises(SegmentRefused, match=refused):
         decode_header(bytes(raw), "a/1.seg")
 
 
-def test_what_the_first_format_wrote_is_read() -> None:
+@pytest.mark.parametrize("version", range(1, FORMAT_VERSION))
+def test_what_older_formats_wrote_is_read(version: int) -> None:
     raw = bytearray(encode_header(HEADER))
-    raw[8] = 1
+    raw[8] = version
     raw[-4:] = crc32(raw[:-4]).to_bytes(4, "little")
     assert decode_header(bytes(raw), "x.seg") == HEADER
 

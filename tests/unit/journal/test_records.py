@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from gateway.journal.format import frame_at, seal
 from gateway.journal.records import (
+    ITEMISED,
+    MAX_ITEMS,
     MAX_MARKS,
     Begin,
     Call,
@@ -22,6 +24,7 @@ from gateway.journal.records import (
     encode_end,
     encode_end_of_messages,
     encode_progress,
+    encode_units,
     encode_whole,
 )
 from gateway.model.principal import Mode
@@ -34,9 +37,9 @@ units = st.integers(0, 2**63 - 1)
 charges = st.dictionaries(names, units, max_size=5)
 several = st.lists(names, max_size=5).map(tuple)
 marks = st.none() | st.builds(Marks, names, several, several)
-calls = st.builds(
-    Call, units, units, st.sampled_from(Mode), names, names, names, charges, st.booleans(), marks, names
-)
+kept = st.integers(0, 32)
+modes = st.sampled_from(Mode)
+calls = st.builds(Call, units, units, modes, names, names, names, charges, st.booleans(), marks, names, kept)
 sequence_numbers = st.integers(0, 2**48 - 1)
 instants = st.integers(0, 253_370_764_799_999_999)
 statuses = st.integers(0, 65535)
@@ -83,6 +86,20 @@ def test_an_end_comes_back_as_written(
 ) -> None:
     body = encode_end(sequence, (outcome, billed, status, *figures), encode_charges(measured))
     assert decoded(body) == End(sequence, outcome, billed, status, *figures, measured)
+
+
+@given(sequence_numbers, st.lists(units, max_size=MAX_ITEMS), st.booleans())
+def test_an_itemised_end_comes_back_as_written(sequence: int, items: list[int], talks: bool) -> None:
+    figures = (Outcome.SERVED, ITEMISED, 200, 1, 2, 3, 4)
+    raw = encode_units(items)
+    body = (
+        encode_end_of_messages(sequence, figures, (5, 6), raw)
+        if talks
+        else encode_end(sequence, figures, raw)
+    )
+    messages = (5, 6) if talks else (0, 0)
+    wanted = End(sequence, Outcome.SERVED, False, 200, 1, 2, 3, 4, {}, *messages, tuple(items))
+    assert decoded(body) == wanted
 
 
 @given(sequence_numbers, st.tuples(units, units, units, units), st.tuples(units, units), charges)

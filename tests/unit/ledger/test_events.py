@@ -71,6 +71,17 @@ def test_an_interrupted_call_keeps_who_and_when_and_costs_nothing() -> None:
     assert (event.charges, event.duration_us, event.status) == ({}, 0, 0)
 
 
+def test_each_charge_may_be_due_by_itself() -> None:
+    end = an_end(billed=False)._replace(units=(0, 21))
+    assert ended_event(PREFIX, BEGIN, end).charges == {"builds": 21}
+    assert ended_event(PREFIX, BEGIN, end._replace(units=(1, 0))).charges == {"api_calls": 1}
+
+
+def test_an_interrupted_call_pays_what_policies_keep_in_any_case() -> None:
+    begin = BEGIN._replace(call=CALL._replace(kept_charges=1))
+    assert interrupted_event(PREFIX, begin).charges == {"api_calls": 1}
+
+
 def test_nobody_is_null() -> None:
     begin = BEGIN._replace(call=CALL._replace(account_id=0, key_id=0))
     event = ended_event(PREFIX, begin, an_end())

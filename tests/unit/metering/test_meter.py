@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import cast
 from uuid import UUID
@@ -16,6 +18,7 @@ from gateway.journal.writer import JournalWriter
 from gateway.metering import meter as meter_module
 from gateway.metering.meter import Meter
 from gateway.metering.request_ids import RequestIds
+from gateway.model.billing import ANY_STATUS, USUAL, Billing, BillOn, Found, Reading, Rule, Value
 from gateway.model.exchange import Downstream, Exchange, Grant, Periods, RequestHead
 from gateway.model.periods import Period
 from gateway.model.policies import (
@@ -363,3 +366,71 @@ def test_a_disk_that_keeps_nothing_refuses_calls_unless_they_may_pass(
     assert isinstance(begin, Begin)
     assert isinstance(end, End)
     assert end.billed is pass_unrecorded
+
+
+KEPT = BillOn({Outcome.SERVED: ANY_STATUS, Outcome.INTERRUPTED: ANY_STATUS})
+BILLING = Billing({"api_calls": Rule(USUAL), "builds": Rule(KEPT, Value(header=b"x-builds", reserve=2))})
+
+
+class Said:
+    """A report that says one thing."""
+
+    def __init__(self, value: int) -> None:
+        self._value = value
+
+    def reading(self, _: Value) -> Reading:
+        return Reading(Found.READ, Fraction(self._value))
+
+
+def a_reported_call(worker: Worker, value: int, outcome: Outcome, status: int = 200) -> Exchange:
+    exchange = worker.request()
+    exchange.route = replace(ROUTE, billing=BILLING)
+    worker.meter.begin(exchange)
+    exchange.report, exchange.outcome, exchange.status = Said(value), outcome, status
+    worker.meter.end(exchange)
+    return exchange
+
+
+@pytest.mark.parametrize(
+    ("case", "value", "outcome", "billed", "units", "due"),
+    [
+        ("each by itself", 21, Outcome.SERVED, False, (21, 1), {"builds": 21, "api_calls": 1}),
+        ("as charged", 2, Outcome.SERVED, True, None, {"builds": 2, "api_calls": 1}),
+        ("only one of them", 2, Outcome.CLIENT_ABORTED, False, (0, 1), {"builds": 0, "api_calls": 1}),
+        ("none", 2, Outcome.TIMEOUT, False, None, {"builds": 0, "api_calls": 0}),
+    ],
+)
+def test_the_end_and_whoever_settles_say_the_same(
+    worker: Worker,
+    case: str,
+    value: int,
+    outcome: Outcome,
+    billed: bool,
+    units: tuple[int, ...] | None,
+    due: dict[str, int],
+) -> None:
+    exchange = a_reported_call(worker, value, outcome)
+    begin, end = worker.records()
+    assert isinstance(begin, Begin)
+    assert isinstance(end, End)
+    assert list(begin.call.charges.items()) == [("builds", 2), ("api_calls", 1)]
+    assert begin.call.kept_charges == 1, "what is due though the worker dies comes first"
+    assert (end.billed, end.units) == (billed, units), case
+    assert exchange.due == due
+
+
+def test_a_call_that_never_began_owes_nothing(worker: Worker) -> None:
+    exchange = worker.request()
+    exchange.route = replace(ROUTE, billing=BILLING)
+    exchange.grant = Grant(PRINCIPAL, a_plan(), b"")
+    exchange.outcome, exchange.status = Outcome.OVERLOADED, 503
+    worker.meter.end(exchange)
+    assert exchange.due == {}
+
+
+def test_a_usual_call_has_nothing_to_settle_by(worker: Worker) -> None:
+    exchange = worker.request()
+    worker.meter.begin(exchange)
+    exchange.outcome = Outcome.SERVED
+    worker.meter.end(exchange)
+    assert exchange.due is None

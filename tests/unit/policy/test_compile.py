@@ -6,12 +6,12 @@ import pytest
 
 from gateway.frames import MessageBounds
 from gateway.model.access import KEYS_ONLY, Access
+from gateway.model.costs import Cost
 from gateway.model.periods import Period
 from gateway.model.policies import (
     NO_LIMIT,
     AdmissionMode,
     Balance,
-    Cost,
     Ejection,
     Health,
     HostHeader,
@@ -74,8 +74,11 @@ def test_meters_hold_the_built_in_ones(policies: PolicySet) -> None:
         "duration_ms",
         "messages",
         "tokens",
+        "cents",
+        "talk",
     ]
     assert policies.meters["tokens"] == Meter("tokens", "token")
+    assert policies.meters["cents"] == Meter("cents", "cent", 1_000_000)
 
 
 def test_tiers_with_what_they_inherit(policies: PolicySet) -> None:
@@ -88,6 +91,7 @@ def test_tiers_with_what_they_inherit(policies: PolicySet) -> None:
         Limit("daily", 1000, 86_400_000, 1000, enforce=25),
         Limit("per-key", 1, 1000, 5, ("account", "key")),
         Limit("tenants", 9, 1000, 9, ("header:x-tenant", "ip", "route"), frozenset({"root", "write"})),
+        Limit("tpm", 100_000, 60_000, 20_000, meter="tokens"),
     )
     assert paid.quotas == (
         Quota("api_calls", "api_calls", 1000, Period.MONTH),
@@ -100,7 +104,7 @@ def test_tiers_with_what_they_inherit(policies: PolicySet) -> None:
 
 
 def test_routes_in_order_with_their_upstream(policies: PolicySet) -> None:
-    write, encoded, root, canary, moved = policies.routes
+    write, encoded, root, canary, ask, moved = policies.routes
     assert write.path == "/api/*/items/**"
     assert write.methods == {"POST", "PUT"}
     assert write.hosts == {"api.example.com", "localhost"}
@@ -119,15 +123,16 @@ def test_routes_in_order_with_their_upstream(policies: PolicySet) -> None:
     assert root.charges == {"api_calls": 1}
     assert root.varying == {"tokens": Cost(1, {"GET": 4, "HEAD": 4})}
     assert not root.forward_credentials
-    assert [route.max_body_bytes for route in policies.routes] == [10_000_000, NO_LIMIT, None, None, None]
-    bounds = [MessageBounds(ingress=65536), MessageBounds(1_000_000, 1_000_000), None, None, None]
+    assert [route.max_body_bytes for route in policies.routes] == [10_000_000, NO_LIMIT, *[None] * 4]
+    bounds = [MessageBounds(ingress=65536), MessageBounds(1_000_000, 1_000_000), *[None] * 4]
     assert [route.max_message for route in policies.routes] == bounds
-    assert [route.min_bytes_per_s for route in policies.routes] == [0, 10_000, None, None, None]
+    assert [route.min_bytes_per_s for route in policies.routes] == [0, 10_000, *[None] * 4]
     assert policies.routes[1].timeouts is None, "those of the upstream"
-    assert [route.cors is not None for route in policies.routes] == [True, False, False, False, False]
+    assert [route.cors is not None for route in policies.routes] == [True, *[False] * 5]
     assert canary.hosts == {"*.example.com", "*.example.org", "example.com"}
     assert [(side.weight, side.route.upstream.name) for side in canary.split] == [(95, "api"), (5, "next")]
     assert moved.upstream is policies.upstreams["next"]
+    assert ask.charges == {"api_calls": 1, "tokens": 2000, "cents": 1, "talk": 5}, "reserves"
 
 
 def test_the_rest(policies: PolicySet) -> None:

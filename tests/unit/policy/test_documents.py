@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from gateway.model.exchange import RequestHead
-from gateway.policy.cost_documents import CostDocument
+from gateway.policy.billing_documents import ChargeDocument
 from gateway.policy.documents import PolicyFile, RouteDocument, TierDocument
 from gateway.policy.load import compile_sources
 from gateway.policy.sources import Sources
@@ -48,14 +48,14 @@ def test_every_example_is_valid() -> None:
 
 def test_what_is_left_out_has_its_default() -> None:
     route = RouteDocument.model_validate({"name": "all", "match": {"path": "/**"}, "upstream": "api"})
-    assert route.charges == {"api_calls": CostDocument(units=1)}
+    assert route.charges == {"api_calls": ChargeDocument(units=1)}
     assert route.requires == []
     assert route.forward_credentials is False
     assert PolicyFile().admission.mode == "auto"
     assert PolicyFile().admission.on_store_loss == "refuse"
 
 
-@pytest.mark.parametrize("key", ["holds", "resources", "overage", "json", "response_header"])
+@pytest.mark.parametrize("key", ["holds", "resources", "overage", "json"])
 def test_what_is_not_enforced_is_not_accepted(key: str) -> None:
     for document in _documents():
         assert key not in document.model_fields

@@ -20,6 +20,17 @@ class Instant(click.ParamType[datetime]):
             return value
         try:
             at = datetime.fromisoformat(f"{value}-01" if re.fullmatch(r"\d{4}-\d{2}", value) else value)
-            return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+            return at.astimezone(UTC) if at.tzinfo else self.placed(at)
         except (ValueError, OverflowError):
             self.fail("write 2026-03, 2026-03-01 or 2026-03-01T12:00Z", param, ctx)
+
+    def placed(self, at: datetime) -> datetime:
+        """What a time without an offset is."""
+        return at.replace(tzinfo=UTC)
+
+
+class LocalTime(Instant):
+    """The same; without an offset it stays so, for whoever knows the time zone."""
+
+    def placed(self, at: datetime) -> datetime:
+        return at

@@ -49,6 +49,7 @@ class Endpoint:
     query: type[Sent] | None = None
     refuses: tuple[int, ...] = ()  # statuses beyond those that any endpoint may answer
     asks: bool = False  # a POST that is a question: it changes nothing
+    csv: bool = False  # whether it answers as CSV, too
 
     @property
     def changes(self) -> bool:

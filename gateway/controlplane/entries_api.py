@@ -15,7 +15,7 @@ from gateway.controlplane.bodies import Sent, answer, read_body, read_query
 from gateway.controlplane.collaborators import Collaborators
 from gateway.controlplane.endpoints import CONNECTION, Endpoint
 from gateway.controlplane.problems import Problem, invalid
-from gateway.controlplane.usage_api import Instant
+from gateway.controlplane.spans import Instant
 from gateway.ledger.entries import (
     MAX_UNITS,
     Booked,

@@ -158,10 +158,10 @@ def _responses(endpoint: Endpoint, schemas: _Schemas, further: set[int]) -> Json
         refused |= {408, 413, 415}
     if endpoint.changes:
         refused.add(409)
-    good = {
-        "description": HTTPStatus(endpoint.status).phrase,
-        "content": {"application/json": {"schema": schemas.answered(endpoint.answers)}},
-    }
+    content = {"application/json": {"schema": schemas.answered(endpoint.answers)}}
+    if endpoint.csv:
+        content["text/csv"] = {"schema": {"type": "string"}}
+    good = {"description": HTTPStatus(endpoint.status).phrase, "content": content}
     problems = {str(status): _problem_response(HTTPStatus(status).phrase) for status in sorted(refused)}
     return {str(endpoint.status): good, **problems}
 

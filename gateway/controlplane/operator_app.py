@@ -21,6 +21,7 @@ from gateway.controlplane.keys_api import KeysApi
 from gateway.controlplane.openapi import describe
 from gateway.controlplane.operators_api import OperatorsApi
 from gateway.controlplane.overrides_api import OverridesApi
+from gateway.controlplane.period_api import PeriodApi
 from gateway.controlplane.problems import add_headers, answer_problems
 from gateway.controlplane.reference import Reference
 from gateway.controlplane.snapshot_api import SnapshotApi
@@ -53,6 +54,7 @@ def build_operator_app(
         *EnforcementApi(Switches(with_.pool), with_.policies).endpoints(),
         *ExplainApi(explains).endpoints(),
         *EntriesApi(with_).endpoints(),
+        *PeriodApi(with_).endpoints(),
         *SnapshotApi(with_.policies, slots_folder, with_.clock).endpoints(),
         *OperatorsApi(stored, AuditLog(with_.pool)).endpoints(),
     ]

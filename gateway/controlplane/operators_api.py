@@ -12,7 +12,7 @@ from gateway.controlplane import wording
 from gateway.controlplane.accounts_api import Empty, Page
 from gateway.controlplane.bodies import Sent, answer, read_body, read_query
 from gateway.controlplane.endpoints import CONNECTION, Endpoint
-from gateway.controlplane.usage_api import Instant
+from gateway.controlplane.spans import Instant
 from gateway.operators.audit import AuditLog, AuditQuestion
 from gateway.operators.tokens import AdminTokens
 

@@ -24,14 +24,14 @@ from gateway.controlplane.members_api import MembersApi
 from gateway.controlplane.openapi import describe
 from gateway.controlplane.own_keys_api import OwnKeysApi
 from gateway.controlplane.people_pages import PeoplePages
+from gateway.controlplane.period_api import PeriodApi
 from gateway.controlplane.portal_endpoints import FLAVOUR, bind_portal
 from gateway.controlplane.problems import add_headers, answer_problems, invalid
 from gateway.controlplane.proxies import believe
 from gateway.controlplane.reference import Reference
 from gateway.controlplane.self_api import SelfApi
 from gateway.controlplane.tiers_page import CONTENT_SECURITY_POLICY, render_tiers
-from gateway.controlplane.usage_api import PagedSpan, UsagePage, usage_page
-from gateway.ledger.usage import Sums
+from gateway.controlplane.usage_api import PagedSpan, UsagePage, usage_answer
 from gateway.model.periods import Calendar
 from gateway.model.policies import Quota
 from gateway.model.principal import Mode
@@ -56,8 +56,9 @@ def build_portal_app(with_: Collaborators, identity: Identity, version: str) -> 
     api = web.Application(
         middlewares=[require_viewer(with_.accounts, callers)], client_max_size=MAX_BODY_BYTES
     )
-    api.add_routes([web.route(one.method, one.path, one.handler) for one in portal.endpoints()])
-    below_api = [*(replace(one, path=AUTH + one.path) for one in endpoints), *portal.endpoints()]
+    own = [*portal.endpoints(), *PeriodApi(with_).own_endpoints()]
+    api.add_routes([web.route(one.method, one.path, one.handler) for one in own])
+    below_api = [*(replace(one, path=AUTH + one.path) for one in endpoints), *own]
     reference = Reference(describe(below_api, API, version, FLAVOUR))
 
     middlewares = [answer_problems, believe(identity.proxies)]
@@ -119,7 +120,7 @@ class Portal:
         """The addresses below `/api/v1` for members and for holders of a key."""
         return [
             Endpoint("GET", "/account", self.get_account, "account:read", StandingDocument),
-            Endpoint("GET", "/usage", self.get_usage, "usage:read", UsagePage, query=OwnUsage),
+            Endpoint("GET", "/usage", self.get_usage, "usage:read", UsagePage, query=OwnUsage, csv=True),
         ]
 
     async def home(self, _: web.Request) -> web.Response:
@@ -159,9 +160,9 @@ class Portal:
         if viewer.key is not None and asked.mode not in (None, viewer.mode.value):
             raise invalid([("mode", "is that of the key that asks, unless a member asks")])
         mode = viewer.mode if asked.mode is None else Mode(asked.mode)
-        start, end = asked.bounds(self._clock.now_us())
-        sums = Sums(viewer.account, start, end, asked.bucket, mode)
-        return answer(await usage_page(self._usage, asked, sums))
+        own_zone = (await self._accounts.get_account(viewer.account)).time_zone
+        sums = asked.sums(viewer.account, asked.within(self._clock.now_us(), own_zone), mode)
+        return await usage_answer(request, self._usage, asked, sums)
 
     async def _used(self, viewer: Viewer, quota: Quota, by: Calendar) -> wording.Document:
         """A quota with what the ledger has of the present period: calls appear seconds after their end."""

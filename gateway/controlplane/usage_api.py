@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from aiohttp import web
@@ -13,56 +12,72 @@ from gateway.accounts.store import Accounts
 from gateway.clock import Clock
 from gateway.controlplane import wording
 from gateway.controlplane.bodies import Sent, answer, read_query
+from gateway.controlplane.csv_answers import csv_answer, wants_csv
 from gateway.controlplane.endpoints import Endpoint
 from gateway.controlplane.problems import invalid
+from gateway.controlplane.spans import Bounds, Instant, Span, zone_name
 from gateway.ledger.errors import InvalidCursor
-from gateway.ledger.usage import MAX_EVENTS, MAX_SUMS, EventRow, Sums, Usage, UsageRow
+from gateway.ledger.usage import (
+    DIMENSIONS,
+    MAX_EVENTS,
+    MAX_SUMS,
+    EventFilter,
+    EventRow,
+    Sums,
+    Usage,
+    UsageRow,
+)
 from gateway.model.principal import Mode
 
-LONGEST = {"hour": timedelta(days=31), "day": timedelta(days=366), "month": timedelta(days=3660)}
-"""The longest span that is answered in buckets of a size, so that answers stay readable."""
+DIMENSIONS_PATTERN = "^(account|key|route|mode|outcome|meter)(,(account|key|route|mode|outcome|meter))*$"
 
 
-def _instant(value: object) -> datetime:
-    """An instant as ISO 8601; without an offset it is UTC."""
-    try:
-        at = datetime.fromisoformat(str(value))
-        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ValueError("must be an instant like 2026-11-21T10:00:00Z, or a date") from None
-    if not 2000 <= at.year < 3000:
-        raise ValueError("must be from the years 2000 to 2999")
-    return at
+def _dimensions(value: object) -> str:
+    """Names with commas between, each one of `DIMENSIONS`."""
+    names = str(value).split(",")
+    if not set(names) <= {*DIMENSIONS, "meter"}:
+        raise ValueError(f"must be some of {', '.join(DIMENSIONS)} and meter, with commas between")
+    return ",".join(names)
 
 
-Instant = Annotated[datetime, BeforeValidator(_instant)]
-
-
-class Span(Sent):
-    """A span of time, by default the month so far, and how finely it is cut."""
-
-    start: Annotated[Instant | None, Field(alias="from")] = None
-    end: Annotated[Instant | None, Field(alias="to")] = None
-    bucket: Literal["hour", "day", "month"] | None = None
-
-    def bounds(self, now_us: int) -> tuple[datetime, datetime]:
-        """From, and until but not including. Raises Problem when that is no span, or too long a one."""
-        now = datetime.fromtimestamp(now_us / 1_000_000, UTC)
-        end = self.end or now
-        start = self.start or end.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        if not start < end:
-            raise invalid([("to", "must be later than `from`")])
-        longest = LONGEST[self.bucket or "month"]
-        if end - start > longest:
-            raise invalid([("from", f"must be at most {longest.days} days before `to` for this bucket")])
-        return start, end
+Name = Annotated[str, Field(max_length=255, pattern=r"^[!-~]*$")]
+Format = Literal["json", "csv"]
 
 
 class PagedSpan(Span):
-    """A page of sums; `after` is the `next` of the page before."""
+    """A page of sums; `after` is the `next` of the page before.
+
+    `group_by` is what rows are told apart by: rows of a meter are never added to those of another.
+    """
 
     after: str | None = None
     limit: Annotated[int, Field(ge=1, le=MAX_SUMS)] = 1000
+    group_by: Annotated[str, BeforeValidator(_dimensions), Field(pattern=DIMENSIONS_PATTERN)] | None = None
+    key: Name | None = None
+    route: Name | None = None
+    meter: Name | None = None
+    outcome: Name | None = None
+    corrections: Literal["include", "exclude"] = "include"
+    format: Format | None = None
+
+    def sums(self, account: str | None, bounds: Bounds, mode: Mode | None) -> Sums:
+        """The question to the ledger."""
+        start, end, zone = bounds
+        asked = set((self.group_by or ",".join(DIMENSIONS)).split(","))
+        return Sums(
+            account,
+            start,
+            end,
+            self.bucket,
+            mode,
+            zone,
+            tuple(one for one in DIMENSIONS if one in asked),
+            self.key,
+            self.route,
+            self.outcome,
+            self.meter,
+            corrected=self.corrections == "include",
+        )
 
 
 class UsageQuestion(PagedSpan):
@@ -86,6 +101,12 @@ class EventsQuestion(Sent):
     shadow: LimitName | None = None
     before: str | None = None
     limit: Annotated[int, Field(ge=1, le=MAX_EVENTS)] = 100
+    start: Annotated[Instant | None, Field(alias="from")] = None
+    end: Annotated[Instant | None, Field(alias="to")] = None
+    key: Name | None = None
+    route: Name | None = None
+    outcome: Name | None = None
+    format: Format | None = None
 
 
 class SumDocument(TypedDict):
@@ -94,9 +115,9 @@ class SumDocument(TypedDict):
     bucket_start: str | None
     account: str | None
     key: str | None
-    route: str
-    mode: str
-    outcome: str
+    route: str | None
+    mode: str | None
+    outcome: str | None
     meter: str
     quantity: int
     events: int
@@ -128,12 +149,16 @@ class EventDocument(TypedDict):
     shadows: list[str]
 
 
+SUM_COLUMNS = tuple(SumDocument.__annotations__)
+EVENT_COLUMNS = tuple(EventDocument.__annotations__)
+
 UsagePage = TypedDict(
     "UsagePage",
     {
         "from": "str | None",
         "to": "str | None",
         "bucket": "str | None",
+        "time_zone": "str",
         "data": list[SumDocument],
         "next": "str | None",
     },
@@ -158,7 +183,14 @@ class UsageApi:
         """The addresses below `/admin/v1`."""
         return [
             Endpoint(
-                "GET", "/usage", self.get_usage, "usage:read", UsagePage, query=UsageQuestion, refuses=(404,)
+                "GET",
+                "/usage",
+                self.get_usage,
+                "usage:read",
+                UsagePage,
+                query=UsageQuestion,
+                refuses=(404,),
+                csv=True,
             ),
             Endpoint(
                 "GET",
@@ -168,52 +200,76 @@ class UsageApi:
                 EventList,
                 query=EventsQuestion,
                 refuses=(404,),
+                csv=True,
             ),
         ]
 
     async def get_usage(self, request: web.Request) -> web.Response:
         """Sums of a span of time, of one account or of all."""
-        asked = read_query(request, UsageQuestion)
-        start, end = asked.bounds(self._clock.now_us())
+        asked, own_zone = read_query(request, UsageQuestion), "UTC"
         if asked.account is not None:
-            await self._accounts.get_account(asked.account)
+            own_zone = (await self._accounts.get_account(asked.account)).time_zone
         mode = None if asked.mode is None else Mode(asked.mode)
-        return answer(
-            await usage_page(self._usage, asked, Sums(asked.account, start, end, asked.bucket, mode))
-        )
+        sums = asked.sums(asked.account, asked.within(self._clock.now_us(), own_zone), mode)
+        return await usage_answer(request, self._usage, asked, sums)
 
     async def list_events(self, request: web.Request) -> web.Response:
         """Single calls, newest first."""
         asked = read_query(request, EventsQuestion)
         if asked.account is not None:
             await self._accounts.get_account(asked.account)
+        only = EventFilter(
+            start=asked.start, end=asked.end, key=asked.key, route=asked.route, outcome=asked.outcome
+        )
         try:
             rows = await self._usage.events(
-                asked.account, asked.limit, asked.before, refused_by=asked.refused_by, shadow=asked.shadow
+                asked.account,
+                asked.limit,
+                asked.before,
+                refused_by=asked.refused_by,
+                shadow=asked.shadow,
+                only=only,
             )
         except InvalidCursor as error:
             raise invalid([("before", str(error))]) from error
         following = rows[-1].cursor if len(rows) == asked.limit else None
-        return answer({"data": [event_document(row) for row in rows], "next": following})
+        data = [event_document(row) for row in rows]
+        if wants_csv(request, asked.format):
+            return csv_answer(EVENT_COLUMNS, data, _linked(request, "before", following))
+        return answer({"data": data, "next": following})
 
 
-async def usage_page(usage: Usage, asked: PagedSpan, sums: Sums) -> wording.Document:
+async def usage_answer(request: web.Request, usage: Usage, asked: PagedSpan, sums: Sums) -> web.Response:
     """One page of sums with the question they answer, and where they go on. Raises Problem."""
     try:
         rows, following = await usage.page(sums, asked.limit, asked.after)
     except InvalidCursor as error:
         raise invalid([("after", str(error))]) from error
-    return {**usage_document(asked, sums.start, sums.end, rows), "next": following}
+    if wants_csv(request, asked.format):
+        link = _linked(request, "after", following)
+        return csv_answer(SUM_COLUMNS, [_sum(row) for row in rows], link)
+    return answer({**usage_document(sums, rows), "next": following})
 
 
-def usage_document(asked: Span, start: datetime, end: datetime, rows: list[UsageRow]) -> wording.Document:
+def sum_documents(rows: list[UsageRow]) -> list[SumDocument]:
+    """Sums as the API shows them."""
+    return [_sum(row) for row in rows]
+
+
+def usage_document(sums: Sums, rows: list[UsageRow]) -> wording.Document:
     """Sums with the question they answer."""
     return {
-        "from": wording.instant(start),
-        "to": wording.instant(end),
-        "bucket": asked.bucket,
+        "from": wording.instant(sums.start),
+        "to": wording.instant(sums.end),
+        "bucket": sums.bucket,
+        "time_zone": zone_name(sums.zone),
         "data": [_sum(row) for row in rows],
     }
+
+
+def _linked(request: web.Request, name: str, following: str | None) -> str | None:
+    """The address of the next page."""
+    return None if following is None else str(request.rel_url.update_query({name: following}))
 
 
 def _sum(row: UsageRow) -> SumDocument:
@@ -222,7 +278,7 @@ def _sum(row: UsageRow) -> SumDocument:
         "account": row.account,
         "key": row.key,
         "route": row.route,
-        "mode": row.mode.value,
+        "mode": None if row.mode is None else row.mode.value,
         "outcome": row.outcome,
         "meter": row.meter,
         "quantity": row.quantity,

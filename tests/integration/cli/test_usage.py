@@ -150,7 +150,12 @@ def test_this_month_is_what_one_gets_unasked(tollway: Commands, account: str) ->
         ("nobody we know", ["--account", "acct_00000000000000000000"], 1, "There is no such account."),
         ("a time that is none", ["--account", "x", "--from", "yesterday"], 2, "write 2026-03, 2026-03-01 or"),
         ("before all time", ["--account", "x", "--from", "0001-01-01T00:00+14:00"], 2, "write 2026-03,"),
-        ("backwards", ["--account", "x", "--from", "2026-03-02", "--to", "2026-03-01"], 2, "is not before"),
+        (
+            "backwards",
+            ["--account", "x", "--from", "2026-03-02", "--to", "2026-03-01"],
+            2,
+            "to must be later than `from`",
+        ),
         ("two questions at once", ["--account", "x", "--events", "1", "--by", "day"], 2, "goes with neither"),
     ],
 )
@@ -160,3 +165,27 @@ def test_what_can_not_be_shown_says_why(
     ended = tollway.run("usage", *words)
     assert (ended.code, ended.out) == (code, "")
     assert said in ended.err
+
+
+def test_times_days_and_buckets_in_a_zone(tollway: Commands, account: str) -> None:
+    told = tollway.run(
+        "usage", "--account", account, *MARCH, "--by", "day", "--time-zone", "Pacific/Kiritimati", "--json"
+    ).json
+    assert (told["time_zone"], told["from"]) == ("Pacific/Kiritimati", "2026-02-28T10:00:00.000Z")
+    starts = {row["bucket_start"] for row in told["data"]}
+    assert starts == {"2026-03-14T10:00:00.000Z", "2026-03-15T10:00:00.000Z"}
+    by_day = tollway.run(
+        "usage", "--account", account, *MARCH, "--by", "day", "--time-zone", "Pacific/Kiritimati"
+    )
+    assert "2026-03-15" in by_day.out, "which is where it began there"
+    ended = tollway.run("usage", "--account", account, "--by", "day", "--time-zone", "Asia/Kolkata")
+    assert (ended.code, "is not full hours from UTC" in ended.err) == (2, True)
+
+
+def test_usage_as_csv(tollway: Commands, account: str) -> None:
+    lines = tollway.run("usage", "--account", account, *MARCH, "--csv", "--meter", "tokens").out.splitlines()
+    assert lines[0].startswith("bucket_start,account,key,route")
+    assert [line.split(",")[-2:] for line in lines[1:]] == [["1270", "2"]]
+    calls = tollway.run("usage", "--account", account, "--events", "10", "--csv").out.splitlines()
+    assert len(calls) == 1 + 3
+    assert tollway.run("usage", "--account", account, "--csv", "--json").code == 2

@@ -309,6 +309,7 @@ async def test_usage_of_one_account_and_of_all(admin: Client, accounts: Accounts
         "from": "2026-11-01T00:00:00.000Z",
         "to": "2026-11-21T12:00:00.000Z",
         "bucket": "day",
+        "time_zone": "UTC",
         "data": [
             {
                 "bucket_start": "2026-11-20T00:00:00.000Z",

@@ -9,8 +9,9 @@ from gateway.accounts.records import Account, ApiKey
 from gateway.accounts.store import Accounts
 from gateway.journal.records import Call
 from gateway.ledger import usage as usage_room
+from gateway.ledger.buckets import Bucket
 from gateway.ledger.errors import InvalidCursor
-from gateway.ledger.usage import Bucket, EventRow, Sums, Usage, UsageRow
+from gateway.ledger.usage import EventRow, Sums, Usage, UsageRow
 from gateway.model.principal import Mode
 from gateway.model.usage import Marks
 from gateway.outcomes import Outcome

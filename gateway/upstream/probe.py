@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from typing import cast
 
 from gateway.errors import GatewayError
 from gateway.model.policies import Health
@@ -22,9 +23,8 @@ class Probe(asyncio.Protocol):
         self._heard = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport), "targets are streams"
-        self.transport = transport
-        transport.write(self._request)
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none of asyncio's classes
+        self.transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self._heard += data[:_STATUS_LINE_BYTES]

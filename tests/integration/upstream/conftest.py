@@ -6,12 +6,13 @@ import asyncio
 import itertools
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from gateway.dataplane.connection import Waits
 from gateway.dataplane.listening import Listeners
@@ -34,6 +35,13 @@ POST = b"POST /a HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\nContent-L
 Reader = asyncio.StreamReader
 Writer = asyncio.StreamWriter
 Script = Callable[[Reader, Writer], Awaitable[None]]
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Workers run on uvloop, whose transports are others. Modules that care say `ON_EITHER_LOOP`."""
+    on_either = isinstance(item, pytest.Function) and getattr(item.module, "ON_EITHER_LOOP", False)
+    uvloops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop} | (uvloops if on_either else {})
 
 
 def status_of(answer: bytes) -> int:

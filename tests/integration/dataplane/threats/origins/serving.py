@@ -90,6 +90,15 @@ async def aiohttp(_: Path) -> AsyncIterator[int]:
     await runner.cleanup()
 
 
+async def answers(port: int) -> None:
+    """Returns once the server behind a port that is open already has answered a request."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    async with asyncio.timeout(60):
+        await reader.read(-1)
+    writer.close()
+
+
 def gunicorn(app: str, worker: str) -> Serve:
     """An application of `apps` under gunicorn with workers of this kind."""
 
@@ -110,7 +119,9 @@ def gunicorn(app: str, worker: str) -> Serve:
             command += ["--worker-tmp-dir", str(folder), "--threads", "4", "--log-level", "error", app]
             environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[5])}
             with running(command, pass_fds=(number,), env=environment):
-                yield listening.getsockname()[1]
+                port = listening.getsockname()[1]
+                await answers(port)
+                yield port
 
     return serve
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from gateway.proof.wire import Answer, Cut, Line, websocket_key
-from gateway.proof.world import wanted
+from gateway.proof.world import WORK, wanted
 
 HOST = "proof.test"
 
@@ -45,6 +45,8 @@ def noted(note: Note, answer: Answer) -> None:
     if answer.status == 200 and note.kind != "breaks":
         ours = wanted(note.number, note.kind)
         note.wrong = "" if ours.startswith(answer.body) else "bytes of another answer came"
+    if WORK.lower() in answer.headers:
+        note.wrong = f"{WORK} came, which is meant for the gateway alone"
 
 
 async def _get(

@@ -10,7 +10,7 @@ from gateway.errors import GatewayError
 from gateway.proof.books import Books, Row, Sighting
 from gateway.proof.books import Counter as QuotaCounter
 from gateway.proof.calls import Note
-from gateway.proof.world import LIMITED_BURST, LIMITED_PER_S, QUOTAS
+from gateway.proof.world import LIMITED_BURST, LIMITED_PER_S, QUOTAS, work
 
 EXAMPLES = 5
 OF_THE_UPSTREAM = {"served", "client_aborted", "upstream_error", "upstream_aborted", "interrupted"}
@@ -62,6 +62,7 @@ def judge(run: Run) -> list[Check]:
         compared.refused_never_seen(),
         compared.callers_agree(),
         compared.figures_agree(),
+        compared.reported_is_billed(),
         compared.answers_are_the_callers_own(),
         compared.sums_agree(),
         compared.nothing_unexpected(),
@@ -164,6 +165,18 @@ class _Compared:
                 wrong.append(f"{_row(row)}: booked {booked}, upstream {theirs}, caller {callers}")
         what = "bytes and messages of served calls agree"
         return Check(what, _n(len(served)), _n(len(served) - len(wrong)), wrong)
+
+    def reported_is_billed(self) -> Check:
+        """What the upstream says in a header; nothing where a call is not billed."""
+        paid = [one for key, one in self._seen.items() if one.kind == "paid" and key in self._rows]
+        wrong = []
+        for one in paid:
+            row = self._rows[one.request_id]
+            due, billed = work(one.number), row.charges.get("work", 0)
+            if billed != due and (billed or row.outcome == "served"):
+                wrong.append(f"{_row(row)}: {billed} are billed, the upstream said {due}")
+        what = "units that the upstream reports are billed"
+        return Check(what, _n(len(paid)), _n(len(paid) - len(wrong)), wrong)
 
     def answers_are_the_callers_own(self) -> Check:
         wrong = [f"{_note(note)}: {note.wrong}" for note in self._run.notes if note.wrong]

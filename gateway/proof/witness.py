@@ -20,7 +20,7 @@ from typing import TypedDict
 from aiohttp import WSMsgType, web
 
 from gateway.proof.remains import end_and_remove
-from gateway.proof.world import wanted
+from gateway.proof.world import WORK, wanted, work
 
 LOG = "witness.log"
 ID = "Tollway-Request-Id"
@@ -62,7 +62,7 @@ class Witness:
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._answers: dict[str, Handler] = {
             "short": _plain,
-            "paid": _plain,
+            "paid": _paid,
             "slow": _slow,
             "stream": _stream,
             "upload": _upload,
@@ -103,6 +103,13 @@ async def _plain(_: web.Request, seen: Seen) -> web.StreamResponse:
     body = wanted(seen.number, seen.kind)
     seen.sent, seen.whole = len(body), True
     return web.Response(body=body)
+
+
+async def _paid(request: web.Request, seen: Seen) -> web.StreamResponse:
+    """Says what it costs."""
+    response = await _plain(request, seen)
+    response.headers[WORK] = str(work(seen.number))
+    return response
 
 
 async def _slow(request: web.Request, seen: Seen) -> web.StreamResponse:

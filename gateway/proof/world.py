@@ -10,6 +10,11 @@ LIMITED_BURST = 20
 QUOTAS = {"scarce": 200, "middling": 5000}
 """Tiers whose calls run out: one is decided exactly from the start, one is bought ahead for a while."""
 
+WORK = "X-Work"
+"""The header of a `paid` answer that says what it costs."""
+RESERVE = 10
+"""Of it; no call costs more. So Redis never counts less than is billed, whatever is lost on the way to it."""
+
 _POLICIES = Template("""
 upstreams:
   witness:
@@ -17,6 +22,7 @@ upstreams:
     timeouts: {response: 60s, idle: 60s}
 meters:
   pages: {unit: page}
+  work: {unit: step}
 tiers:
   scarce:
     quotas: [{meter: api_calls, amount: $scarce, per: month}]
@@ -29,9 +35,14 @@ tiers:
     quotas:
       - {meter: api_calls, amount: 1000000000, per: month}
       - {meter: pages, amount: 1000000000, per: day}
+      - {meter: work, amount: 1000000000, per: month}
     features: [paid]
 routes:
-  - {name: paid, match: {path: /paid/*}, upstream: witness, requires: [paid]}
+  - name: paid
+    match: {path: /paid/*}
+    upstream: witness
+    requires: [paid]
+    charges: {api_calls: 1, work: {response_header: $work, reserve: $reserve}}
   - {name: upload, match: {methods: [POST], path: /upload/*}, upstream: witness, charges: {api_calls: 1, pages: 3}}
   - {name: short, match: {path: /short/*}, upstream: witness}
   - {name: slow, match: {path: /slow/*}, upstream: witness}
@@ -44,7 +55,9 @@ routes:
 
 def policies(port: int) -> str:
     """The policies of the proof, with its upstream at `port`."""
-    return _POLICIES.substitute(QUOTAS, port=port, rate=LIMITED_PER_S, burst=LIMITED_BURST)
+    return _POLICIES.substitute(
+        QUOTAS, port=port, rate=LIMITED_PER_S, burst=LIMITED_BURST, work=WORK, reserve=RESERVE
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +85,11 @@ class Caller:
     who: Who
     account: str  # public id
     secret: str = field(repr=False)
+
+
+def work(number: int) -> int:
+    """What the upstream says call `number` costs, if it is a paid one."""
+    return 1 + number % RESERVE
 
 
 def wanted(number: int, kind: str) -> bytes:

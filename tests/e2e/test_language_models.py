@@ -170,7 +170,8 @@ def test_a_killed_worker_leaves_no_drift_behind(models: int, tmp_path: Path) -> 
     with running(tmp_path, models) as gateway:
         team = gateway.customer("team")
         answer = post(team, "/v1/chat/completions", words=1, stream=True, endless=True)
-        assert next(answer.iter_lines()).startswith(b"data: ")
+        lines = answer.iter_lines()  # kept: without it the answer would be closed
+        assert next(lines).startswith(b"data: ")
         for pid in workers(gateway):
             os.kill(pid, signal.SIGKILL)
         assert charges(team, 1) == [{"api_calls": 1, "tokens": 100}]

@@ -67,6 +67,11 @@ def reach_twice(run: Run) -> None:
     run.books.sightings[1] = replace(run.books.sightings[1], number=1)
 
 
+def bill_something_else(run: Run) -> None:
+    run.books.sightings[0] = replace(run.books.sightings[0], kind="paid")
+    run.books.rows[0] = replace(run.books.rows[0], charges={"api_calls": 1, "work": 9})
+
+
 def book_twice(run: Run) -> None:
     run.books.rows.append(run.books.rows[0])
 
@@ -143,6 +148,7 @@ def end_badly(run: Run) -> Run:
         (see_twice, ["no call reaches the upstream twice"]),
         (reach_twice, ["no call reaches the upstream twice"]),
         (book_twice, ["no request is booked twice"]),
+        (bill_something_else, ["units that the upstream reports are billed"]),
         (
             call_a_failure_served,
             ["outcomes fit what the upstream did", "what is billed was done by the upstream"],

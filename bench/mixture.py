@@ -8,9 +8,10 @@ import random
 import socket
 import struct
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 PATIENCE_S = 60.0
 """For one turn of a caller: whoever waits for longer has found something."""
@@ -49,6 +50,19 @@ Writer = asyncio.StreamWriter
 class Mixture:
     """Everybody at once against one port, in front of `bench.streams`. `wrong`: what should not have been."""
 
+    KINDS: ClassVar[Mapping[str, int]] = {
+        "plain": 6,
+        "fresh": 2,
+        "download": 2,
+        "upload": 2,
+        "sip": 10,
+        "leave": 4,
+        "nonsense": 4,
+        "chat": 6,
+        "silence": 60,
+    }
+    """What callers do, and how many of them."""
+
     port: int
     key: str
     seed: int = 1
@@ -64,21 +78,11 @@ class Mixture:
 
     async def run(self) -> None:
         """Until `is_over`, and then until everybody has had the own turn."""
-        crowd: list[tuple[Callable[[], Awaitable[None]], int]] = [
-            (self._plain, 6),
-            (self._fresh, 2),
-            (self._download, 2),
-            (self._upload, 2),
-            (self._sip, 20),
-            (self._leave, 4),
-            (self._nonsense, 4),
-            (self._chat, 6),
-            (self._silence, 60),
-        ]
-        await asyncio.gather(*(self._again(act) for act, count in crowd for _ in range(count)))
+        everybody = [kind for kind, count in self.KINDS.items() for _ in range(count)]
+        await asyncio.gather(*map(self._again, everybody))
 
-    async def _again(self, act: Callable[[], Awaitable[None]]) -> None:
-        kind = act.__name__.lstrip("_")
+    async def _again(self, kind: str) -> None:
+        act: Callable[[], Awaitable[None]] = getattr(self, f"_{kind}")
         while not self.is_over:
             try:
                 async with asyncio.timeout(PATIENCE_S):

@@ -20,8 +20,8 @@ CEILING_BYTES = 256 << 20
 NOISE_BYTES = 24 << 20
 """Between two moments of such a load: what is under way just then, and what the allocator keeps."""
 
-WARM_TURNS = 250
-TURNS = 500
+WARM_TURNS = 200
+TURNS = 300
 
 POLICIES = """
 upstreams:

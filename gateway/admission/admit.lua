@@ -14,11 +14,13 @@
 -- ARGV[10] the server whose quota counters the ledger must vouch for; empty: nobody asks
 -- ARGV[11] 1: for all counters of this call, 0: for those that are missing
 --          then for each bucket:   tokens   period_ms   burst   cost
---          then for each quota:    amount   cost   start_ms   end_ms of the period
+--          then for each quota:    amount   cost   start_ms   end_ms of the period   first   marks
+--                                  first: units at which the first threshold is reached, empty: there is none;
+--                                  marks: all of them, see thresholds.lua
 --          then, if there are sets of slots:   slot: what this call's are called, empty: none   slot_ms
 --          then for each of these:   most
---          A cost below 0 is that of a shadow: what it can not pay refuses nothing, a bucket is not charged then
---          and a quota is. `wait_ms` tells, when the call is admitted; when others refuse it is 0.
+--          A cost below 0 is that of a shadow or of a soft quota: what it can not pay refuses nothing, a bucket is
+--          not charged then and a quota is. `wait_ms` tells, when the call is admitted; when others refuse it is 0.
 -- returns  {status, now in ms, calls granted beyond, then for each charge: left, wait_ms,
 --          then for each set: slots in use, this call's among them}
 --          status 0 refused: `wait_ms` > 0 where a retry has to wait · 1 admitted · 2 too late, nothing charged
@@ -59,9 +61,9 @@ local function is_vouched_for()
 end
 
 for i = bucket_count + 1, first_set - 1 do
-  local amount, cost, starts, ends = unpack(ARGV, position, position + 3)
+  local amount, cost, starts, ends, first, marks = unpack(ARGV, position, position + 5)
   local quota = {key = KEYS[i], cost = math.abs(tonumber(cost)), shadow = tonumber(cost) < 0,
-                 ends = tonumber(ends), wait = 0}
+                 ends = tonumber(ends), wait = 0, amount = amount, first = tonumber(first), marks = marks}
   if now < tonumber(starts) or now >= quota.ends then return {3, now, 0} end
   local used = redis.call('GET', quota.key)
   quota.fresh = not used
@@ -71,7 +73,7 @@ for i = bucket_count + 1, first_set - 1 do
   quota.remaining = tonumber(amount) - tonumber(used or 0)
   if calls * quota.cost > 0 and quota.remaining < calls * quota.cost then quota.wait = quota.ends - now end
   passes = passes and (quota.wait == 0 or quota.shadow)
-  quotas[#quotas + 1], position = quota, position + 4
+  quotas[#quotas + 1], position = quota, position + 6
 end
 
 local slot, slot_ms, in_use = '', 0, {}
@@ -100,8 +102,18 @@ local function report()
   return reply
 end
 
+local function tell(quota)
+  local used = tonumber(quota.amount) - quota.remaining
+  if quota.first and used >= quota.first then
+    tell_thresholds(quota, used, now, quota.ends - now + AFTER_PERIOD_MS)
+  end
+end
+
 if not passes then
   reply[1] = 0
+  for _, quota in ipairs(quotas) do
+    if calls > 0 then tell(quota) end
+  end
   return report()
 end
 
@@ -137,6 +149,7 @@ for _, quota in ipairs(quotas) do
     if quota.fresh then redis.call('PEXPIRE', quota.key, quota.ends - now + AFTER_PERIOD_MS) end
   end
   quota.remaining = quota.remaining - extra * quota.cost
+  if calls + extra > 0 then tell(quota) end
 end
 if slot ~= '' then
   for i = 1, set_count do

@@ -7,20 +7,21 @@ import logging
 import secrets
 from collections.abc import Mapping
 
+from gateway.admission.charges import Charges
 from gateway.admission.concurrency import Concurrency
 from gateway.admission.decider import Decider
-from gateway.admission.fields import granted_lines, whole_seconds
+from gateway.admission.fields import beyond_line, granted_lines, whole_seconds
 from gateway.admission.leases import Bought, Lease, Leases
 from gateway.admission.local_limits import LocalLimits
 from gateway.admission.refunds import Refunds
-from gateway.admission.refusal import refusal, would_have_refused
-from gateway.admission.store import EXACT, Status, Store, account_tag
+from gateway.admission.refusal import refusal, units_beyond, would_have_refused
+from gateway.admission.store import EXACT, Decision, Status, Store, account_tag
 from gateway.admission.subjects import bucket_key, counter_keys
 from gateway.admission.token_bucket import Flow
 from gateway.clock import Clock
 from gateway.errors import AdmissionUnavailable, ConcurrencyExceeded, CountersLost, StoreUnavailable
 from gateway.inline import Wait
-from gateway.model.exchange import Exchange, Grant, HoldingGrant
+from gateway.model.exchange import NOTHING, Exchange, Grant, HoldingGrant
 from gateway.model.policies import AdmissionMode, ChargePlan, OnStoreLoss
 from gateway.model.principal import Mode, Principal
 from gateway.model.usage import Marks, billable
@@ -52,7 +53,7 @@ class Admitter:
     ) -> None:
         """`workers`: how many share the limits while the store is gone."""
         self._slots, self._cells = slots, slots.cells
-        self._shadow_slots: dict[str, int] = {}
+        self._named_slots: dict[tuple[str, str], int] = {}
         self._leased_slot = slot("admission_leased_total")
         self._refused_locally_slot = slot("admission_local_refusals_total")
         self._full_slot = slot("concurrency_refused_total")
@@ -114,7 +115,10 @@ class Admitter:
         except StoreUnavailable as lost:
             return self._undecided(principal, plan, buckets, lost)
         charges, decision = self._decided(principal, plan, bought, exchange)
-        return Grant(principal, plan, granted_lines(charges, decision), periods=charges.periods)
+        lines = granted_lines(charges, decision)
+        if not any(decision.wait_ms) or not (beyond := self._beyond(charges, decision)):
+            return Grant(principal, plan, lines, periods=charges.periods)
+        return Grant(principal, plan, lines + beyond_line(beyond), periods=charges.periods, beyond=beyond)
 
     async def _admit_with_slots(self, principal: Principal, plan: ChargePlan, exchange: Exchange) -> Grant:
         counters = counter_keys(plan, exchange) if plan.scoped else None
@@ -123,8 +127,10 @@ class Admitter:
         except StoreUnavailable as lost:
             return self._undecided(principal, plan, counters, lost)
         charges, decision = self._decided(principal, plan, bought, exchange)
-        lines = granted_lines(charges, decision)
-        return HoldingGrant(principal, plan, lines, periods=charges.periods, slot=slot_name)
+        lines, beyond = granted_lines(charges, decision), NOTHING
+        if any(decision.wait_ms) and (beyond := self._beyond(charges, decision)):
+            lines += beyond_line(beyond)
+        return HoldingGrant(principal, plan, lines, periods=charges.periods, slot=slot_name, beyond=beyond)
 
     def _decided(self, principal: Principal, plan: ChargePlan, bought: Bought, exchange: Exchange) -> Bought:
         """The store has answered; raises what a refused caller is told."""
@@ -143,14 +149,22 @@ class Admitter:
             shadows = would_have_refused(charges, decision)
             if shadows:
                 exchange.marks = Marks(shadows=shadows)
-                self._count_shadows(shadows)
+                for name in shadows:
+                    self._count("shadow_refusals_total", name)
         return bought
 
-    def _count_shadows(self, names: tuple[str, ...]) -> None:
-        for name in names:
-            if name not in self._shadow_slots:
-                self._shadow_slots[name] = self._slots.named("shadow_refusals_total", name)
-            self._cells[self._shadow_slots[name]] += 1
+    def _beyond(self, charges: Charges, decision: Decision) -> Mapping[str, int]:
+        """Units beyond quotas that let an admitted call pass all the same."""
+        beyond = units_beyond(charges, decision)
+        for name in beyond:
+            self._count("quota_beyond_total", name)
+        return beyond
+
+    def _count(self, metric: str, name: str) -> None:
+        place = self._named_slots.get((metric, name))
+        if place is None:
+            place = self._named_slots[metric, name] = self._slots.named(metric, name)
+        self._cells[place] += 1
 
     async def _restocked(self, lease: Lease) -> bool:
         """Wait for the purchase under way if it is likely to bring enough for everybody who waits."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.admission.period import Span, period_at
 from gateway.admission.subjects import bucket_key, slot_set_key
+from gateway.admission.thresholds import marks, thresholds_of
 from gateway.admission.token_bucket import Flow
 from gateway.model.exchange import Periods
 from gateway.model.periods import IN_UTC, Calendar, Period
@@ -19,13 +20,15 @@ CHARGES_MAX = 16_384
 class QuotaCharge:
     """`cost` units of `quota` in the period `span`. `key` is its counter below the account's."""
 
-    __slots__ = ("cost", "key", "quota", "span")
+    __slots__ = ("cost", "key", "marks", "quota", "span", "thresholds")
 
     def __init__(self, quota: Quota, cost: int, now_us: int, by: Calendar) -> None:
         self.quota = quota
         self.cost = cost
         self.span: Span = period_at(quota.per, now_us, by)
         self.key = period_key(quota.meter, quota.per, self.span)
+        self.thresholds = thresholds_of(quota)
+        self.marks = marks(quota.name, self.thresholds)
 
 
 def period_key(meter: str, per: Period, span: Span) -> str:
@@ -52,6 +55,7 @@ class Charges:
         "fields",
         "flows",
         "keys",
+        "lenient",
         "limits",
         "most",
         "names",
@@ -90,6 +94,10 @@ class Charges:
             *(limit.shadow for limit in self.limits),
             *(charge.quota.shadow for charge in self.quotas),
         )
+        self.lenient = (  # what they can not pay refuses nothing
+            *self.shadows[: len(self.limits)],
+            *(not charge.quota.refuses for charge in self.quotas),
+        )
         self.shown = tuple(one for one, shadow in enumerate(self.shadows) if not shadow)
         self.concurrency = plan.concurrency
         self.slot_keys = tuple(slot_set_key(limit) for limit in plan.concurrency)
@@ -102,9 +110,9 @@ class Charges:
         counters = tuple(charge.key for charge in self.quotas)
         self.periods = Periods(counters, self.starts_ms * 1000, self.ends_ms * 1000)
 
-    def _numbers(self) -> tuple[int, ...]:
-        numbers: list[int] = []
-        signed = [-cost if shadow else cost for shadow, cost in zip(self.shadows, self.costs, strict=True)]
+    def _numbers(self) -> tuple[int | str, ...]:
+        numbers: list[int | str] = []
+        signed = [-cost if lenient else cost for lenient, cost in zip(self.lenient, self.costs, strict=True)]
         for flow, cost in zip(self.flows, signed, strict=False):
             numbers += (flow.tokens, flow.period_ms, flow.burst, cost)
         for charge, cost in zip(self.quotas, signed[len(self.flows) :], strict=True):
@@ -113,6 +121,7 @@ class Charges:
                 cost,
                 charge.span.start_s * 1000,
                 charge.span.end_s * 1000,
+                *charge.marks,
             )
         return tuple(numbers)
 

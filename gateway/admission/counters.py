@@ -55,7 +55,7 @@ class QuotaCounters:
 
     async def now_us(self) -> int:
         """Redis's clock: it decides which period it is."""
-        with _translated():
+        with translated():
             seconds, microseconds = await self._redis.time()
         return seconds * 1_000_000 + microseconds
 
@@ -64,9 +64,9 @@ class QuotaCounters:
         seen: set[QuotaPeriod] = set()
         cursor = 0
         while True:
-            with _translated():
+            with translated():
                 cursor, keys = await self._redis.scan(cursor, match=_KEYS, count=_AT_ONCE)
-                known = {key: parsed for key in keys if (parsed := _parse(key)) is not None}
+                known = {key: parsed for key in keys if (parsed := parse_counter(key)) is not None}
                 values = await self._redis.mget(list(known)) if known else []
             for counted, value in zip(known.values(), values, strict=True):
                 if value is not None and counted not in seen:
@@ -78,7 +78,7 @@ class QuotaCounters:
     async def journals(self, now_us: int) -> set[str]:
         """Journals of all workers that may have charged calls in the periods that count."""
         since_ms = now_us // 1000 - FORGOTTEN_AFTER_MS
-        with _translated():
+        with translated():
             await self._redis.zremrangebyscore(JOURNALS, "-inf", since_ms)
             found = await self._redis.zrange(JOURNALS, 0, -1)
         return {name.decode() if isinstance(name, bytes) else str(name) for name in found}
@@ -86,7 +86,7 @@ class QuotaCounters:
     async def forget_journals(self, finished: set[str]) -> None:
         """Journals that are booked to their end."""
         if finished:
-            with _translated():
+            with translated():
                 await self._redis.zrem(JOURNALS, *finished)
 
     async def server(self) -> str:
@@ -123,7 +123,7 @@ class QuotaCounters:
         """Make a counter say `units`. Lowered only from exactly `lower_from`. Whether it was changed."""
         keep_until_ms = period.span.end_s * 1000 + AFTER_PERIOD_MS
         expected = "" if lower_from is None else str(lower_from)
-        with _translated():
+        with translated():
             return bool(
                 await self._redis.eval(
                     _MEND, 1, counter_key(period), str(units), str(keep_until_ms), expected
@@ -148,14 +148,16 @@ def counter_key(counted: QuotaPeriod) -> str:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """What goes wrong with Redis, as StoreUnavailable."""
     try:
         yield
     except (redis.exceptions.RedisError, OSError) as error:
         raise StoreUnavailable(str(error) or type(error).__name__) from error
 
 
-def _parse(key: bytes | str) -> QuotaPeriod | None:
+def parse_counter(key: bytes | str) -> QuotaPeriod | None:
+    """What a counter counts, by its name; None for another key."""
     match = _KEY.fullmatch(key) if isinstance(key, bytes) else None
     if match is None:
         return None

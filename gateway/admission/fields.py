@@ -10,6 +10,7 @@ the period ends.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from gateway.admission.charges import Charges
@@ -49,6 +50,11 @@ def refused_lines(charges: Charges, decision: Decision) -> bytes:
     )
 
 
+def beyond_line(quotas: Iterable[str]) -> bytes:
+    """Marks a call that goes beyond these quotas, which let it pass."""
+    return b"Tollway-Beyond-Quota: %s\r\n" % ", ".join(quotas).encode()
+
+
 def whole_seconds(duration_ms: int) -> int:
     """Rounded up, so that whoever waits this long has waited long enough."""
     return -(-duration_ms // 1000)
@@ -81,10 +87,13 @@ def _template(charges: Charges, decision: Decision, available: tuple[int, ...]) 
 def _tightest_first(
     charges: Charges, decision: Decision, available: tuple[int, ...], windows: list[int]
 ) -> list[int]:
-    """Positions: what refuses for longest, then what fits fewest further calls, then the longest window."""
+    """Positions: what refuses for longest, then what fits fewest further calls, then the longest window; what
+    refuses nobody comes last.
+    """
 
-    def tightness(one: int) -> tuple[int, int, int]:
-        return -decision.wait_ms[one], available[one] // max(1, charges.costs[one]), -windows[one]
+    def tightness(one: int) -> tuple[bool, int, int, int]:
+        calls = available[one] // max(1, charges.costs[one])
+        return charges.lenient[one], -decision.wait_ms[one], calls, -windows[one]
 
     order = list(charges.shown)
     if len(order) > 1:

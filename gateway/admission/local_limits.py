@@ -116,7 +116,7 @@ class LocalLimits:
         refusing, lefts, paid = [], [], []
         for priced, charge in zip(plan.quotas, Charges(plan, now_ms, by).quotas, strict=True):
             heard = self._heard.get(counter_name(tag, charge.key))
-            if heard is None or priced[0].shadow or now_ms >= heard.end_ms:
+            if heard is None or not priced[0].refuses or now_ms >= heard.end_ms:
                 continue
             left = priced[0].amount - heard.used
             if self._part_of_units(left, charge.cost) - heard.spent < charge.cost:

@@ -5,7 +5,7 @@ local real = redis
 local ended = {}  -- sets of slots whose ended slots admit.lua takes for gone, and until when they have
 
 local READS = {TIME = true, HGETALL = true, GET = true, ZRANGEBYSCORE = true}
-local WRITES = {HSET = true, HDEL = true, PEXPIRE = true, INCRBY = true, ZADD = true}
+local WRITES = {SET = true, HSET = true, HDEL = true, PEXPIRE = true, INCRBY = true, ZADD = true}
 
 local redis = {}
 

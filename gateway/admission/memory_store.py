@@ -10,6 +10,7 @@ from gateway.admission.charges import Charges
 from gateway.admission.slices import bucket_slice, quota_slice
 from gateway.admission.slot_set import SlotSet, in_use, kept, released
 from gateway.admission.store import NO_TOKENS, Ask, Decision, SlotNames, Status, Tokens, counter_name
+from gateway.admission.thresholds import Highest, Reached, Told, reached_beyond
 from gateway.admission.token_bucket import HOLD_MS, Bucket, Flow, Hold
 from gateway.clock import Clock
 
@@ -33,6 +34,8 @@ class MemoryStore:
         self._buckets: dict[str, tuple[Bucket, Flow]] = {}
         self._counters: dict[str, _Counter] = {}
         self._slots: dict[str, SlotSet] = {}
+        self._told: dict[str, Highest] = {}
+        self.reached: dict[Reached, Told] = {}  # and not yet fetched
         self._decisions = 0
 
     def now_ms(self) -> int:
@@ -53,10 +56,12 @@ class MemoryStore:
         for left, charge in zip(remaining, charges.quotas, strict=True):
             short = ask.calls * charge.cost > 0 and left < ask.calls * charge.cost
             waits.append(charge.span.end_s * 1000 - now_ms if short else 0)
-        enforced = [0 if shadow else wait for shadow, wait in zip(charges.shadows, waits, strict=True)]
+        enforced = [0 if shadow else wait for shadow, wait in zip(charges.lenient, waits, strict=True)]
         taken = self._slots_in_use(tag, charges, now_ms)
         is_full = ask.slot and any(used >= most for used, most in zip(taken, charges.most, strict=True))
         if any(enforced) or is_full:
+            if ask.calls:
+                self._tell(tag, charges, remaining)
             left_now = (*(bucket.tokens for bucket in buckets), *remaining)
             return Decision(Status.REFUSED, now_ms, 0, left_now, tuple(enforced), taken)
         if ask.slot:
@@ -100,10 +105,10 @@ class MemoryStore:
             self._buckets[counter_name(tag, charges.keys[position])] = (taken, flow)
         for charge in charges.quotas:
             self._count(tag, charge.key, (ask.calls + extra) * charge.cost, charge.span.end_s * 1000)
-        left = (
-            *(bucket.tokens for bucket in after),
-            *(units - extra * charge.cost for units, charge in zip(rest, charges.quotas, strict=True)),
-        )
+        rest = [units - extra * charge.cost for units, charge in zip(rest, charges.quotas, strict=True)]
+        if ask.calls + extra:
+            self._tell(tag, charges, rest)
+        left = (*(bucket.tokens for bucket in after), *rest)
         return Decision(Status.ADMITTED, now_ms, extra, left, tuple(waits))
 
     def _slice(self, charges: Charges, ask: Ask, buckets: list[Bucket], remaining: list[int]) -> int:
@@ -117,6 +122,19 @@ class MemoryStore:
             if charge.cost > 0
         ]
         return min([ask.wanted, *slices])
+
+    def _tell(self, tag: str, charges: Charges, remaining: list[int]) -> None:
+        """See `thresholds.lua`."""
+        for charge, left in zip(charges.quotas, remaining, strict=True):
+            name, amount, used = (
+                counter_name(tag, charge.key),
+                charge.quota.amount,
+                charge.quota.amount - left,
+            )
+            for percent in reached_beyond(self._told.get(name), amount, charge.thresholds, used):
+                told = Told(self.now_ms(), used, charge.span.end_s * 1000, charge.quota.name)
+                self.reached[Reached(f"tw:{name}", amount, percent)] = told
+                self._told[name] = Highest(amount, percent)
 
     async def give_back(self, tag: str, charges: Charges, holder: str, calls: int) -> None:
         """See `give_back.lua`."""
@@ -175,4 +193,5 @@ class MemoryStore:
         for key, counter in list(self._counters.items()):
             if counter.keep_until_ms <= now_ms:
                 del self._counters[key]
+                self._told.pop(key, None)
         self._slots = {key: slots for key, slots in self._slots.items() if in_use(slots, now_ms)}

@@ -74,7 +74,7 @@ class RedisStore:
         self._trust = trust
         self._time = RedisTime(clock)
         self._time_from = time_from
-        decides = ("bucket.lua", "slots.lua", "admit.lua")
+        decides = ("bucket.lua", "slots.lua", "thresholds.lua", "admit.lua")
         self._admit = redis.script(_source("look.lua", *decides) if looks_only else _source(*decides))
         self._give_back = redis.script(_source("bucket.lua", "give_back.lua"))
         self._keep_slots = redis.script(_source("bucket.lua", "slots.lua", "keep_slots.lua"))

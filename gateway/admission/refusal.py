@@ -44,11 +44,22 @@ def refusal(
 
 def would_have_refused(charges: Charges, decision: Decision) -> tuple[str, ...]:
     """The shadows that would have refused an admitted call, had they been enforced."""
-    names = [name for name, wait in zip(charges.names, decision.wait_ms, strict=True) if wait]
+    waits = zip(charges.names, decision.wait_ms, charges.shadows, strict=True)
+    names = [name for name, wait, shadow in waits if wait and shadow]
     for limit, used in zip(charges.concurrency, decision.in_use, strict=True):
         if limit.shadow and used > limit.most:
             names.append(limit.name)
     return tuple(names)
+
+
+def units_beyond(charges: Charges, decision: Decision) -> dict[str, int]:
+    """By how many units an admitted call goes beyond quotas that are soft or have overage, by their names."""
+    first = len(charges.limits)
+    return {
+        charge.quota.name: min(charge.cost, -decision.left[position])
+        for position, charge in enumerate(charges.quotas, first)
+        if decision.wait_ms[position] and not charges.shadows[position]
+    }
 
 
 def _all_slots_in_use(

@@ -11,6 +11,7 @@ from aiohttp import web
 from gateway import __version__
 from gateway.accounts.store import Accounts
 from gateway.admission.counters import QuotaCounters
+from gateway.admission.crossings import Crossings
 from gateway.admission.redis_store import RedisStore
 from gateway.app.policies import PoliciesInUse
 from gateway.app.policy_notes import PolicyNotes
@@ -25,6 +26,7 @@ from gateway.controlplane.proxies import Proxies
 from gateway.controlplane.serving import ControlRunner
 from gateway.controlplane.tokens import BootstrapToken
 from gateway.explain.explainer import Explainer, Frame
+from gateway.ledger.quota_events import QuotaEvents
 from gateway.ledger.quotas import QuotaLedger
 from gateway.ledger.retention import keep_months_forever
 from gateway.ledger.usage import Usage
@@ -44,6 +46,7 @@ from gateway.storage.redis import connect, parse_address
 from gateway.storage.redis_tick import TickRedis
 from gateway.telemetry.catalogue import State
 from gateway.telemetry.slots import Slots
+from gateway.thresholds.job import book_forever
 
 log = logging.getLogger("tollway.control")
 
@@ -97,6 +100,8 @@ async def serve_control(process: Process) -> None:
     tasks.spawn(identity.outbox.send_forever(pool, _deliver(settings)), name="control.mail")
     tasks.spawn(keep_months_forever(pool, settings.raw_retention_months), name="control.retention")
     _compare_quotas(process, pool, counters, policies)
+    thresholds = book_forever(Crossings(store), QuotaEvents(pool), process.slots)
+    tasks.spawn(thresholds, name="control.quota_events")
     process.state(State.READY)
     await process.stop.wait()
     process.state(State.DRAINING)

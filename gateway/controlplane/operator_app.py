@@ -23,10 +23,12 @@ from gateway.controlplane.operators_api import OperatorsApi
 from gateway.controlplane.overrides_api import OverridesApi
 from gateway.controlplane.period_api import PeriodApi
 from gateway.controlplane.problems import add_headers, answer_problems
+from gateway.controlplane.quota_events_api import QuotaEventsApi
 from gateway.controlplane.reference import Reference
 from gateway.controlplane.snapshot_api import SnapshotApi
 from gateway.controlplane.tokens import StoredTokens, Tokens, require_token
 from gateway.controlplane.usage_api import UsageApi
+from gateway.ledger.quota_events import QuotaEvents
 from gateway.operators.audit import AuditLog
 from gateway.operators.enforcement import Switches
 from gateway.operators.tokens import AdminTokens
@@ -51,6 +53,7 @@ def build_operator_app(
         *KeysApi(with_.accounts, with_.policies).endpoints(),
         *OverridesApi(Overrides(with_.pool, with_.accounts), with_.accounts, with_.policies).endpoints(),
         *UsageApi(with_.usage, with_.accounts, with_.clock).endpoints(),
+        *QuotaEventsApi(QuotaEvents(with_.pool), with_.accounts).endpoints(),
         *EnforcementApi(Switches(with_.pool), with_.policies).endpoints(),
         *ExplainApi(explains).endpoints(),
         *EntriesApi(with_).endpoints(),

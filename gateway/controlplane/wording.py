@@ -8,6 +8,7 @@ from typing_extensions import TypedDict
 
 from gateway.accounts.records import Account, ApiKey
 from gateway.model.costs import Cost
+from gateway.model.overage import Overage
 from gateway.model.policies import ConcurrencyLimit, Limit, OnFull, Price, Quota, Tier
 from gateway.operators.audit import Change
 from gateway.operators.tokens import AdminToken
@@ -215,10 +216,14 @@ def price_text(one: Price) -> str:
     """Like `USD 25.00 per month`; `free` for nothing."""
     if one.amount_minor == 0:
         return "free"
-    digits = 0 if one.currency in _NO_MINOR_UNIT else 3 if one.currency in _THREE_DIGITS else 2
-    whole, minor = divmod(one.amount_minor, 10**digits)
-    amount = f"{whole:,}.{minor:0{digits}}" if digits else f"{whole:,}"
-    return f"{one.currency} {amount} per {one.per}"
+    return f"{money(one.amount_minor, one.currency)} per {one.per}"
+
+
+def money(amount_minor: int, currency: str) -> str:
+    """Like `USD 25.00`."""
+    digits = 0 if currency in _NO_MINOR_UNIT else 3 if currency in _THREE_DIGITS else 2
+    whole, minor = divmod(amount_minor, 10**digits)
+    return f"{currency} {whole:,}.{minor:0{digits}}" if digits else f"{currency} {whole:,}"
 
 
 def cost(one: Cost) -> int | CostDocument:
@@ -289,10 +294,28 @@ def quota(one: Quota) -> Document:
         "meter": one.meter,
         "amount": one.amount,
         "per": one.per.text,
+        "soft": one.soft,
+        "overage": None if one.overage is None else overage(one.overage),
         "text": quota_text(one),
     }
 
 
 def quota_text(one: Quota) -> str:
     """Like `1,000 api calls per month`."""
-    return f"{one.amount:,} {one.meter.replace('_', ' ')} per {one.per.text}"
+    text = f"{one.amount:,} {one.meter.replace('_', ' ')} per {one.per.text}"
+    return text if one.overage is None else f"{text}, then {overage_text(one.overage)}"
+
+
+def overage(one: Overage) -> Document:
+    """What units beyond a quota cost."""
+    return {
+        "amount_minor": one.amount_minor,
+        "currency": one.currency,
+        "per_units": one.per_units,
+        "text": overage_text(one),
+    }
+
+
+def overage_text(one: Overage) -> str:
+    """Like `USD 0.10 per 1,000`."""
+    return f"{money(one.amount_minor, one.currency)} per {one.per_units:,}"

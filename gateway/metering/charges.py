@@ -28,3 +28,8 @@ def kept_charges(planned: Mapping[str, int], route: Route | None) -> int:
     if route is None or route.billing is None:
         return 0
     return sum(map(route.billing.due_if_interrupted, planned))
+
+
+def marks_beyond(beyond: Mapping[str, int]) -> Mapping[str, int]:
+    """Units beyond quotas as meters of their own, `beyond:<quota>`: no declared meter is called so."""
+    return {f"beyond:{quota}": units for quota, units in beyond.items()}

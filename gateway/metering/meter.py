@@ -16,6 +16,7 @@ from gateway.journal.records import (
     Reached,
     encode_begin,
     encode_call,
+    encode_charges,
     encode_end,
     encode_end_of_messages,
     encode_marks,
@@ -24,7 +25,7 @@ from gateway.journal.records import (
     encode_whole,
 )
 from gateway.journal.writer import JournalWriter
-from gateway.metering.charges import kept_charges, planned_charges
+from gateway.metering.charges import kept_charges, marks_beyond, planned_charges
 from gateway.metering.dues import Dues
 from gateway.metering.request_ids import RequestIds
 from gateway.model.billing import Billing
@@ -134,6 +135,8 @@ class Meter:
                 flags = BILLED if outcome is Outcome.SERVED or billable(outcome, status) else 0
             else:
                 flags, units = self._itemise(exchange, route.billing, outcome, duration_us)
+            if flags == BILLED and exchange.grant is not None and exchange.grant.beyond:
+                units = encode_charges(marks_beyond(exchange.grant.beyond))
             figures = (outcome, flags, status, ingress, egress, duration_us, first_byte_us)
             written = self._writer.end(self._end_of(exchange, figures, units))
             if self._durable:

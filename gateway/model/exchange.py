@@ -149,12 +149,13 @@ class Periods(NamedTuple):
 
 
 NO_PERIODS = Periods((), 0, 1 << 62)
+NOTHING: Mapping[str, int] = {}
 
 
 class Grant:
     """We said yes. `header` holds complete RateLimit lines for the answer."""
 
-    __slots__ = ("charged", "header", "periods", "plan", "principal")
+    __slots__ = ("beyond", "charged", "header", "periods", "plan", "principal")
 
     def __init__(
         self,
@@ -164,11 +165,13 @@ class Grant:
         *,
         charged: bool = True,
         periods: Periods = NO_PERIODS,
+        beyond: Mapping[str, int] = NOTHING,
     ) -> None:
         self.principal = principal
         self.plan = plan
         self.header = header
         self.charged = charged  # False: passed unchecked because the store is gone and the policy allows it
+        self.beyond = beyond  # units beyond quotas that let it pass, by their names
         self.periods = periods  # those that `plan.quotas` were charged in
 
 
@@ -185,8 +188,9 @@ class HoldingGrant(Grant):
         *,
         periods: Periods,
         slot: str,
+        beyond: Mapping[str, int] = NOTHING,
     ) -> None:
-        super().__init__(principal, plan, header, periods=periods)
+        super().__init__(principal, plan, header, periods=periods, beyond=beyond)
         self.slot = slot  # what all of its slots are called
 
 

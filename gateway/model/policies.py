@@ -13,6 +13,7 @@ from gateway.model.changes import HeaderChange, RequestChange
 from gateway.model.cors import Cors
 from gateway.model.costs import ONE, Cost
 from gateway.model.networks import AddressRules
+from gateway.model.overage import NOTIFY, Overage
 from gateway.model.periods import Period
 
 NO_LIMIT = 1 << 62
@@ -115,18 +116,26 @@ class ConcurrencyLimit:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """At most `amount` units of `meter` per account and `per`."""
+    """At most `amount` units of `meter` per account and `per`; or more, if it is soft or has overage."""
 
     name: str
     meter: str
     amount: int
     per: Period
     enforce: int = 100  # percent of the accounts; for the others it is a shadow
+    soft: bool = False
+    overage: Overage | None = None
+    notify: tuple[int, ...] = NOTIFY  # percent at which an event is told, ascending
 
     @property
     def shadow(self) -> bool:
         """Whether it is decided and counted, and refuses nobody."""
         return self.enforce == 0
+
+    @property
+    def refuses(self) -> bool:
+        """Whether calls beyond it are refused."""
+        return not (self.shadow or self.soft or self.overage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,16 +253,13 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds: to connect, until the response head, between two pieces of a body, for all of it.
-
-    `queue_s`: for a connection to become free, when all are in use.
-    """
+    """Seconds: to connect, until the response head, between two pieces of a body, for all of it."""
 
     connect_s: float = 2.0
     response_s: float = 30.0
     idle_s: float = 60.0
     total_s: float | None = None
-    queue_s: float = 2.0
+    queue_s: float = 2.0  # for a connection to become free, when all are in use
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gateway.policy.check_access import check_issuers
 from gateway.policy.check_cors import check_cors
+from gateway.policy.check_quotas import check_quotas
 from gateway.policy.check_routes import check_routes
 from gateway.policy.check_upstreams import Objection, check_upstreams, no_objection
 from gateway.policy.documents import MOST_OF_A_TIER, TierDocument
@@ -39,6 +40,7 @@ def check(merged: Merged, problems: Problems, objection: Objection = no_objectio
             _check_names(entry, entry.document, full.get(name), problems)
             _check_counters(entry, entry.document, full, problems)
             _check_rollout(entry, entry.document, problems)
+            check_quotas(entry, entry.document, full.get(name), problems)
             _check_size(entry, full.get(name), problems)
             _check_quota_meters(entry, entry.document, merged, problems)
             _check_limit_meters(entry, entry.document, merged, problems)

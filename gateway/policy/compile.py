@@ -70,7 +70,9 @@ def _tier(name: str, document: TierDocument, full: FullTier) -> Tier:
         title=document.title or name,
         price=Price(price.amount, price.currency, price.per) if price else None,
         limits=tuple(compile_limit(key, limit) for key, limit in full.limits.items()),
-        quotas=tuple(compile_quota(key, quota) for key, quota in full.quotas.items()),
+        quotas=tuple(
+            compile_quota(key, quota, price.currency if price else "") for key, quota in full.quotas.items()
+        ),
         features=full.features,
         mode=AdmissionMode(full.admission) if full.admission else None,
         concurrency=tuple(compile_concurrency(key, limit) for key, limit in full.concurrency.items()),

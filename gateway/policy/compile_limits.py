@@ -6,6 +6,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from gateway.model.costs import Cost
+from gateway.model.overage import NOTIFY, Overage
 from gateway.model.periods import parse_period
 from gateway.model.policies import ConcurrencyLimit, Limit, OnFull, Quota
 from gateway.policy.billing_documents import ChargeDocument
@@ -33,9 +34,19 @@ def compile_limit(name: str, document: LimitDocument) -> Limit:
     )
 
 
-def compile_quota(name: str, document: QuotaDocument) -> Quota:
-    """An amount per period."""
-    return Quota(name, document.meter, document.amount, parse_period(document.per), document.enforced)
+def compile_quota(name: str, document: QuotaDocument, currency: str) -> Quota:
+    """An amount per period. `currency`: that of its tier's price, for overage."""
+    written = document.overage
+    return Quota(
+        name,
+        document.meter,
+        document.amount,
+        parse_period(document.per),
+        document.enforced,
+        soft=document.soft,
+        overage=Overage(written.amount, currency, written.per_units) if written else None,
+        notify=NOTIFY if document.notify is None else tuple(document.notify),
+    )
 
 
 def compile_concurrency(name: str, document: ConcurrencyDocument) -> ConcurrencyLimit:

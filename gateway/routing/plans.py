@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from gateway.model.overage import NOTIFY
 from gateway.model.policies import (
     OF_ACCOUNT,
     AdmissionMode,
@@ -46,7 +47,7 @@ class Charged:
     @property
     def refuses(self) -> bool:
         """Whether some of it is no shadow; if all is, nobody is refused, not even while Redis is gone."""
-        shadows = [one.shadow for one in self.limits] + [quota.shadow for quota, _ in self.quotas]
+        shadows = [one.shadow for one in self.limits] + [not quota.refuses for quota, _ in self.quotas]
         return not all(shadows) or any(not one.shadow for one in self.concurrency)
 
 
@@ -102,7 +103,7 @@ def _allowance(tier: Tier, scopes: list[tuple[Scope, str]], meters: list[str]) -
         [
             Fraction(quota.amount) / Fraction(quota.per.hours)
             for quota in tier.quotas
-            if quota.meter == meter and not quota.shadow
+            if quota.meter == meter and quota.refuses
         ]
         for meter in meters
     ]
@@ -194,6 +195,10 @@ def plan_id(charged: Charged, fields: LimitFields = LimitFields.DRAFT) -> str:
     shadows += [limit.name for limit in charged.concurrency if limit.shadow]
     if shadows:
         content.append({"shadows": shadows})
+    lenient = [quota.name for quota, _ in charged.quotas if not (quota.refuses or quota.shadow)]
+    told = [quota.notify for quota, _ in charged.quotas]
+    if lenient or any(percents != NOTIFY for percents in told):
+        content.append({"lenient": lenient, "notify": told})
     if charged.concurrency:
         content.append([_concurrency_content(limit) for limit in charged.concurrency])
     if charged.metered:
@@ -229,6 +234,8 @@ def _quota_item(quota: Quota, policies: PolicySet) -> str:
     item = f"{_string(quota.name)};q={quota.amount}"
     if quota.per.seconds is not None:  # months have no fixed window to announce
         item += f";w={quota.per.seconds}"
+    if not quota.refuses:
+        item += ";tollway-overage" if quota.overage else ";tollway-soft"
     return item + _unit(quota.meter, policies)
 
 

@@ -225,6 +225,13 @@ METRICS: tuple[Metric, ...] = (
         "Switches of operators in force in the worker, by what they leave of limits.",
         (("state", ("shadow", "off")),),
     ),
+    Metric(
+        "quota_beyond_total",
+        Kind.COUNTER,
+        "Calls admitted beyond a quota that is soft or has overage.",
+        (("quota", _PLACES),),
+        named=True,
+    ),
     Metric("admission_store_up", Kind.GAUGE, "1 while the worker has a working Redis connection."),
     Metric(
         "quota_counters_trusted",
@@ -312,6 +319,13 @@ METRICS: tuple[Metric, ...] = (
         "quota_rebuilds_total",
         Kind.COUNTER,
         "Times that all quota counters were rebuilt from the ledger, since Redis may have lost some.",
+        roles=_CONTROL,
+    ),
+    Metric(
+        "quota_events_total",
+        Kind.COUNTER,
+        "Thresholds of quotas that accounts reached: below 100 percent, at it, beyond it.",
+        (("threshold", ("below", "full", "beyond")),),
         roles=_CONTROL,
     ),
     Metric(

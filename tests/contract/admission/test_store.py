@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from gateway.admission.charges import Charges
+from gateway.admission.crossings import EVENTS, read_crossing
+from gateway.admission.memory_store import MemoryStore
+from gateway.admission.redis_store import RedisStore
+from gateway.admission.refusal import units_beyond
 from gateway.admission.store import EXACT, Ask, Decision, Status, Store
 from gateway.admission.token_bucket import HOLD_MS, LEASE_MS
 from gateway.clock import ManualClock
@@ -33,6 +38,23 @@ class Caller:
 
     async def left(self, charges: ChargePlan) -> tuple[int, ...]:
         return (await self.call(charges, Ask(calls=0))).left
+
+
+ReachedBy = Callable[[], Awaitable[list[tuple[int, int]]]]
+"""Percents and units used of the thresholds that were told."""
+
+
+@pytest.fixture
+def reached(store: Store) -> ReachedBy:
+    async def look() -> list[tuple[int, int]]:
+        if isinstance(store, MemoryStore):
+            return sorted((one.percent, told.used) for one, told in store.reached.items())
+        assert isinstance(store, RedisStore)
+        flat = [text.decode() for text in await store._redis.call(("HGETALL", EVENTS))]
+        read = [read_crossing(*pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
+        return sorted((one.percent, one.used) for one in read if one is not None)
+
+    return look
 
 
 @pytest.fixture
@@ -353,3 +375,81 @@ async def test_what_is_gone_is_not_charged_again(caller: Caller) -> None:
     (key,) = caller.charges(charges).keys
     await caller.store.refund(TAG, {key: -7})
     assert await caller.left(charges) == (1000,)
+
+
+async def test_a_soft_quota_refuses_nobody_and_tells_what_is_beyond(caller: Caller) -> None:
+    charges = plan(limit(60, burst=9), (quota(5, soft=True), 2))
+    calls = [await caller.call(charges) for _ in range(4)]
+    assert {call.status for call in calls} == {Status.ADMITTED}
+    assert [call.left[1] for call in calls] == [3, 1, -1, -3]
+    assert [call.wait_ms[1] > 0 for call in calls] == [False, False, True, True]
+    beyond = [units_beyond(caller.charges(charges), call) for call in calls]
+    assert beyond == [{}, {}, {"api_calls": 1}, {"api_calls": 2}]
+
+
+async def test_beyond_a_soft_quota_nothing_is_bought_in_advance(caller: Caller) -> None:
+    charges = plan(quota(5, soft=True))
+    calls = [await caller.call(charges, Ask("w", 1, 64, 0, scarce=True)) for _ in range(9)]
+    assert {call.extra for call in calls} == {0}
+
+
+async def test_a_quota_that_is_raised_has_more_and_one_that_is_lowered_keeps_what_is_used(
+    caller: Caller,
+) -> None:
+    for _ in range(10):
+        await caller.call(plan(quota(10)))
+    assert (await caller.call(plan(quota(10)))).status is Status.REFUSED
+    assert (await caller.call(plan(quota(100)))).left == (89,)
+    assert (await caller.call(plan(quota(5)))).left == (-6,)
+
+
+async def test_each_threshold_is_told_once(caller: Caller, reached: ReachedBy) -> None:
+    charges = plan(quota(10))
+    for used in range(1, 13):
+        await caller.call(charges)
+        assert await reached() == [(80, 8)] * (used >= 8) + [(100, 10)] * (used >= 10), used
+    await caller.store.refund(TAG, {caller.charges(charges).quotas[0].key: 5})
+    for _ in range(7):
+        await caller.call(charges)
+    assert await reached() == [(80, 8), (100, 10)], "what comes back is not told again"
+
+
+async def test_thresholds_are_told_again_in_the_next_period(
+    caller: Caller, clock: ManualClock, reached: ReachedBy
+) -> None:
+    charges = plan(quota(1, per=Period.HOUR))
+    await caller.call(charges)
+    clock.advance(3600)
+    await caller.call(charges)
+    assert await reached() == [(80, 1), (80, 1), (100, 1), (100, 1)]
+
+
+@pytest.mark.parametrize(
+    ("case", "charges", "ask", "told"),
+    [
+        ("chosen ones", plan(quota(10, notify=(10, 20, 50))), EXACT, [(10, 1)]),
+        ("none", plan(quota(1, notify=())), EXACT, []),
+        ("several at once", plan((quota(10), 10)), EXACT, [(80, 10), (100, 10)]),
+        ("rounded up", plan((quota(9, notify=(81,)), 7)), EXACT, []),
+        ("beyond a soft quota", plan((quota(10, soft=True, notify=(150,)), 15)), EXACT, [(150, 15)]),
+        ("none of a shadow", plan((quota(10, shadow=True), 10)), EXACT, []),
+        ("of a slice that is bought", plan(quota(64_000, notify=(1,))), Ask("w", 0, 700, 0), [(1, 700)]),
+        ("nobody looks over one", plan(quota(1)), Ask(calls=0), []),
+    ],
+)
+async def test_thresholds_are_those_of_the_policies(
+    caller: Caller, reached: ReachedBy, case: str, charges: ChargePlan, ask: Ask, told: list[tuple[int, int]]
+) -> None:
+    await caller.call(charges, ask)
+    assert await reached() == told, case
+
+
+async def test_an_amount_that_is_changed_has_thresholds_of_its_own(
+    caller: Caller, reached: ReachedBy
+) -> None:
+    for _ in range(8):
+        await caller.call(plan(quota(10)))
+    await caller.call(plan(quota(100)))
+    assert await reached() == [(80, 8)]
+    assert (await caller.call(plan(quota(5)))).status is Status.REFUSED
+    assert await reached() == [(80, 8), (80, 9), (100, 9)], "with the first call, if it was lowered below"

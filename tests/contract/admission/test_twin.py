@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.admission.charges import Charges
+from gateway.admission.crossings import EVENTS
 from gateway.admission.memory_store import MemoryStore
 from gateway.admission.redis_store import RedisStore
 from gateway.admission.slot_set import SLOT_MS
@@ -36,6 +37,9 @@ PLANS = [
     plan(quota(4100), (quota(30_000, meter="tokens"), 7)),
     plan(limit(60, burst=200), limit(9, burst=70, period_ms=1000, name="all", scope=("ip",)), cost=3),
     plan(limit(60, burst=200), limit(7, burst=40, period_ms=1000, name="tried", shadow=True)),
+    plan(
+        limit(60, burst=400), (quota(40, soft=True, notify=(10, 50, 100, 200)), 2), quota(90, meter="tokens")
+    ),
     plan(limit(60, burst=160), (quota(60, shadow=True), 2), limit(9, burst=9, name="tried", shadow=True)),
     plan(limit(600, burst=300, meter="tokens"), (quota(5000, meter="tokens"), 7), metered={"tokens": 7}),
 ]
@@ -125,6 +129,18 @@ class World:
         spent = min(wanted, self._usable(holder))
         self.held[holder].calls -= spent
         self.admitted_at_ms += [self.now_ms] * spent
+
+    def told_by_memory(self) -> dict[str, str]:
+        """Thresholds that were told, as the script writes them."""
+        memory = self.stores[0]
+        assert isinstance(memory, MemoryStore)
+        return {"|".join(map(str, one)): "|".join(map(str, told)) for one, told in memory.reached.items()}
+
+    async def told_by_redis(self) -> dict[str, str]:
+        flat = [text.decode() for text in await self.redis.call(("HGETALL", EVENTS))]
+        ours = f"tw:{{{self.tag}}}:"
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        return {field: value for field, value in pairs if field.startswith(ours)}
 
     async def _give_back(self, charges: Charges, holder: str) -> None:
         held = self.held[holder]
@@ -248,6 +264,7 @@ def test_the_script_and_its_twin_agree(
     buckets = [key if key != "b:all" else f"{{ip={world.tag}}}:{key}" for key in charges.keys]
     buckets = buckets[: len(charges.limits)]
     runner.run(world.play(charges.paid_into((*buckets, *charges.slot_keys)), events))
+    assert runner.run(world.told_by_redis()) == world.told_by_memory()
 
 
 @_given

@@ -39,9 +39,15 @@ def limit(
 
 
 def quota(
-    amount: int = 1000, *, per: Period = Period.MONTH, meter: str = "api_calls", shadow: bool = False
+    amount: int = 1000,
+    *,
+    per: Period = Period.MONTH,
+    meter: str = "api_calls",
+    shadow: bool = False,
+    soft: bool = False,
+    notify: tuple[int, ...] = (80, 100),
 ) -> Quota:
-    return Quota(meter, meter, amount, per, enforce=0 if shadow else 100)
+    return Quota(meter, meter, amount, per, enforce=0 if shadow else 100, soft=soft, notify=notify)
 
 
 def at_once(

@@ -55,7 +55,7 @@ def test_what_is_left_out_has_its_default() -> None:
     assert PolicyFile().admission.on_store_loss == "refuse"
 
 
-@pytest.mark.parametrize("key", ["holds", "resources", "overage", "json"])
+@pytest.mark.parametrize("key", ["holds", "resources", "json"])
 def test_what_is_not_enforced_is_not_accepted(key: str) -> None:
     for document in _documents():
         assert key not in document.model_fields

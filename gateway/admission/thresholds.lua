@@ -1,0 +1,32 @@
+-- Thresholds of quotas, for admit.lua, which is appended to this file. Twin of thresholds.py.
+--
+-- tw:{<tag>}:t:<as its counter>   "<amount>:<percent>": the highest threshold told in the period, for that amount
+-- tw:quota-events                 a hash of what was told and not yet fetched, by "<counter>|<amount>|<percent>":
+--                                 "<ms>|<units used>|<end of the period in ms>|<quota>"
+--
+-- What is told is what has been reached, not the step over it: a counter that was raised from the ledger, or an
+-- amount that was lowered, tells with the next call. Refunds take nothing back.
+
+local EVENTS = 'tw:quota-events'
+
+-- `quota.marks` is "<units>:<percent> ... <quota>", ascending; `used` is at least the first of these units.
+local function tell_thresholds(quota, used, now, keep_ms)
+  local key = string.gsub(quota.key, '}:q:', '}:t:', 1)
+  local highest = 0
+  local told = redis.call('GET', key)
+  if told then
+    local amount, percent = string.match(told, '^(%d+):(%d+)$')
+    if amount == quota.amount then highest = tonumber(percent) end
+  end
+  local reached = highest
+  for units, percent in string.gmatch(quota.marks, '(%d+):(%d+)') do
+    if used >= tonumber(units) and tonumber(percent) > highest then
+      redis.call('HSET', EVENTS, quota.key .. '|' .. quota.amount .. '|' .. percent,
+                 string.format('%.0f|%.0f|%.0f|%s', now, used, quota.ends, string.match(quota.marks, '%S+$')))
+      reached = tonumber(percent)
+    end
+  end
+  if reached > highest then
+    redis.call('SET', key, quota.amount .. ':' .. reached, 'PX', string.format('%.0f', keep_ms))
+  end
+end

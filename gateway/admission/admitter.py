@@ -35,7 +35,6 @@ log = logging.getLogger("tollway.admission")
 UPKEEP_EVERY_S = 0.1
 SETTLED_US = 1_000_000
 """An outage is over when calls are decided and none has failed for so long."""
-NOTHING: Mapping[str, int] = {}
 
 
 class Admitter:

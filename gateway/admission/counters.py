@@ -91,18 +91,18 @@ class QuotaCounters:
 
     async def server(self) -> str:
         """What the server is called, as workers call it."""
-        with _translated():
+        with translated():
             return name_of(await self._redis.info("server"))
 
     async def vouched_for(self) -> str | None:
         """The server whose counters the ledger vouches for."""
-        with _translated():
+        with translated():
             mark = await self._redis.get(MARK)
         return mark.decode() if isinstance(mark, bytes) else mark
 
     async def begin_rebuild(self, token: str) -> None:
         """From now on `raise_all` takes this token, and no other."""
-        with _translated():
+        with translated():
             await self._redis.set(REBUILDING, token, px=REBUILT_WITHIN_MS)
 
     async def raise_all(
@@ -116,7 +116,7 @@ class QuotaCounters:
         for period, units in counters:
             keys.append(counter_key(period))
             args += (str(units), str(period.span.end_s * 1000 + AFTER_PERIOD_MS))
-        with _translated():
+        with translated():
             return bool(await self._redis.eval(_REBUILD, len(keys), *keys, *args))
 
     async def set_right(self, period: QuotaPeriod, units: int, *, lower_from: int | None) -> bool:
@@ -137,7 +137,7 @@ class QuotaCounters:
             over = period.span.end_s * 1_000_000 <= now_us
             keep_until_ms = "" if over else str(period.span.end_s * 1000 + AFTER_PERIOD_MS)
             pipeline.eval(_POST, 1, counter_key(period), str(count), keep_until_ms)
-        with _translated():
+        with translated():
             await pipeline.execute()
 
 

@@ -218,7 +218,7 @@ class Leases:
         if decision.status is Status.ADMITTED:
             lease.stock_up(charges, decision)
             if lease.calls:
-                period_left_us = (charges.ends_ms - decision.now_ms) * 1000
+                period_left_us = (charges.ends_ms - decision.now_ms - 1) * 1000  # now is rounded down
                 self._keep(lease, asked_us + min(LEASE_US, period_left_us))
         self._end_purchase(lease, asked_us)
 

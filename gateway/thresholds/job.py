@@ -16,7 +16,9 @@ EVERY_S = 1.0
 log = logging.getLogger("tollway.thresholds")
 
 
-async def book_forever(crossings: Crossings, events: QuotaEvents, slots: Slots) -> None:
+async def book_forever(
+    crossings: Crossings, events: QuotaEvents, slots: Slots, interval_s: float = EVERY_S
+) -> None:
     """Book what was reached, every second. What can not be booked stays where it is, and is tried again."""
     failing = False
     while True:
@@ -30,7 +32,7 @@ async def book_forever(crossings: Crossings, events: QuotaEvents, slots: Slots) 
             if failing:
                 failing = False
                 log.info("events of quotas are booked again")
-        await asyncio.sleep(EVERY_S)
+        await asyncio.sleep(interval_s)
 
 
 async def book_once(crossings: Crossings, events: QuotaEvents, slots: Slots) -> int:

@@ -26,7 +26,7 @@ from gateway.outcomes import Outcome
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
 from tests.unit.admission.fakes import FakeStore
-from tests.unit.admission.plans import call, limit, plan, principal, quota
+from tests.unit.admission.plans import at_once, call, limit, plan, principal, quota
 
 AUTO = AdmissionMode.AUTO
 PLENTY = plan(limit(60_000, burst=1_000_000), quota(10_000_000), mode=AUTO)
@@ -581,3 +581,24 @@ async def test_a_call_that_a_shadow_would_have_refused_is_marked(room: Room) -> 
     await room.admitter.admit(principal(), charges, first)
     await room.admitter.admit(principal(), charges, second)
     assert (first.marks, second.marks) == (None, Marks(shadows=("tried",)))
+
+
+async def test_calls_beyond_a_soft_quota_pass_and_are_marked(room: Room) -> None:
+    charges = plan((quota(3, soft=True), 2), limit(60, burst=9))
+    grants = await room.calls(charges, 3)
+    assert [dict(grant.beyond) for grant in grants] == [{}, {"api_calls": 1}, {"api_calls": 2}]
+    marked = [b"Tollway-Beyond-Quota: api_calls\r\n" in grant.header for grant in grants]
+    assert marked == [False, True, True]
+    assert b'"api_calls";r=0;' in grants[2].header
+    assert room.slots.get("quota_beyond_total", "0") == 2
+    assert room.slots.get("shadow_refusals_total", "0") == 0
+
+
+async def test_a_shadow_marks_nothing_though_it_is_soft(room: Room) -> None:
+    grants = await room.calls(plan(quota(1, soft=True, shadow=True)), 2)
+    assert [(dict(grant.beyond), grant.header) for grant in grants] == [({}, b"")] * 2
+
+
+async def test_calls_with_slots_are_marked_as_well(room: Room) -> None:
+    grants = await room.calls(plan(quota(1, soft=True), at_once(5)), 2)
+    assert [dict(grant.beyond) for grant in grants] == [{}, {"api_calls": 1}]

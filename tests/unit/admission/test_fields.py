@@ -39,6 +39,12 @@ def admitted(*left: int, extra: int = 0) -> Decision:
             (9, 72),
             b'"api_calls";r=72;t=43200,"burst";r=9;t=9',
         ),
+        (
+            "what refuses nobody last",
+            plan(quota(9, per=Period.DAY, soft=True), BURST),
+            (9, -3),
+            b'"burst";r=9;t=9,"api_calls";r=0;t=43200',
+        ),
         ("among equals the longer", plan(BURST, DAILY), (5, 5), b'"api_calls";r=5;t=43200,"burst";r=5;t=5'),
     ],
 )

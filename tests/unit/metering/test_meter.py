@@ -143,6 +143,17 @@ def test_what_was_decided_about_a_call_is_noted_with_it(worker: Worker) -> None:
     assert found == [None, Marks(shadows=("tried",))]
 
 
+def test_units_beyond_a_quota_are_a_meter_of_their_own(worker: Worker) -> None:
+    exchange = worker.request()
+    exchange.grant = Grant(PRINCIPAL, a_plan(), b"", beyond={"monthly": 3})
+    worker.meter.begin(exchange)
+    exchange.outcome, exchange.status = Outcome.SERVED, 200
+    worker.meter.end(exchange)
+    end = worker.records()[1]
+    assert isinstance(end, End)
+    assert end.measured == {"beyond:monthly": 3}
+
+
 def test_a_refused_call_is_one_record(worker: Worker) -> None:
     exchange = worker.request(known=False)
     exchange.outcome, exchange.status = Outcome.UNAUTHENTICATED, 401

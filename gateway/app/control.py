@@ -32,11 +32,13 @@ from gateway.ledger.retention import keep_months_forever
 from gateway.ledger.usage import Usage
 from gateway.model.forwarded import forwarded, x_forwarded_for
 from gateway.operators import idempotency
+from gateway.operators.policy_history import PolicyHistory
 from gateway.people import requests
 from gateway.people.delivery import by_smtp, into_files
 from gateway.people.outbox import Deliver, Outbox
 from gateway.people.passwords import Passwords
 from gateway.people.vault import Vault
+from gateway.policy.folder import PolicyFolder
 from gateway.reconciliation.job import rebuild_forever, reconcile_forever
 from gateway.reconciliation.rebuild import Rebuilder
 from gateway.reconciliation.reconciler import Reconciler
@@ -56,7 +58,8 @@ async def serve_control(process: Process) -> None:
     wiring, settings = process.wiring, process.wiring.settings
     policies = PoliciesInUse(process)
     pool = await lazy_pool(wiring.database_url, max_size=8)
-    _follow_policies(process, pool, policies)
+    history = PolicyHistory(pool)
+    _follow_policies(process, history, policies)
     store = connect(wiring.redis_url)
     counters = QuotaCounters(store)
     collaborators = Collaborators(
@@ -83,6 +86,8 @@ async def serve_control(process: Process) -> None:
         collaborators,
         health=health,
         explains=explainer,
+        history=history,
+        folder=PolicyFolder(settings.policies, wiring.objection),
         bootstrap=BootstrapToken(wiring.admin_token),
         slots_folder=wiring.metrics_dir,
         version=__version__,
@@ -123,9 +128,9 @@ def _compare_quotas(process: Process, pool: Pool, counters: QuotaCounters, polic
         process.tasks.spawn(job, name="control.reconcile")
 
 
-def _follow_policies(process: Process, pool: Pool, policies: PoliciesInUse) -> None:
+def _follow_policies(process: Process, history: PolicyHistory, policies: PoliciesInUse) -> None:
     """Reload them when told to, and note each that is taken into use."""
-    notes = PolicyNotes(pool, process.wiring.accepted_policies, policies.policies)
+    notes = PolicyNotes(history, process.wiring.accepted_policies, policies.policies)
 
     def reload() -> None:
         policies.reload()

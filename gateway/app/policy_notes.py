@@ -13,7 +13,7 @@ import asyncpg
 from gateway.model.policies import PolicySet
 from gateway.operators.policy_history import How, PolicyHistory
 from gateway.policy.sources import how_accepted
-from gateway.storage.postgres import LOST, Pool
+from gateway.storage.postgres import LOST
 
 log = logging.getLogger("tollway.policies")
 
@@ -24,8 +24,8 @@ _FAILURES: tuple[type[Exception], ...] = (asyncpg.PostgresError, *LOST)
 class PolicyNotes:
     """Notes each new digest once. While Postgres is gone the newest waits; those between are not noted."""
 
-    def __init__(self, pool: Pool, accepted: Path, policies: Callable[[], PolicySet]) -> None:
-        self._pool, self._accepted, self._policies = pool, accepted, policies
+    def __init__(self, history: PolicyHistory, accepted: Path, policies: Callable[[], PolicySet]) -> None:
+        self._history, self._accepted, self._policies = history, accepted, policies
         self._changed = asyncio.Event()
         self._changed.set()
 
@@ -46,6 +46,10 @@ class PolicyNotes:
                 self._changed.set()
 
     async def _note(self) -> None:
-        digest, history, gateway = self._policies().digest, PolicyHistory(self._pool), socket.gethostname()
-        if await history.latest(gateway) != digest:
-            await history.note(gateway, digest, How(how_accepted(self._accepted)), "gateway")
+        digest, history, gateway = self._policies().digest, self._history, socket.gethostname()
+        if await history.latest(gateway) == digest:
+            return
+        actor = history.announced.get(digest)
+        how = How(how_accepted(self._accepted)) if actor is None else How.API
+        await history.note(gateway, digest, how, actor or "gateway")
+        history.announced.pop(digest, None)

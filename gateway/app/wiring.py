@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gateway.admission.trust import EMBEDDED
 from gateway.app.board import Board
+from gateway.policy.check_upstreams import Objection, no_objection
 from gateway.settings import Settings
 
 JOURNALS = "journals"
@@ -27,6 +28,7 @@ class Wiring:
     parent_pipe: int
     posts: tuple[tuple[socket.socket, ...], ...]
     board: Board
+    objection: Objection = no_objection  # what is wrong with a target, as the supervisor sees it
 
     @property
     def redis_name(self) -> str | None:

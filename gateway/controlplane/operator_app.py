@@ -22,6 +22,7 @@ from gateway.controlplane.openapi import describe
 from gateway.controlplane.operators_api import OperatorsApi
 from gateway.controlplane.overrides_api import OverridesApi
 from gateway.controlplane.period_api import PeriodApi
+from gateway.controlplane.policies_api import PoliciesApi
 from gateway.controlplane.problems import add_headers, answer_problems
 from gateway.controlplane.quota_events_api import QuotaEventsApi
 from gateway.controlplane.reference import Reference
@@ -31,7 +32,9 @@ from gateway.controlplane.usage_api import UsageApi
 from gateway.ledger.quota_events import QuotaEvents
 from gateway.operators.audit import AuditLog
 from gateway.operators.enforcement import Switches
+from gateway.operators.policy_history import PolicyHistory
 from gateway.operators.tokens import AdminTokens
+from gateway.policy.folder import PolicyFolder
 from gateway.telemetry import exposition
 
 ADMIN = "/admin/v1"
@@ -43,6 +46,8 @@ def build_operator_app(
     health: Health,
     bootstrap: Tokens,
     explains: Explains,
+    folder: PolicyFolder,
+    history: PolicyHistory,
     slots_folder: Path,
     version: str,
 ) -> web.Application:
@@ -58,7 +63,8 @@ def build_operator_app(
         *ExplainApi(explains).endpoints(),
         *EntriesApi(with_).endpoints(),
         *PeriodApi(with_).endpoints(),
-        *SnapshotApi(with_.policies, slots_folder, with_.clock).endpoints(),
+        *SnapshotApi(with_.policies, folder, slots_folder, with_.clock).endpoints(),
+        *PoliciesApi(folder, history, with_.policies).endpoints(),
         *OperatorsApi(stored, AuditLog(with_.pool)).endpoints(),
     ]
     guard = require_token(bootstrap, StoredTokens(stored), Attempts(with_.clock))

@@ -14,6 +14,7 @@ from gateway.controlplane.bodies import answer
 from gateway.controlplane.endpoints import Endpoint
 from gateway.controlplane.processes import Process, read_all
 from gateway.model.policies import PolicySet, Route
+from gateway.policy.folder import PolicyFolder
 
 
 class SideDocument(TypedDict):
@@ -50,6 +51,7 @@ class PoliciesDocument(TypedDict):
     """The snapshot in use."""
 
     digest: str
+    folder_digest: str
     admission_mode: str
     on_store_loss: str
     meters: list[MeterDocument]
@@ -76,8 +78,10 @@ class ProcessList(TypedDict):
 class SnapshotApi:
     """The policies in use and the processes that use them."""
 
-    def __init__(self, policies: Callable[[], PolicySet], folder: Path, clock: Clock) -> None:
-        self._policies, self._folder, self._clock = policies, folder, clock
+    def __init__(
+        self, policies: Callable[[], PolicySet], files: PolicyFolder, folder: Path, clock: Clock
+    ) -> None:
+        self._policies, self._files, self._folder, self._clock = policies, files, folder, clock
 
     def endpoints(self) -> list[Endpoint]:
         """The addresses below `/admin/v1`."""
@@ -87,11 +91,13 @@ class SnapshotApi:
         ]
 
     async def get_policies(self, _: web.Request) -> web.Response:
-        """Digest, tiers and routes of the snapshot in use."""
-        policies = self._policies()
+        """Digest, tiers and routes of the snapshot in use; the ETag is that of the files on disk."""
+        policies, on_disk = self._policies(), self._files.digest()
+        headers = {"ETag": f'"{on_disk}"'}
         return answer(
             {
                 "digest": policies.digest,
+                "folder_digest": on_disk,
                 "admission_mode": policies.admission_mode.value,
                 "on_store_loss": policies.on_store_loss.value,
                 "meters": [
@@ -100,7 +106,8 @@ class SnapshotApi:
                 ],
                 "tiers": [wording.tier(one, shadows=True) for one in policies.tiers.values()],
                 "routes": [_route(one) for one in policies.routes],
-            }
+            },
+            headers=headers,
         )
 
     async def list_workers(self, _: web.Request) -> web.Response:

@@ -38,10 +38,15 @@ class PolicyHistory:
 
     def __init__(self, database: Pool | Connection) -> None:
         self._database = database
+        self.announced: dict[str, str] = {}  # digest -> the operator who is putting it into the folder
 
     async def note(self, gateway: str, digest: str, how: How, actor: str | None = None) -> None:
         """A gateway takes policies into use. No `actor`: it is whoever the transaction is noted for."""
         await self._database.execute(QUERIES.note, gateway, digest, how.value, actor)
+
+    async def audit(self, before: str, after: str, files: list[str]) -> None:
+        """A line of the audit log: an operator put other policies into the folder."""
+        await self._database.execute(QUERIES.audit, before, after, files)
 
     async def latest(self, gateway: str) -> str | None:
         """The digest that a gateway took into use last, as far as it is known."""

@@ -3,6 +3,16 @@
 INSERT INTO policy_history (gateway, digest, how, actor)
 VALUES ($1, $2, $3, coalesce($4, nullif(current_setting('tollway.actor', true), ''), 'database:' || session_user));
 
+-- audit
+-- $1 digest before, $2 digest after, $3 names of the files.
+INSERT INTO audit_log (actor, request_id, action, target, before, after)
+VALUES (
+    coalesce(nullif(current_setting('tollway.actor', true), ''), 'database:' || session_user),
+    nullif(current_setting('tollway.request_id', true), ''),
+    'policies.changed', 'policies',
+    jsonb_build_object('digest', $1::text), jsonb_build_object('digest', $2::text, 'files', $3::text[])
+);
+
 -- latest
 -- $1 gateway. The digest it took into use last.
 SELECT digest

@@ -37,6 +37,11 @@ def load_folder(folder: Path, objection: Objection = no_objection) -> Loaded:
     return _compile(sources, shown_path(folder), problems, objection)
 
 
+def load_sources(sources: Sources, objection: Objection) -> Loaded:
+    """The same for files that are not in a folder (yet)."""
+    return _compile(sources, "", Problems(), objection)
+
+
 def compile_sources(sources: Sources) -> Loaded:
     """Check and compile policies whose files were read before, as workers do with the accepted bundle."""
     return _compile(sources, "", Problems())

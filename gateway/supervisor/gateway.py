@@ -78,7 +78,8 @@ def run(settings: Settings, *, demo: bool) -> int:
                 opened.enter_context(holder)
             board = Board.create(board_file(settings.data_dir), settings.workers)
             accepted = accepted_policies(settings.data_dir)
-            watcher = PolicyWatcher(settings.policies, accepted, slots, own_ports_objection(settings))
+            objection = own_ports_objection(settings)
+            watcher = PolicyWatcher(settings.policies, accepted, slots, objection)
             policies = watcher.accept_first()
             stores = Stores(settings)
             opened.callback(stores.stop)
@@ -87,9 +88,8 @@ def run(settings: Settings, *, demo: bool) -> int:
             raise unusable(settings.data_dir, error) from error
         keys = asyncio.run(_demo_keys(settings, stores.database_url)) if demo else None
         alive, alive_in_parent = os.pipe()
-        wiring = Wiring(
-            settings, stores.database_url, stores.redis_url, admin_token(settings), alive, ports.posts, board
-        )
+        urls = stores.database_url, stores.redis_url
+        wiring = Wiring(settings, *urls, admin_token(settings), alive, ports.posts, board, objection)
         children = Children(slots, [alive_in_parent])
         gateway = _Gateway(wiring, children, watcher, stores, slots, clock)
         opened.callback(gateway.stop)

@@ -38,9 +38,11 @@ from gateway.model.policies import (
     Tier,
     Upstream,
 )
+from gateway.operators.policy_history import PolicyHistory
 from gateway.people.outbox import Outbox
 from gateway.people.passwords import Passwords
 from gateway.people.vault import Vault
+from gateway.policy.folder import PolicyFolder
 from gateway.routing.table import RoutingTable
 from gateway.storage.postgres import Pool, connect_pool
 from gateway.storage.redis import parse_address
@@ -139,6 +141,8 @@ async def operator_app(
         health=health,
         bootstrap=BootstrapToken(ADMIN_TOKEN),
         explains=explainer,
+        folder=PolicyFolder(tmp_path / "policies"),
+        history=PolicyHistory(pool),
         slots_folder=tmp_path,
         version="1.2.3",
     )

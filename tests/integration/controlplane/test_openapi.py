@@ -30,10 +30,12 @@ from gateway.controlplane.portal import build_portal_app
 from gateway.controlplane.serving import ControlRunner
 from gateway.controlplane.tokens import BootstrapToken
 from gateway.ledger.usage import Usage
+from gateway.operators.policy_history import PolicyHistory
 from gateway.people.memberships import Memberships
 from gateway.people.sessions import Sessions
 from gateway.people.store import People
 from gateway.people.tokens import new_id
+from gateway.policy.folder import PolicyFolder
 from gateway.storage.postgres import connect_pool
 from gateway.storage.redis import parse_address
 from gateway.storage.redis_tick import TickRedis
@@ -78,6 +80,8 @@ async def _operators(with_: Collaborators, folder: Path) -> tuple[web.Applicatio
         health=health,
         bootstrap=BootstrapToken(ADMIN_TOKEN),
         explains=make_explainer(with_.pool, nobody, ManualClock(NOW_US), tasks),
+        folder=PolicyFolder(folder / "policies"),
+        history=PolicyHistory(with_.pool),
         slots_folder=folder,
         version="1.2.3",
     )

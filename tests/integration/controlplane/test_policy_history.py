@@ -34,7 +34,7 @@ async def _noted(pool: Pool, count: int) -> list[tuple[str, str]]:
 async def test_each_change_is_noted_once_and_how_it_came(pool: Pool, tasks: Tasks, tmp_path: Path) -> None:
     in_use, accepted = [POLICIES], tmp_path / "policies.json"
     Sources(()).write(accepted)
-    notes = PolicyNotes(pool, accepted, lambda: in_use[0])
+    notes = PolicyNotes(PolicyHistory(pool), accepted, lambda: in_use[0])
     tasks.spawn(notes.keep(), name="notes")
     assert await _noted(pool, 1) == [("d", "start")]
     notes.wake()  # nothing has changed
@@ -49,11 +49,16 @@ async def test_each_change_is_noted_once_and_how_it_came(pool: Pool, tasks: Task
 async def test_a_restart_with_the_same_policies_is_no_news(pool: Pool, tasks: Tasks, tmp_path: Path) -> None:
     for _ in range(2):
         again = Tasks()
-        again.spawn(PolicyNotes(pool, tmp_path / "none", lambda: POLICIES).keep(), name="notes")
+        again.spawn(
+            PolicyNotes(PolicyHistory(pool), tmp_path / "none", lambda: POLICIES).keep(), name="notes"
+        )
         await _noted(pool, 1)
         await again.close()
     tasks.spawn(
-        PolicyNotes(pool, tmp_path / "none", lambda: replace(POLICIES, digest="e" * 64)).keep(), name="notes"
+        PolicyNotes(
+            PolicyHistory(pool), tmp_path / "none", lambda: replace(POLICIES, digest="e" * 64)
+        ).keep(),
+        name="notes",
     )
     assert await _noted(pool, 2) == [("d", "start"), ("e", "start")]
 
@@ -63,7 +68,7 @@ async def test_what_could_not_be_noted_is_noted_later(
 ) -> None:
     monkeypatch.setattr(policy_notes, "RETRY_S", 0.01)
     await pool.execute("ALTER TABLE policy_history RENAME TO hidden")
-    tasks.spawn(PolicyNotes(pool, tmp_path / "none", lambda: POLICIES).keep(), name="notes")
+    tasks.spawn(PolicyNotes(PolicyHistory(pool), tmp_path / "none", lambda: POLICIES).keep(), name="notes")
     await asyncio.sleep(0)
     await pool.execute("ALTER TABLE hidden RENAME TO policy_history")
     assert await _noted(pool, 1) == [("d", "start")]

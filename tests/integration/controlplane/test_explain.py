@@ -230,6 +230,7 @@ def test_what_became_of_a_call_in_a_sentence(outcome: str, status: int, marks: M
         "mode": Mode.LIVE,
         "tier": "",
         "route": "",
+        "upstream": "",
         "method": "",
     }
     figures = dict.fromkeys(("ingress_bytes", "egress_bytes", "ingress_messages", "egress_messages"), 0)

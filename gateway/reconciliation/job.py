@@ -67,12 +67,18 @@ async def rebuild_forever(rebuilder: Rebuilder, pool: Pool, slots: Slots) -> Non
     while True:
         await asyncio.sleep(random.uniform(*REBUILD_LOOK_S))  # noqa: S311 - spreads load, hides nothing
         try:
-            if await rebuilder.is_due():
+            is_due = await rebuilder.is_due()
+        except StoreUnavailable:
+            continue  # Redis is gone, as workers tell
+        try:
+            if is_due:
                 await _rebuild_in_turn(rebuilder, pool, slots)
                 catch_ups = deque(now_s() + delay_s for delay_s in CATCH_UP_AFTER_S)
             elif catch_ups and now_s() >= catch_ups[0]:
-                catch_ups.popleft()
-                await rebuilder.catch_up()
+                async with _turn(pool) as is_mine:
+                    if is_mine:
+                        catch_ups.popleft()
+                        await rebuilder.catch_up()
         except _FAILURES as error:
             slots.add("reconcile_errors_total")
             if not failing:
@@ -91,10 +97,10 @@ async def _rebuild_in_turn(rebuilder: Rebuilder, pool: Pool, slots: Slots) -> No
         began_s = asyncio.get_running_loop().time()
         done = await rebuilder.rebuild()
     slots.add("quota_rebuilds_total")
-    took_ms = round((asyncio.get_running_loop().time() - began_s) * 1000)
     log.warning(
-        "quota counters were rebuilt from the ledger, since Redis may have lost some",
-        extra={"count": done.counters, "duration_ms": took_ms},
+        "quota counters were rebuilt from the ledger in %.1f s, since Redis may have lost some",
+        asyncio.get_running_loop().time() - began_s,
+        extra={"count": done.counters},
     )
     if done.unheard:
         log.warning(

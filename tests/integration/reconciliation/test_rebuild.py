@@ -15,12 +15,12 @@ from gateway.admission.counters import QuotaCounters, QuotaPeriod, counter_key
 from gateway.admission.period import period_at
 from gateway.admission.trust import MARK
 from gateway.clock import SystemClock
-from gateway.errors import AdmissionUnavailable, QuotaExceeded
+from gateway.errors import AdmissionUnavailable, QuotaExceeded, StoreUnavailable
 from gateway.journal.records import Call
 from gateway.journal.writer import JournalWriter
 from gateway.ledger.quotas import QuotaLedger
 from gateway.ledger.recorder import Recorder
-from gateway.model.periods import Period
+from gateway.model.periods import Calendar, Period
 from gateway.model.policies import AdmissionMode, ChargePlan, OnStoreLoss, PolicySet
 from gateway.model.principal import Mode
 from gateway.policy.load import load_folder
@@ -150,6 +150,36 @@ async def test_a_counter_that_says_more_stays(world: World, recording: None) -> 
     assert await world.counted() == 8
 
 
+async def test_each_account_has_its_own_period(world: World, recording: None) -> None:
+    """One whose months begin at its billing anchor: what was booked before today does not count."""
+    today = datetime.now(UTC).date()
+    await world.books.pool.execute(
+        "UPDATE accounts SET anchored = true, billing_anchor = $1 WHERE id = $2", today, world.account
+    )
+    await world.books.pool.execute(
+        "INSERT INTO usage_hourly SELECT date_trunc('hour', now(), 'UTC') - interval '25 hours', $1, 1, 9, 9,"
+        " 'live', 'served', 'all', 'api_calls'",
+        world.account,
+    )
+    world.served(5)
+    await world.rebuilder().rebuild()
+    span = period_at(Period.MONTH, SystemClock().now_us(), Calendar(today, "UTC"))
+    assert await world.redis.get(counter_key(world.period._replace(span=span))) == b"5"
+
+
+async def test_what_passed_uncharged_meanwhile_is_added(world: World, recording: None) -> None:
+    world.served(5)
+    await world.rebuilder().rebuild()
+    world.served(2)
+
+    async def added() -> bool:
+        await world.rebuilder().catch_up()
+        return await world.counted() == 7
+
+    await until(added)
+    assert not await world.rebuilder().is_due()
+
+
 async def test_a_recorder_that_does_not_tell_is_not_waited_for_for_ever(world: World) -> None:
     world.served(5)
     await world.recorder.book_once()
@@ -245,6 +275,26 @@ async def test_a_flush_under_load_gives_no_unit_away(
     assert len([line for line in told if "may have been lost" in line]) == WORKERS, "once each"
     assert len([line for line in told if "were rebuilt" in line]) == WORKERS
     assert world.slots.get("quota_rebuilds_total") == 2
+
+
+async def test_a_redis_that_is_gone_is_for_workers_to_tell(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks = 0
+
+    class Gone(Rebuilder):
+        async def is_due(self) -> bool:
+            nonlocal looks
+            looks += 1
+            raise StoreUnavailable("gone")
+
+    gone = Gone(QuotaLedger(world.books.pool), QuotaCounters(world.redis), lambda: world.policies)
+    control = asyncio.ensure_future(rebuild_forever(gone, world.books.pool, world.slots))
+    async with asyncio.timeout(60):
+        while looks < 2:
+            await asyncio.sleep(0.01)
+    control.cancel()
+    assert (caplog.records, world.slots.get("reconcile_errors_total")) == ([], 0)
 
 
 async def test_without_postgres_what_the_policy_says_goes_on(world: World, workers: list[Worker]) -> None:

@@ -126,7 +126,7 @@ class QuotaCounters:
         with translated():
             return bool(
                 await self._redis.eval(
-                    _MEND, 1, counter_key(period), str(units), str(keep_until_ms), expected
+                    _MEND, 2, counter_key(period), MARK, str(units), str(keep_until_ms), expected
                 )
             )
 
@@ -136,7 +136,7 @@ class QuotaCounters:
         for period, count in units.items():
             over = period.span.end_s * 1_000_000 <= now_us
             keep_until_ms = "" if over else str(period.span.end_s * 1000 + AFTER_PERIOD_MS)
-            pipeline.eval(_POST, 1, counter_key(period), str(count), keep_until_ms)
+            pipeline.eval(_POST, 2, counter_key(period), MARK, str(count), keep_until_ms)
         with translated():
             await pipeline.execute()
 

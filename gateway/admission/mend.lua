@@ -1,6 +1,6 @@
 -- Set a quota counter right, unless it was touched meanwhile. Atomic.
 --
--- KEYS[1]  the counter, as in admit.lua
+-- KEYS[1]  the counter, as in admit.lua   KEYS[2]  the mark, see trust.py: without it no counter is made
 -- ARGV[1]  units it should say   ARGV[2]  ms since the epoch to keep it until, if it has to be made
 -- ARGV[3]  units it said when it was looked at: it is lowered only if it still does. Empty: it is only ever raised
 -- returns  1 when it was changed, else 0
@@ -10,6 +10,8 @@ local units = tonumber(ARGV[1])
 if tonumber(used or 0) < units then
   if used then
     redis.call('SET', KEYS[1], ARGV[1], 'KEEPTTL')
+  elseif not redis.call('GET', KEYS[2]) then
+    return 0
   else
     redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2])
   end

@@ -1,14 +1,15 @@
 -- Count units that were booked outside of calls: posted usage, or a correction (then below 0). Atomic.
 --
--- KEYS[1]  a quota counter, as in admit.lua
+-- KEYS[1]  a quota counter, as in admit.lua   KEYS[2]  the mark, see trust.py
 -- ARGV[1]  units   ARGV[2]  ms since the epoch to keep the counter until, if it has to be made
 --          empty: it is not made, because its period is over
 -- returns  what the counter says now
 --
--- A counter never falls below 0.
+-- A counter never falls below 0. None is made where nobody vouches for the others: it would be believed, and the
+-- rebuild that is to come finds these units in the ledger.
 
 local used = redis.call('GET', KEYS[1])
-if not used and ARGV[2] == '' then return 0 end
+if not used and (ARGV[2] == '' or not redis.call('GET', KEYS[2])) then return 0 end
 local units = math.max(0, tonumber(used or 0) + tonumber(ARGV[1]))
 local text = string.format('%.0f', units)
 if used then

@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
+import redis
 
 from gateway.accounts.store import Accounts
+from gateway.admission.trust import MARK
 from gateway.storage.postgres import connect_pool
 from tests.commands import Commands
 
@@ -43,6 +45,8 @@ def tollway(
     tmp_path: Path,
 ) -> Commands:
     (tmp_path / "all.yaml").write_text(POLICIES)
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(MARK, "whatever it is called")
     environ = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "POLICIES": str(tmp_path)}
     return Commands(monkeypatch, capsys, {f"TOLLWAY_{name}": value for name, value in environ.items()})
 

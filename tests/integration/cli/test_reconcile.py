@@ -14,6 +14,7 @@ import redis
 from gateway.accounts.store import Accounts
 from gateway.admission.counters import QuotaPeriod, counter_key
 from gateway.admission.period import period_at
+from gateway.admission.trust import MARK
 from gateway.cli import reconcile
 from gateway.journal.reader import Position
 from gateway.ledger.booking import Booking, Move
@@ -77,6 +78,8 @@ def tollway(
 ) -> Commands:
     (tmp_path / "all.yaml").write_text(POLICIES)
     monkeypatch.setattr(reconcile, "QUIET_S", 0.0)
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(MARK, "whatever it is called")
     return Commands(
         monkeypatch,
         capsys,

@@ -15,6 +15,7 @@ from gateway.accounts.records import Account, AccountDetails
 from gateway.accounts.store import Accounts
 from gateway.admission.counters import QuotaCounters
 from gateway.admission.posted import count_posted
+from gateway.admission.trust import MARK
 from gateway.clock import ManualClock
 from gateway.controlplane.collaborators import Collaborators
 from gateway.ledger.entries import Counted, Holder
@@ -32,6 +33,7 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 @pytest.fixture
 async def store(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
     client = redis.asyncio.Redis.from_url(redis_url)
+    await client.set(MARK, "whatever it is called")
     yield client
     await client.aclose()
 

@@ -14,6 +14,7 @@ from gateway.accounts.store import Accounts
 from gateway.admission.counters import QuotaCounters, QuotaPeriod, counter_key
 from gateway.admission.period import period_at
 from gateway.admission.presence import JOURNALS
+from gateway.admission.trust import MARK
 from gateway.journal.records import Call
 from gateway.journal.writer import JournalWriter
 from gateway.ledger.quotas import QuotaLedger
@@ -95,6 +96,7 @@ async def world(database_url: str, redis_url: str, tmp_path: Path) -> AsyncItera
     assert loaded.policies is not None, loaded.problems
     pool: Pool = await connect_pool(database_url)
     client = redis.asyncio.Redis.from_url(redis_url)
+    await client.set(MARK, "whatever it is called")
     account = await Accounts(pool, "tw").create_account("Acme", "small")
     yield World(Books(pool, tmp_path / "journals"), client, account.id, loaded.policies)
     await client.aclose()
@@ -110,9 +112,8 @@ async def test_counters_that_agree_are_no_finding(world: World) -> None:
     writer.close()
 
 
-async def test_a_flushed_redis_gets_its_counters_back(world: World) -> None:
+async def test_counters_that_are_lost_come_back(world: World) -> None:
     writer = await world.served(5)
-    await world.redis.flushall()
     assert await world.look() == dict.fromkeys((Period.MONTH, Period.DAY), (0, 5, Standing.BEHIND, True))
     assert await world.counted() == 5
     assert await world.redis.pttl(counter_key(world.period())) > 0, "it goes with its period"
@@ -145,6 +146,17 @@ async def test_an_account_with_an_anchor_is_compared_by_its_own_periods(world: W
     }
     assert await world.redis.get(counter_key(now)) == b"3"
     assert [one async for one in QuotaCounters(world.redis).read() if one[0] == now] == [(now, 3)]
+
+
+async def test_after_a_flush_none_is_made_before_all_are_rebuilt(world: World) -> None:
+    """One that is there would be believed, and may lack what is not booked yet."""
+    writer = await world.served(5)
+    await world.redis.flushall()
+    assert (await world.look())[Period.MONTH] == (0, 5, Standing.BEHIND, False)
+    await QuotaCounters(world.redis).add({world.period(): 3}, world.now_us)
+    assert await world.counted() is None
+    assert await world.drifts() == []
+    writer.close()
 
 
 async def test_without_repair_nothing_is_written(world: World) -> None:

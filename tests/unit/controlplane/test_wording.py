@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from gateway.controlplane import wording
-from gateway.model.periods import Period
+from gateway.model.overage import Overage
+from gateway.model.periods import Period, parse_period
 from gateway.model.policies import Limit, Price, Quota, Tier
 
 
@@ -44,6 +46,8 @@ def test_limits(period_ms: int, text: str) -> None:
 def test_quotas() -> None:
     quota = Quota("monthly", "api_calls", 100_000, Period.MONTH)
     assert wording.quota_text(quota) == "100,000 api calls per month"
+    dearer = replace(quota, per=parse_period("30 days"), overage=Overage(10, "USD", 1000))
+    assert wording.quota_text(dearer) == "100,000 api calls per 30 days, then USD 0.10 per 1,000"
 
 
 def test_instants_are_utc() -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from gateway.model.overage import Overage
 from gateway.model.periods import Period
 from gateway.model.policies import AdmissionMode, Limit, PolicySet, Quota, Route
 from gateway.policy.load import compile_sources
@@ -104,6 +107,22 @@ def test_the_id_is_the_same_in_every_release() -> None:
 def test_the_policy_line(case: str, tier: str, route: str, line: bytes) -> None:
     policies = _policies()
     assert _plans(policies).plan(policies.tiers[tier], ROUTES[route]).policy_header == line
+
+
+def test_the_policy_line_says_which_quotas_let_calls_pass() -> None:
+    soft = Quota("fair", "api_calls", 9, Period.DAY, soft=True)
+    dearer = Quota("more", "api_calls", 99, Period.MONTH, overage=Overage(10, "USD", 1000))
+    charged = Charged((), ((soft, 1), (dearer, 1)))
+    assert policy_header(charged, _policies()) == (
+        b'RateLimit-Policy: "fair";q=9;w=86400;tollway-soft,"more";q=99;tollway-overage\r\n'
+    )
+    assert not charged.refuses, "nobody is refused, not even while Redis is gone"
+
+
+def test_what_happens_beyond_a_quota_makes_another_plan() -> None:
+    plain = Quota("q", "api_calls", 9, Period.DAY)
+    kinds = [plain, replace(plain, soft=True), replace(plain, notify=(50,)), replace(plain, notify=())]
+    assert len({plan_id(Charged((), ((kind, 1),))) for kind in kinds}) == 4
 
 
 def test_odd_names_could_not_break_out_of_the_line() -> None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from bench import accounts, bodies, calls, idle, latency, stages, websocket
+from bench import accounts, bodies, calls, idle, latency, ledger, stages, websocket
 from bench.candidate import Candidate
 from bench.candidates import running
 from bench.machine import BenchError, cores_to_use, describe
@@ -30,7 +30,11 @@ PARTS: dict[str, tuple[Run, int]] = {
     websocket.NAME: (websocket.run, websocket.ROUNDS),
     idle.NAME: (idle.run, idle.ROUNDS),
 }
-ALONE: dict[str, Callable[[], str]] = {stages.NAME: stages.run, accounts.NAME: accounts.run}
+ALONE: dict[str, Callable[[], str]] = {
+    stages.NAME: stages.run,
+    accounts.NAME: accounts.run,
+    ledger.NAME: ledger.run,
+}
 """What is measured of Tollway alone."""
 
 

@@ -245,7 +245,9 @@ class Usage:
         self, account_id: int, meter: str, start: datetime, end: datetime, mode: Mode = Mode.LIVE
     ) -> int:
         """Units of one meter that an account has used in [start, end)."""
-        total = await self._pool.fetchval(QUERIES.period_total, account_id, meter, mode.value, start, end)
+        full = all(at.minute == at.second == at.microsecond == 0 for at in (start, end))
+        query = QUERIES.period_of_hours if full else QUERIES.period_total
+        total = await self._pool.fetchval(query, account_id, meter, mode.value, start, end)
         return int(total)
 
 

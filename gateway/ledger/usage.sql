@@ -77,6 +77,12 @@ SELECT coalesce(sum(quantity), 0)::bigint
 FROM units_between(ARRAY[$1::bigint], $2, $4, $5)
 WHERE mode = $3;
 
+-- period_of_hours
+-- The same where $4 and $5 are full hours: by the account's index, however many accounts there are.
+SELECT coalesce(sum(quantity), 0)::bigint
+FROM usage_hourly
+WHERE account_id = $1 AND meter = $2 AND mode = $3 AND hour_start >= $4 AND hour_start < $5;
+
 -- periods
 -- Units and calls of an account by meter, in periods that follow each other. $1 account's id  $2 mode
 -- $3 starts of the periods  $4 end of the last one; full hours

@@ -216,8 +216,8 @@ class UpstreamConnection(TunnelProtocol):
         if self._switched:
             self._pass_up(self._exchange, data)
             return
-        if self._started_in == self._outbox.ticks:
-            self._unsent.append(data)
+        if self._nothing_was_sent():
+            self._unsent.append(data)  # what comes behind what was dropped is not sent either
         if self._exchange.head.chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         self._uploaded_in = self._outbox.ticks

@@ -100,7 +100,8 @@ class Checks:
         assert any(reply.body.startswith(answer.body) for _, reply in replies)
         if answer.is_whole and answer.status != 101:
             assert any(
-                (reply.body == answer.body and reply.is_good) or (reply.until_close and origin.has_left)
+                (reply.body == answer.body and reply.is_good)
+                or (reply.until_close and origin.left_by == "eof")
                 for origin, reply in replies
             ), "half an answer that looks whole"
 

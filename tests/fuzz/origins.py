@@ -96,7 +96,14 @@ def reply(kind: str, seen: Seen, size: int) -> Reply:
             kind
         ]
         then = "reset" if size % 2 or kind == "cut-until-close" else "eof"
-        return Reply(whole[: -1 - size % 50], sent, is_good=False, then=then, is_early_end=True)
+        return Reply(
+            whole[: -1 - size % 50],
+            sent,
+            is_good=False,
+            then=then,
+            until_close=kind == "cut-until-close",  # whole after all, if it is left in order before the cut
+            is_early_end=True,
+        )
     if kind == "more":
         return Reply(sized + filled(seen.number, 30), sent, taints=True)
     if kind == "more-answers":
@@ -147,6 +154,7 @@ class Origin:
         self._tainted_from = 0  # requests that were answered before
         self._blurted: list[tuple[int, int]] = []  # what had been said before, and answered
         self.has_left = False
+        self.left_by = ""
         self._parser = h11.Connection(h11.SERVER)
         self._taken = 0
         self._out = bytearray()
@@ -286,4 +294,5 @@ class Origin:
     def leave(self, how: str) -> None:
         if not self.has_left:
             self.has_left = True
+            self.left_by = how
             self.transport.ends(how)

@@ -74,8 +74,8 @@ async def _measured(url: str, journals: Path, calls: int, rows: int) -> str:
     finally:
         await pool.close()
     recorded = (
-        f"The recorder booked {calls:,} calls of two journals at **{per_s:,.0f} events/s**, with {cpu_us:.1f} us "
-        f"of its own CPU for each. A million calls take **{bytes_each[0]:,.0f} MB** of rows and "
+        f"The recorder booked {calls:,} calls of two journals at **{per_s:,.0f} events/s**, with "
+        f"{cpu_us:.1f} us of its own CPU for each. A million calls take **{bytes_each[0]:,.0f} MB** of rows and "
         f"{bytes_each[1]:,.0f} MB of their indices."
     )
     return "\n".join(("### Ledger", "", recorded, "", *queries))

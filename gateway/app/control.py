@@ -99,14 +99,10 @@ async def serve_control(process: Process) -> None:
         await _serve(operators, settings.control),
         await _serve(build_portal_app(collaborators, identity, __version__), settings.portal),
     ]
-    tasks = process.tasks
-    tasks.spawn(idempotency.forget_forever(pool), name="control.idempotency")
-    tasks.spawn(requests.forget_forever(pool), name="control.people")
-    tasks.spawn(identity.outbox.send_forever(pool, _deliver(settings)), name="control.mail")
-    tasks.spawn(keep_months_forever(pool, settings.raw_retention_months), name="control.retention")
+    _spawn_jobs(process, pool, identity)
     _compare_quotas(process, pool, counters, policies)
     thresholds = book_forever(Crossings(store), QuotaEvents(pool), process.slots)
-    tasks.spawn(thresholds, name="control.quota_events")
+    process.tasks.spawn(thresholds, name="control.quota_events")
     process.state(State.READY)
     await process.stop.wait()
     process.state(State.DRAINING)
@@ -115,6 +111,15 @@ async def serve_control(process: Process) -> None:
     await looks.close()
     await store.aclose()
     pool.terminate()
+
+
+def _spawn_jobs(process: Process, pool: Pool, identity: Identity) -> None:
+    """What is done now and again for the tables: forgetting, mails, partitions."""
+    tasks, settings = process.tasks, process.wiring.settings
+    tasks.spawn(idempotency.forget_forever(pool), name="control.idempotency")
+    tasks.spawn(requests.forget_forever(pool), name="control.people")
+    tasks.spawn(identity.outbox.send_forever(pool, _deliver(settings)), name="control.mail")
+    tasks.spawn(keep_months_forever(pool, settings.raw_retention_months), name="control.retention")
 
 
 def _compare_quotas(process: Process, pool: Pool, counters: QuotaCounters, policies: PoliciesInUse) -> None:

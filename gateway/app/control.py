@@ -92,9 +92,7 @@ async def serve_control(process: Process) -> None:
         slots_folder=wiring.metrics_dir,
         version=__version__,
     )
-    identity = _identity(process, pool)
-    if settings.registration and identity.tier_of_newcomers(policies.policies()) is None:
-        log.warning("nobody can register: set TOLLWAY_DEFAULT_TIER to a tier that the policies have")
+    identity = _identity(process, pool, policies)
     runners = [
         await _serve(operators, settings.control),
         await _serve(build_portal_app(collaborators, identity, __version__), settings.portal),
@@ -152,11 +150,11 @@ def _explainer(process: Process, pool: Pool, looks: TickRedis, policies: Policie
     return Explainer(pool, store, policies.current, clock, process.tasks, frame)
 
 
-def _identity(process: Process, pool: Pool) -> Identity:
+def _identity(process: Process, pool: Pool, policies: PoliciesInUse) -> Identity:
     settings = process.wiring.settings
     vault = Vault(pool, settings.portal_secret)
     hops = forwarded if settings.trusted_header == "forwarded" else x_forwarded_for
-    return Identity(
+    identity = Identity(
         passwords=Passwords(),
         vault=vault,
         outbox=Outbox(vault),
@@ -166,6 +164,9 @@ def _identity(process: Process, pool: Pool) -> Identity:
         proxies=Proxies(settings.trusted_proxies, hops),
         default_tier=settings.default_tier,
     )
+    if settings.registration and identity.tier_of_newcomers(policies.policies()) is None:
+        log.warning("nobody can register: set TOLLWAY_DEFAULT_TIER to a tier that the policies have")
+    return identity
 
 
 def _deliver(settings: Settings) -> Deliver:

@@ -79,9 +79,7 @@ async def serve_control(process: Process) -> None:
         postgres=lambda: pool.fetchval("SELECT 1"),
         redis=store.ping,
     )
-    looks = TickRedis(parse_address(wiring.redis_url), Slots.in_memory(), process.tasks)
-    explainer = _explainer(process, pool, looks, policies)
-    looks.start()
+    looks, explainer = _explainer(process, pool, policies)
     operators = build_operator_app(
         collaborators,
         health=health,
@@ -143,11 +141,15 @@ def _follow_policies(process: Process, history: PolicyHistory, policies: Policie
     process.tasks.spawn(notes.keep(), name="control.policies")
 
 
-def _explainer(process: Process, pool: Pool, looks: TickRedis, policies: PoliciesInUse) -> Explainer:
+def _explainer(process: Process, pool: Pool, policies: PoliciesInUse) -> tuple[TickRedis, Explainer]:
+    """Whoever explains calls, and its connection to the counters, for whoever ends it."""
+    looks = TickRedis(parse_address(process.wiring.redis_url), Slots.in_memory(), process.tasks)
     settings, clock = process.wiring.settings, process.clock
     frame = Frame(settings.key_prefix, settings.max_body_bytes)
     store = RedisStore(looks, clock, looks_only=True)
-    return Explainer(pool, store, policies.current, clock, process.tasks, frame)
+    explainer = Explainer(pool, store, policies.current, clock, process.tasks, frame)
+    looks.start()
+    return looks, explainer
 
 
 def _identity(process: Process, pool: Pool, policies: PoliciesInUse) -> Identity:

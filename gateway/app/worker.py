@@ -15,6 +15,7 @@ from gateway.app.enforcement import SwitchFollower
 from gateway.app.memory import give_back, measure, worker_bound
 from gateway.app.policies import PoliciesInUse
 from gateway.app.process import Process
+from gateway.app.reports import report_forever
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.listener import KeyListener
 from gateway.dataplane.caller import ProxyProtocol, Trust, TrustedHeader
@@ -83,6 +84,8 @@ async def serve_worker(process: Process, post: int) -> None:
 
     upstream.adopt(policies.policies().upstreams)
     process.on_reload = reload
+    report = wiring.metrics_dir / f"{process.name}.report"
+    tasks.spawn(report_forever(report, lambda: policies.policies().digest, upstream), name="worker.report")
     overload = Overload(_bounds(settings), slots, clock, measure(), give_back)
     tasks.spawn(overload.watch(), name="worker.overload")
     pipeline = Pipeline(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gateway.telemetry.catalogue import HEARTBEAT_MAX_US, State, slot
 from gateway.telemetry.exposition import read_processes
@@ -21,6 +23,9 @@ class Process:
     overloaded_since_us: int = 0  # 0: it is not
     shadow_switches: int = 0
     off_switches: int = 0
+    connections: int = 0
+    memory_bytes: int = 0
+    recorder_lag_us: int = 0
 
     def lacks(self, now_us: int) -> str | None:
         """Why it is not to be counted on; None if it is. `now_us` is monotonic: clocks step, life goes on."""
@@ -41,6 +46,15 @@ def read_all(folder: Path) -> dict[str, Process]:
     }
 
 
+def read_report(folder: Path, name: str) -> dict[str, Any]:
+    """What a process says of itself beside its figures; nothing if it says nothing."""
+    try:
+        told = json.loads((folder / f"{name}.report").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
 def _process(name: str, cells: list[int]) -> Process:
     state = cells[slot("state")]
     return Process(
@@ -52,4 +66,7 @@ def _process(name: str, cells: list[int]) -> Process:
         cells[slot("overloaded_since_us")],
         cells[slot("enforcement_switches", "shadow")],
         cells[slot("enforcement_switches", "off")],
+        cells[slot("connections")],
+        cells[slot("memory_bytes")],
+        cells[slot("recorder_lag_seconds")],
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from typing_extensions import TypedDict
@@ -12,7 +13,7 @@ from gateway.clock import Clock
 from gateway.controlplane import wording
 from gateway.controlplane.bodies import answer
 from gateway.controlplane.endpoints import Endpoint
-from gateway.controlplane.processes import Process, read_all
+from gateway.controlplane.processes import Process, read_all, read_report
 from gateway.model.policies import PolicySet, Route
 from gateway.policy.folder import PolicyFolder
 
@@ -67,6 +68,32 @@ class ProcessDocument(TypedDict):
     heartbeat_at: str | None
     policy_generation: int
     lacks: str | None
+    pid: int | None
+    policies: str | None
+    connections: int
+    memory_bytes: int
+    switches: int
+    overloaded: bool
+    recorder_lag_s: float
+
+
+class TargetDocument(TypedDict):
+    """One target of an upstream, as one worker sees it."""
+
+    worker: str
+    upstream: str
+    target: str
+    up: bool
+    failed_calls: bool
+    failed_checks: bool
+    connections: int
+    in_use: int
+
+
+class TargetList(TypedDict):
+    """Every target, once for each worker."""
+
+    data: list[TargetDocument]
 
 
 class ProcessList(TypedDict):
@@ -88,6 +115,7 @@ class SnapshotApi:
         return [
             Endpoint("GET", "/policies", self.get_policies, "policies:read", PoliciesDocument),
             Endpoint("GET", "/workers", self.list_workers, "gateway:read", ProcessList),
+            Endpoint("GET", "/upstreams", self.list_upstreams, "gateway:read", TargetList),
         ]
 
     async def get_policies(self, _: web.Request) -> web.Response:
@@ -113,7 +141,20 @@ class SnapshotApi:
     async def list_workers(self, _: web.Request) -> web.Response:
         """Every process of this gateway, with what it lacks to be counted on."""
         now_us = self._clock.monotonic_us()
-        return answer({"data": [_process(one, now_us) for one in read_all(self._folder).values()]})
+        found = read_all(self._folder)
+        told = {name: read_report(self._folder, name) for name in found}
+        return answer({"data": [_process(one, told[one.name], now_us) for one in found.values()]})
+
+    async def list_upstreams(self, _: web.Request) -> web.Response:
+        """Every target of every upstream as each worker sees it: health differs until all have noticed."""
+        targets: list[dict[str, object]] = []
+        for name in read_all(self._folder):
+            found = read_report(self._folder, name).get("targets", [])
+            targets += [{"worker": name, **target} for target in found]
+        order = sorted(
+            targets, key=lambda one: (str(one["upstream"]), str(one["target"]), str(one["worker"]))
+        )
+        return answer({"data": order})
 
 
 def _route(one: Route) -> RouteDocument:
@@ -134,11 +175,18 @@ def _route(one: Route) -> RouteDocument:
     }
 
 
-def _process(one: Process, now_us: int) -> ProcessDocument:
+def _process(one: Process, told: Mapping[str, Any], now_us: int) -> ProcessDocument:
     return {
         "name": one.name,
         "state": one.state,
         "heartbeat_at": wording.instant_us(one.heartbeat_at_us),
         "policy_generation": one.generation,
         "lacks": one.lacks(now_us),
+        "pid": told.get("pid"),
+        "policies": told.get("policies"),
+        "connections": one.connections,
+        "memory_bytes": one.memory_bytes,
+        "switches": one.shadow_switches + one.off_switches,
+        "overloaded": one.overloaded_since_us > 0,
+        "recorder_lag_s": one.recorder_lag_us / 1_000_000,
     }

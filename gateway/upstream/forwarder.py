@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from gateway.deadlines import Deadlines
+from gateway.deadlines import NEVER, Deadlines
 from gateway.errors import GatewayError, UpstreamBusy, UpstreamInvalid, UpstreamUnreachable
 from gateway.model.exchange import Exchange
 from gateway.model.policies import Upstream
@@ -48,6 +48,22 @@ class Forwarder:
         self._cells = slots.cells
         self._groups: dict[str, Group] = {}
         self._closed = False
+
+    def standing(self) -> list[dict[str, object]]:
+        """Every target, how this worker sees it and how it uses it."""
+        return [
+            {
+                "upstream": name,
+                "target": pool.target.place,
+                "up": pool.condition.up,
+                "failed_calls": pool.deadline != NEVER,
+                "failed_checks": pool.condition.checked_out,
+                "connections": pool.connections,
+                "in_use": pool.in_use,
+            }
+            for name, group in self._groups.items()
+            for pool in group.pools
+        ]
 
     def adopt(self, upstreams: Mapping[str, Upstream]) -> None:
         """Take the upstreams of a snapshot into use: open what is new, close what is gone or has changed.

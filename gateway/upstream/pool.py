@@ -55,6 +55,11 @@ class Pool:
         self._closed = False
 
     @property
+    def connections(self) -> int:
+        """Open ones, idle or not."""
+        return len(self._connections)
+
+    @property
     def in_use(self) -> int:
         """Calls at hand, those that wait for their connection to be made included."""
         return len(self._connections) - len(self._idle) + self._opening

@@ -45,3 +45,18 @@ def test_policies_are_applied_and_remembered(own_gateway: Gateway) -> None:
         timeout=30,
     )
     assert refused.status_code == 422, "the gateway itself is no upstream, as at a reload"
+
+
+def test_workers_say_what_they_use(gateway: Gateway) -> None:
+    digest = gateway.admin("GET", "/policies")["digest"]
+
+    def told() -> bool:
+        workers = [
+            one for one in gateway.admin("GET", "/workers")["data"] if one["name"].startswith("worker")
+        ]
+        targets = gateway.admin("GET", "/upstreams")["data"]
+        assert {one["policies"] for one in workers} == {digest}
+        assert len({one["pid"] for one in workers}) == 2
+        return [(one["worker"], one["up"]) for one in targets] == [("worker-1", True), ("worker-2", True)]
+
+    eventually(told, "both workers report")

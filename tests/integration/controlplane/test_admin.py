@@ -420,7 +420,21 @@ async def test_the_processes(admin: Client, tmp_path: Path, clock: ManualClock) 
     slots.set("state", 1)
     slots.set("heartbeat_us", clock.now_us())
     slots.set("policy_generation", 2)
-    Slots.open(tmp_path / "recorder.slots")
+    slots.set("connections", 3)
+    Slots.open(tmp_path / "recorder.slots").set("recorder_lag_seconds", 1_500_000)
+    target = {
+        "upstream": "u",
+        "target": "http://u",
+        "up": False,
+        "failed_calls": True,
+        "failed_checks": False,
+    }
+    figures = {"connections": 2, "in_use": 1}
+    report = {"pid": 7, "policies": "d" * 64, "targets": [target | figures]}
+    (tmp_path / "worker-1.report").write_text(json.dumps(report))
+    told = {"memory_bytes": 0, "switches": 0, "overloaded": False}
+    found = (await ok(await admin.get("/admin/v1/upstreams")))["data"]
+    assert found == [{"worker": "worker-1", **target, **figures}]
     assert (await ok(await admin.get("/admin/v1/workers")))["data"] == [
         {
             "name": "recorder",
@@ -428,6 +442,11 @@ async def test_the_processes(admin: Client, tmp_path: Path, clock: ManualClock) 
             "heartbeat_at": None,
             "policy_generation": 0,
             "lacks": "is starting",
+            "pid": None,
+            "policies": None,
+            "connections": 0,
+            "recorder_lag_s": 1.5,
+            **told,
         },
         {
             "name": "worker-1",
@@ -435,6 +454,11 @@ async def test_the_processes(admin: Client, tmp_path: Path, clock: ManualClock) 
             "heartbeat_at": "2026-11-21T12:00:00.000Z",
             "policy_generation": 2,
             "lacks": None,
+            "pid": 7,
+            "policies": "d" * 64,
+            "connections": 3,
+            "recorder_lag_s": 0.0,
+            **told,
         },
     ]
 

@@ -75,7 +75,8 @@ async def _measured(url: str, journals: Path, calls: int, rows: int) -> str:
         await pool.close()
     recorded = (
         f"The recorder booked {calls:,} calls of two journals at **{per_s:,.0f} events/s**, with "
-        f"{cpu_us:.1f} us of its own CPU for each. A million calls take **{bytes_each[0]:,.0f} MB** of rows and "
+        f"{cpu_us:.1f} us of its own CPU for each. "
+        f"A million calls take **{bytes_each[0]:,.0f} MB** of rows and "
         f"{bytes_each[1]:,.0f} MB of their indices."
     )
     return "\n".join(("### Ledger", "", recorded, "", *queries))

@@ -37,11 +37,13 @@ CORRECTION_WINDOW = timedelta(days=400)
 """How far back a correction may reach: a year, and the month in which its bill is disputed."""
 
 EventId = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
-Name = Annotated[str, Field(min_length=1, max_length=64)]
+Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 Units = Annotated[int, Field(strict=True, ge=1, le=MAX_UNITS)]
 Difference = Annotated[int, Field(strict=True, ge=-MAX_UNITS, le=MAX_UNITS)]
+_LINE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]"
 Reason = Annotated[
-    str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\S[^\x00-\x1f\x7f-\x9f]*$")
+    str,
+    Field(min_length=1, max_length=500, pattern=rf"^{_LINE}*[^\s\x00-\x1f\x7f-\x9f]{_LINE}*$"),
 ]
 
 

@@ -70,10 +70,14 @@ def tries(document: dict[str, Any], prefix: str) -> list[Tried]:
             schema = content.get("schema", {})
             while "$ref" in schema:
                 schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-            required = {name: GOOD.get(name, "x") for name in schema.get("required", ())}
-            if "rate" in schema.get("properties", {}):
+            kinds = schema.get("properties", {})
+            required = {
+                name: GOOD.get(name, 1 if kinds[name].get("type") == "integer" else "x")
+                for name in schema.get("required", ())
+            }
+            if "rate" in kinds:
                 required["burst"] = 1  # the two go together
-            for name, kind in schema.get("properties", {}).items():
+            for name, kind in kinds.items():
                 found += [
                     (method, path, {**required, name: bad}, name)
                     for end in ENDS
@@ -90,7 +94,7 @@ async def all_are_422(client: Client, prefix: str, ids: dict[str, str]) -> set[s
         response = await client.request(method, path.format(**ids), json=body)
         assert response.status == 422, (method, path, body, await response.text())
         fields = [error["field"] for error in json.loads(await response.read())["errors"]]
-        assert all(field.partition(".")[0] == name for field in fields), (path, name, fields)
+        assert name in {field.partition(".")[0] for field in fields}, (path, name, fields)
         tried.add(f"{method} {path.removeprefix(prefix)} {name}")
     return tried
 

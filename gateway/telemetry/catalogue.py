@@ -196,8 +196,8 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "upstream_checks_total",
         Kind.COUNTER,
-        "Health checks of targets.",
-        (("result", ("passed", "failed")),),
+        "Health checks of targets; those that a fault of ours kept from being made or judged are `broken`.",
+        (("result", ("passed", "failed", "broken")),),
     ),
     Metric("admission_store_calls_total", Kind.COUNTER, "Script calls to Redis."),
     Metric("admission_leased_total", Kind.COUNTER, "Calls admitted from a lease, without Redis."),

@@ -39,6 +39,7 @@ class Group:
         self.queue = CallQueue(spec, means, self.pools, lambda: self._takers)
         self._up = len(self.pools)
         self._checks: list[asyncio.Task[None]] = []
+        self._broken: set[tuple[Pool, type[Exception]]] = set()  # checks, as far as the log knows
         self.calls = 0
         self.calls_slot = means.slots.named("upstream_calls_total", spec.name)
         self.failures_slot = means.slots.named("upstream_failures_total", spec.name)
@@ -100,7 +101,13 @@ class Group:
         if health is not None:
             self._checks = [
                 self._means.tasks.spawn(
-                    check_forever(pool.dialler, pool.target.authority, health, partial(self._checked, pool)),
+                    check_forever(
+                        pool.dialler,
+                        pool.target.authority,
+                        health,
+                        partial(self._checked, pool),
+                        partial(self._check_broke, pool),
+                    ),
                     name="upstream.check",
                 )
                 for pool in self.pools
@@ -130,6 +137,17 @@ class Group:
         self._means.slots.add("upstream_checks_total", 1, "failed" if why else "passed")
         if pool.condition.checked(passed=not why):
             self._changed(pool, "checks", why)
+
+    def _check_broke(self, pool: Pool, error: Exception) -> None:
+        """Count each, but log a kind only once: it is likely to come with every check."""
+        self._means.slots.add("upstream_checks_total", 1, "broken")
+        if (kind := (pool, type(error))) not in self._broken:
+            self._broken.add(kind)
+            log.error(
+                "a check of a target broke; it goes on",
+                extra={"upstream": self.spec.name, "target": pool.target.place},
+                exc_info=error,
+            )
 
     def _changed(self, pool: Pool, cause: str, why: str = "", delay_s: float | None = None) -> None:
         up = [pool for pool in self.pools if pool.condition.up]

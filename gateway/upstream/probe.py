@@ -13,6 +13,9 @@ from gateway.upstream.dialling import Dialler
 
 _STATUS_LINE_BYTES = 12  # `HTTP/1.1 200`
 
+LONGEST_PAUSE_S = 60.0
+"""Between checks that break, unless the interval is longer: whatever it was may be over by then."""
+
 
 class Probe(asyncio.Protocol):
     """One question on a connection of its own; hears no more of the answer than its status."""
@@ -42,7 +45,7 @@ class Probe(asyncio.Protocol):
 
 
 async def check(dialler: Dialler, request: bytes, timeout_s: float) -> str:
-    """Why a target is not well; empty when it is. Never raises."""
+    """Why a target is not well; empty when it is. Raises only what nobody foresaw."""
     loop = asyncio.get_running_loop()
     until = loop.time() + timeout_s
     try:
@@ -61,19 +64,35 @@ async def check(dialler: Dialler, request: bytes, timeout_s: float) -> str:
     return f"the check was answered with {status}" if status else "the check was not answered in HTTP"
 
 
+def pause_s(interval_s: float, broken: int) -> float:
+    """How long to wait for the next check after so many in a row that broke."""
+    return min(interval_s * 2.0 ** min(broken, 30), max(interval_s, LONGEST_PAUSE_S))
+
+
 async def check_forever(
-    dialler: Dialler, authority: str, health: Health, checked: Callable[[str], None]
+    dialler: Dialler,
+    authority: str,
+    health: Health,
+    checked: Callable[[str], None],
+    broke: Callable[[Exception], None],
 ) -> None:
     """Check again and again; `checked` hears each time why the target is not well, or an empty text.
 
-    Spread at random, so that neither workers nor targets march in step.
+    A check that ends as none should is our fault and says nothing about the target: `broke` is told, and the
+    next one comes later each time in a row. Spread at random, so that neither workers nor targets march in step.
     """
     request = (
         f"GET {health.path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: tollway-check\r\n"
         "Accept: */*\r\nConnection: close\r\n\r\n"
     ).encode()
+    broken = 0  # in a row
     wait_s = health.interval_s * random.random()  # noqa: S311  no secret
     while True:
         await asyncio.sleep(wait_s)
-        checked(await check(dialler, request, health.timeout_s))
-        wait_s = health.interval_s * (0.9 + 0.2 * random.random())  # noqa: S311  no secret
+        try:
+            checked(await check(dialler, request, health.timeout_s))
+            broken = 0
+        except Exception as error:  # else nobody would ever look at this target again
+            broke(error)
+            broken += 1
+        wait_s = pause_s(health.interval_s, broken) * (0.9 + 0.2 * random.random())  # noqa: S311  no secret

@@ -7,11 +7,14 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from gateway.model.policies import Ejection, Health, Target, Timeouts, Upstream
+from gateway.upstream.dialling import Dialler
 from gateway.upstream.group import Group
+from gateway.upstream.probe import check
 from tests.integration.upstream.conftest import (
     POST,
     Gateway,
@@ -191,6 +194,37 @@ async def test_why_a_check_failed_is_said(
         gateway = await make_gateway(target, health=CHECKS)
         await until(lambda: down(gateway) == 1)
     assert said in caplog.records[0].__dict__["error"]
+
+
+async def test_a_check_that_breaks_is_not_the_last_one(
+    make_target: MakeTarget,
+    make_gateway: MakeGateway,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What nobody foresaw says nothing about a target and leaves none unchecked; each kind is logged once."""
+    faults = iter((ValueError("first"), ValueError("again"), KeyError("another")))
+
+    async def breaks(dialler: Dialler, request: bytes, timeout_s: float) -> str:
+        if (fault := next(faults, None)) is not None:
+            raise fault
+        return await check(dialler, request, timeout_s)
+
+    monkeypatch.setattr("gateway.upstream.probe.check", breaks)
+    target = await make_target()
+    checked = Checked(target)
+    with caplog.at_level(logging.INFO, "tollway.upstream"):
+        gateway = await make_gateway(target, health=replace(CHECKS, unhealthy_after=1))
+        await until(lambda: gateway.slots.get("upstream_checks_total", "passed") > 0)
+        assert gateway.slots.get("upstream_checks_total", "broken") == 3
+        assert gateway.slots.get("upstream_checks_total", "failed") == 0
+        assert up(gateway) == 1
+        checked.status = 503
+        await until(lambda: down(gateway) == 1)
+    broken = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [str(record.exc_info[1]) for record in broken if record.exc_info] == ["first", "'another'"]
+    assert {record.message for record in broken} == {"a check of a target broke; it goes on"}
+    assert {record.__dict__["target"] for record in broken} == {target.target.place}
 
 
 async def test_when_checks_fail_everywhere_all_are_tried(

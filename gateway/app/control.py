@@ -35,6 +35,7 @@ from gateway.operators import idempotency
 from gateway.operators.policy_history import PolicyHistory
 from gateway.people import requests
 from gateway.people.delivery import by_smtp, into_files
+from gateway.people.inviting import Inviting
 from gateway.people.outbox import Deliver, Outbox
 from gateway.people.passwords import Passwords
 from gateway.people.vault import Vault
@@ -80,17 +81,18 @@ async def serve_control(process: Process) -> None:
         redis=store.ping,
     )
     looks, explainer = _explainer(process, pool, policies)
+    identity = _identity(process, pool, policies)
     operators = build_operator_app(
         collaborators,
         health=health,
         explains=explainer,
+        inviting=Inviting(identity.outbox, identity.portal_url),
         history=history,
         folder=PolicyFolder(settings.policies, wiring.objection),
         bootstrap=BootstrapToken(wiring.admin_token),
         slots_folder=wiring.metrics_dir,
         version=__version__,
     )
-    identity = _identity(process, pool, policies)
     runners = [
         await _serve(operators, settings.control),
         await _serve(build_portal_app(collaborators, identity, __version__), settings.portal),

@@ -34,6 +34,7 @@ ENTRIES = (
     Entry("Prepare", "migrate", "migrations", "Bring the database to this version."),
     Entry("Customers", "account", "accounts", "Create, list, change accounts."),
     Entry("Customers", "key", "keys", "Create, import, list, rotate, revoke API keys."),
+    Entry("Customers", "member", "members", "Invite, list, remove members of accounts."),
     Entry("Customers", "usage", "usage", "What an account used; post and correct usage."),
     Entry("Operators", "token", "operators", "Create, list, revoke tokens of the admin API."),
     Entry("Operators", "audit", "operators", "What was changed, by whom, newest first."),

@@ -50,6 +50,7 @@ class Endpoint:
     refuses: tuple[int, ...] = ()  # statuses beyond those that any endpoint may answer
     asks: bool = False  # a POST that is a question: it changes nothing
     csv: bool = False  # whether it answers as CSV, too
+    done: Callable[[], None] | None = None  # what follows once the change is there
 
     @property
     def changes(self) -> bool:
@@ -86,6 +87,8 @@ def _changing(endpoint: Endpoint, pool: Pool) -> Handler:
             response = await endpoint.handler(request)
             if repeatable is not None:
                 await idempotency.keep(connection, repeatable, _packed(response))
+        if endpoint.done is not None:
+            endpoint.done()
         return response
 
     return handle

@@ -15,8 +15,8 @@ from gateway.controlplane.endpoints import CONNECTION, Endpoint
 from gateway.controlplane.entry_api import Text
 from gateway.controlplane.identity import Identity
 from gateway.controlplane.problems import Problem
-from gateway.errors import Conflict
-from gateway.people import checks, mails
+from gateway.people import checks
+from gateway.people.inviting import Inviting
 from gateway.people.memberships import Memberships
 from gateway.people.records import Membership
 from gateway.people.roles import may_decide_about
@@ -102,14 +102,10 @@ class MembersApi:
         """Send somebody a mail whose link makes them a member. It replaces an earlier one."""
         wanted, own = await read_body(request, Invited), request[MEMBERSHIP]
         _check(own, wanted.role)
-        members = Memberships(request[CONNECTION])
         email = checks.check_email(wanted.email)
-        if any(one.email.lower() == email.lower() for one in await members.of_account(own.account)):
-            raise Conflict("Who has this mail address is a member already.")
+        inviting = Inviting(self._identity.outbox, self._identity.portal_url)
         self._identity.doors.mail(caller_of(request), email)
-        made, token = await members.invite(own.account, email, wanted.role)
-        mail = mails.invitation(made, self._identity.portal_url, token)
-        await self._identity.outbox.put(request[CONNECTION], mail)
+        made = await inviting.invite(request[CONNECTION], own.account, email, wanted.role)
         return answer(people_wording.invitation(made), status=201)
 
     async def withdraw(self, request: web.Request) -> web.Response:

@@ -7,6 +7,7 @@ from pathlib import Path
 from aiohttp import web
 
 from gateway.accounts.overrides import Overrides
+from gateway.controlplane.account_members_api import AccountMembersApi
 from gateway.controlplane.accounts_api import AccountsApi
 from gateway.controlplane.attempts import Attempts
 from gateway.controlplane.bodies import MAX_BODY_BYTES
@@ -34,6 +35,7 @@ from gateway.operators.audit import AuditLog
 from gateway.operators.enforcement import Switches
 from gateway.operators.policy_history import PolicyHistory
 from gateway.operators.tokens import AdminTokens
+from gateway.people.inviting import Inviting
 from gateway.policy.folder import PolicyFolder
 from gateway.telemetry import exposition
 
@@ -46,6 +48,7 @@ def build_operator_app(
     health: Health,
     bootstrap: Tokens,
     explains: Explains,
+    inviting: Inviting,
     folder: PolicyFolder,
     history: PolicyHistory,
     slots_folder: Path,
@@ -56,6 +59,7 @@ def build_operator_app(
     endpoints: list[Endpoint] = [
         *AccountsApi(with_.accounts, with_.policies).endpoints(),
         *KeysApi(with_.accounts, with_.policies).endpoints(),
+        *AccountMembersApi(with_.pool, with_.accounts, inviting).endpoints(),
         *OverridesApi(Overrides(with_.pool, with_.accounts), with_.accounts, with_.policies).endpoints(),
         *UsageApi(with_.usage, with_.accounts, with_.clock).endpoints(),
         *QuotaEventsApi(QuotaEvents(with_.pool), with_.accounts).endpoints(),

@@ -12,6 +12,7 @@ RESOURCES = (
     "explain",
     "gateway",
     "keys",
+    "members",
     "policies",
     "tokens",
     "usage",

@@ -105,6 +105,21 @@ def test_a_key_from_creation_to_revocation(tollway: Commands) -> None:
     assert states == ["expired", "revoked"]
 
 
+def test_the_first_member_of_an_account_is_invited(tollway: Commands) -> None:
+    account = new_account(tollway)
+    made = tollway.run("member", "invite", "--account", account, "--email", "ada@example.com", "--json").json
+    assert (made["account"], made["email"], made["role"]) == (account, "ada@example.com", "owner")
+    listed = tollway.run("member", "list", "--account", account, "--json").json
+    assert (listed["data"], [one["id"] for one in listed["invitations"]]) == ([], [made["id"]])
+    assert "owner, invited" in tollway.run("member", "list", "--account", account).out
+    gone = tollway.run("member", "remove", made["id"], "--account", account, "--json").json
+    assert gone["id"] == made["id"]
+    again = tollway.run("member", "remove", made["id"], "--account", account)
+    assert (again.code, again.err) == (1, "tollway: There is no such invitation.\n")
+    noted = tollway.run("audit", "--target", made["id"], "--json").json["data"]
+    assert [one["action"] for one in noted] == ["invitation.deleted", "invitation.created"]
+
+
 @pytest.mark.parametrize(
     ("case", "words", "said"),
     [

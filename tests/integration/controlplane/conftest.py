@@ -39,6 +39,7 @@ from gateway.model.policies import (
     Upstream,
 )
 from gateway.operators.policy_history import PolicyHistory
+from gateway.people.inviting import Inviting
 from gateway.people.outbox import Outbox
 from gateway.people.passwords import Passwords
 from gateway.people.vault import Vault
@@ -124,9 +125,9 @@ def make_explainer(pool: Pool, redis: TickRedis, clock: ManualClock, tasks: Task
 
 @pytest.fixture
 async def operator_app(
-    collaborators: Collaborators, pool: Pool, clock: ManualClock, tmp_path: Path, redis_url: str
+    collaborators: Collaborators, identity: Identity, clock: ManualClock, tmp_path: Path, redis_url: str
 ) -> AsyncIterator[web.Application]:
-    tasks = Tasks()
+    tasks, pool = Tasks(), collaborators.pool
     counters = TickRedis(parse_address(redis_url), Slots.in_memory(), tasks, timeout_s=5)
     explainer = make_explainer(pool, counters, clock, tasks)
     counters.start()
@@ -141,6 +142,7 @@ async def operator_app(
         health=health,
         bootstrap=BootstrapToken(ADMIN_TOKEN),
         explains=explainer,
+        inviting=Inviting(identity.outbox, identity.portal_url),
         folder=PolicyFolder(tmp_path / "policies"),
         history=PolicyHistory(pool),
         slots_folder=tmp_path,

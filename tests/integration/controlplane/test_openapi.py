@@ -31,10 +31,13 @@ from gateway.controlplane.serving import ControlRunner
 from gateway.controlplane.tokens import BootstrapToken
 from gateway.ledger.usage import Usage
 from gateway.operators.policy_history import PolicyHistory
+from gateway.people.inviting import Inviting
 from gateway.people.memberships import Memberships
+from gateway.people.outbox import Outbox
 from gateway.people.sessions import Sessions
 from gateway.people.store import People
 from gateway.people.tokens import new_id
+from gateway.people.vault import Vault
 from gateway.policy.folder import PolicyFolder
 from gateway.storage.postgres import connect_pool
 from gateway.storage.redis import parse_address
@@ -80,6 +83,7 @@ async def _operators(with_: Collaborators, folder: Path) -> tuple[web.Applicatio
         health=health,
         bootstrap=BootstrapToken(ADMIN_TOKEN),
         explains=make_explainer(with_.pool, nobody, ManualClock(NOW_US), tasks),
+        inviting=Inviting(Outbox(Vault(with_.pool)), "https://portal.example"),
         folder=PolicyFolder(folder / "policies"),
         history=PolicyHistory(with_.pool),
         slots_folder=folder,

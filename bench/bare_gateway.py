@@ -20,11 +20,12 @@ from gateway.admission.admitter import Admitter
 from gateway.admission.memory_store import MemoryStore
 from gateway.auth.authenticator import Authenticator
 from gateway.clock import SystemClock
-from gateway.dataplane.connection import Connection, Waits
+from gateway.dataplane.connection import Connection
 from gateway.dataplane.head import HeadReader
 from gateway.dataplane.overload import Bounds, Overload
 from gateway.dataplane.pipeline import Pipeline
 from gateway.dataplane.server import DataplaneServer
+from gateway.dataplane.waits import Waits
 from gateway.deadlines import Deadlines
 from gateway.journal.writer import JournalWriter
 from gateway.metering.meter import Meter

@@ -19,13 +19,13 @@ from gateway.app.reports import report_forever
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.listener import KeyListener
 from gateway.dataplane.caller import ProxyProtocol, Trust, TrustedHeader
-from gateway.dataplane.connection import Waits
 from gateway.dataplane.listening import Listeners
 from gateway.dataplane.long_calls import LongCalls
 from gateway.dataplane.overload import Bounds, Overload
 from gateway.dataplane.pipeline import Pipeline
 from gateway.dataplane.server import IDLE_GRACE_S, REPLACED_GRACE_S, DataplaneServer
 from gateway.dataplane.tls import Certificate
+from gateway.dataplane.waits import Waits
 from gateway.deadlines import Deadlines
 from gateway.journal.writer import SYNC_INTERVAL_S, JournalWriter
 from gateway.metering.meter import Meter

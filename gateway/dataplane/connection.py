@@ -1,25 +1,21 @@
-"""A client connection: one request after the other, pipelining, waits and the end."""
+"""A client connection: one request after the other, pipelining, tunnels and the end."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from gateway.dataplane.answering import drainable
 from gateway.dataplane.caller import Caller, Trust, peer_address
-from gateway.dataplane.reading import ReadingProtocol
-from gateway.dataplane.uptake import Uptake, unsent_bytes
+from gateway.dataplane.waits import TimedProtocol, Waits
 from gateway.deadlines import NEVER, Deadlines
-from gateway.errors import ClientGone, GatewayError, RequestTimeout
+from gateway.errors import ClientGone, GatewayError
 from gateway.frames import POLICY_VIOLATION, close_frame
 from gateway.inline import drive
 from gateway.model.exchange import Exchange, RequestHead
-from gateway.model.policies import Route
 from gateway.outbox import Outbox
 from gateway.outcomes import Outcome
-from gateway.pace import Pace
 
 FEED_BYTES = 65536
 """Parsed at once: bounds how many pipelined requests can be waiting."""
@@ -33,19 +29,6 @@ LINGER_S = 2.0
 Handle = Callable[[Exchange], Coroutine[Any, Any, None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Waits:
-    """How long a caller may take, in seconds; how large a head may be, and how many connections there are."""
-
-    head_s: float = 10.0
-    body_s: float = 30.0
-    min_bytes_per_s: int = 240  # of a body, and of an answer that is read, on average over `body_s`
-    keepalive_s: float = 75.0
-    max_head_bytes: int = 65536
-    max_connections: int = 20_000
-    max_connections_per_address: int = 4096
-
-
 class Shell(Protocol):
     """Who wants to know which connections are open."""
 
@@ -55,7 +38,7 @@ class Shell(Protocol):
     def closed(self, connection: Connection) -> None: ...
 
 
-class Connection(ReadingProtocol):
+class Connection(TimedProtocol):
     """One client connection. Requests are handled one after the other, in the order they came."""
 
     def __init__(
@@ -67,22 +50,14 @@ class Connection(ReadingProtocol):
         shell: Shell,
         trust: Trust,
     ) -> None:
-        super().__init__(outbox, waits.max_head_bytes)
+        super().__init__(outbox, waits)
         self.address = ""  # of the other end; with the PROXY protocol of whom it connected for
         self._trust = trust
-        self.deadline = NEVER
         self._handle = handle
-        self._waits = waits
         self._deadlines = deadlines
         self._shell = shell
-        self._loop = asyncio.get_running_loop()
         self._advancing = False
-        self._upload_paused = False
-        self._reading_paused = False
         self._has_ended = False  # the caller has, its way of a tunnel: nothing more will come
-        self._uptake: Uptake | None = None  # of a caller that has been seen not to read
-        self._paced_route: Route | None = None  # whose answer that was
-        self._last_route: Route | None = None  # whose answer has been written
 
     # -- asyncio.Protocol -------------------------------------------------------------------------------
 
@@ -134,26 +109,6 @@ class Connection(ReadingProtocol):
             exchange.outcome = exchange.outcome or ended
             self._break(exchange, ClientGone())
         self._shell.closed(self)
-
-    def pause_writing(self) -> None:
-        """The caller reads slower than the upstream writes."""
-        self._stalled = True
-        self.deadline = self._loop.time()  # looked at in the next sweep: mostly it has read on by then
-        if self.exchange is not None and self.exchange.uplink is not None:
-            self.exchange.uplink.pause_answer()
-
-    def resume_writing(self) -> None:
-        self._stalled = False
-        now = self._loop.time()
-        if self._uptake is not None:
-            self._uptake.caught_up(now, unsent_bytes(self.transport))
-        if self.exchange is None:
-            self.deadline = now + (self._waits.body_s if self._deaf else self._waits.keepalive_s)
-        else:
-            self.deadline = NEVER
-            if self.exchange.uplink is not None:
-                self.exchange.uplink.resume_answer()
-        self._advance()
 
     # -- refusing what is read ----------------------------------------------------------------------------
 
@@ -236,12 +191,6 @@ class Connection(ReadingProtocol):
             return False
         return self.exchange is self._incoming if self.exchange is not None else not self._stalled
 
-    def _held_back(self) -> bool:
-        incoming = self._incoming
-        return self._upload_paused or (
-            incoming is not None and incoming.uplink is None and bool(incoming.body_parts)
-        )
-
     def _is_body(self, count: int) -> bool:
         incoming = self._incoming
         if incoming is None or incoming.head.content_length is None:
@@ -295,37 +244,6 @@ class Connection(ReadingProtocol):
         if not self._stalled:
             self.deadline = self._loop.time() + wait_s
 
-    def _set_wait(self) -> None:
-        """Which wait is on now, and whether there is room for more bytes."""
-        if self._deaf:
-            return
-        paused = self._held_back() or bool(self._waiting or self._unfed)
-        paused = paused or bool(self._stalled and self.exchange is None)
-        if self._reading_paused or paused:
-            self._pause_reading(paused=paused)
-        if self._stalled:
-            return  # the wait for the caller to read goes on
-        if (incoming := self._incoming) is not None:
-            pace = incoming.pace = incoming.pace or self._pace_on(incoming.route)
-            paused = paused or incoming.holds_back
-            self.deadline = pace.deadline(self._loop.time(), incoming.ingress_bytes, paused=paused)
-        elif self.exchange is not None:
-            return  # the upstream's side watches it; a deadline that passes meanwhile means nothing
-        elif self._head_bytes and self.deadline > (latest := self._loop.time() + self._waits.head_s):
-            self.deadline = latest
-
-    def _pace_on(self, route: Route | None) -> Pace:
-        rate = route.min_bytes_per_s if route is not None else None
-        return Pace(self._waits.body_s, self._waits.min_bytes_per_s if rate is None else rate)
-
-    def _pause_reading(self, *, paused: bool) -> None:
-        if paused is not self._reading_paused and not self.transport.is_closing():
-            self._reading_paused = paused
-            if paused:
-                self.transport.pause_reading()
-            else:
-                self.transport.resume_reading()
-
     # -- tunnels ------------------------------------------------------------------------------------------
 
     def _pass(self, exchange: Exchange, data: bytes) -> None:
@@ -350,45 +268,7 @@ class Connection(ReadingProtocol):
         if self.transport.can_write_eof():
             self.outbox.after(self.transport, self.transport.write_eof)
 
-    # -- Downstream, beyond answering ---------------------------------------------------------------------
-
-    def pause_upload(self) -> None:
-        self._upload_paused = True
-        self._set_wait()
-
-    def resume_upload(self) -> None:
-        self._upload_paused = False
-        self._advance()
-
-    # -- waits and shutdown -------------------------------------------------------------------------------
-
-    def expire(self) -> None:
-        """Deadlines: the caller took too long."""
-        if self._stalled:
-            self._watch_reader()
-        elif self.exchange is not None and (self._deaf or self._incoming is None):
-            return  # it waits for us, not we for it
-        elif self._deaf:
-            self.transport.abort()  # it has been told and does not leave
-        elif self._incoming is not None or self._head_bytes:
-            self._refuse_unread(RequestTimeout())
-            self._advance()
-        elif self.transport.get_write_buffer_size():
-            self.transport.abort()
-        else:
-            self.transport.close()
-
-    def _watch_reader(self) -> None:
-        """Cut a caller that reads too slowly; in a tunnel only one that reads nothing at all."""
-        route = self._last_route if self.exchange is None else self.exchange.route
-        if self._uptake is None or route is not self._paced_route:
-            is_tunnel = self.exchange is not None and self.exchange.status == 101
-            self._paced_route = route
-            self._uptake = Uptake(Pace(self._waits.body_s, 0) if is_tunnel else self._pace_on(route))
-        now = self._loop.time()
-        self.deadline = self._uptake.deadline(now, unsent_bytes(self.transport))
-        if self.deadline <= now:
-            self.abort()  # what the kernel still holds is dropped, too
+    # -- shutdown -----------------------------------------------------------------------------------------
 
     def is_idle(self) -> bool:
         """Whether HTTP has begun and nothing of a call is here. No deadline: a handshake is under way."""

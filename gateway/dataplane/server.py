@@ -7,9 +7,10 @@ import ssl
 from collections.abc import Callable
 
 from gateway.dataplane.caller import NOBODY, ProxyProtocol, Trust
-from gateway.dataplane.connection import Connection, Handle, Waits
+from gateway.dataplane.connection import Connection, Handle
 from gateway.dataplane.entrance import Entrance, Threshold
 from gateway.dataplane.uptake import unread_bytes
+from gateway.dataplane.waits import Waits
 from gateway.deadlines import Deadlines
 from gateway.model.exchange import Exchange
 from gateway.outbox import Outbox

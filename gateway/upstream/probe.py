@@ -79,7 +79,7 @@ async def check_forever(
     """Check again and again; `checked` hears each time why the target is not well, or an empty text.
 
     A check that ends as none should is our fault and says nothing about the target: `broke` is told, and the
-    next one comes later each time in a row. Spread at random, so that neither workers nor targets march in step.
+    next one comes later each time in a row. Spread at random: neither workers nor targets march in step.
     """
     request = (
         f"GET {health.path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: tollway-check\r\n"

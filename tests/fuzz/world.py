@@ -7,9 +7,10 @@ from typing import Any, cast
 
 from gateway.clock import SystemClock
 from gateway.dataplane.caller import NOBODY
-from gateway.dataplane.connection import Connection, Waits
+from gateway.dataplane.connection import Connection
 from gateway.dataplane.overload import Bounds, Overload
 from gateway.dataplane.pipeline import Pipeline
+from gateway.dataplane.waits import Waits
 from gateway.deadlines import Deadlines
 from gateway.errors import RateLimited, Unauthenticated
 from gateway.inline import Wait

@@ -16,11 +16,12 @@ import pytest
 from gateway.auth.authenticator import Authenticator
 from gateway.clock import SystemClock
 from gateway.dataplane.caller import NOBODY, Trust
-from gateway.dataplane.connection import Connection, Waits
+from gateway.dataplane.connection import Connection
 from gateway.dataplane.listening import Listeners
 from gateway.dataplane.overload import Bounds, Overload
 from gateway.dataplane.pipeline import Pipeline
 from gateway.dataplane.server import DataplaneServer
+from gateway.dataplane.waits import Waits
 from gateway.deadlines import Deadlines
 from gateway.errors import FeatureRequired, RateLimited, Unauthenticated
 from gateway.model.exchange import Exchange, RequestHead

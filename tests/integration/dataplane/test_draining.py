@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.dataplane.connection import Waits
 from gateway.dataplane.listening import Listeners, mute
 from gateway.dataplane.server import DataplaneServer
+from gateway.dataplane.waits import Waits
 from gateway.deadlines import Deadlines
 from gateway.model.exchange import Exchange
 from gateway.outbox import Outbox

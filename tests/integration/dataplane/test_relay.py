@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import pytest
 
-from gateway.dataplane.connection import Waits
+from gateway.dataplane.waits import Waits
 from gateway.model.policies import Timeouts
 from gateway.outcomes import Outcome
 from tests.integration.dataplane.conftest import MakeProxy, Proxy, ScriptedUpstream, read_head

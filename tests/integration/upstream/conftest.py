@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from gateway.dataplane.connection import Waits
 from gateway.dataplane.listening import Listeners
 from gateway.dataplane.refusal import refuse
 from gateway.dataplane.server import DataplaneServer
+from gateway.dataplane.waits import Waits
 from gateway.deadlines import Deadlines
 from gateway.errors import GatewayError
 from gateway.model.exchange import Exchange

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.dataplane.connection import Waits
+from gateway.dataplane.waits import Waits
 from gateway.model.policies import Timeouts
 from gateway.outcomes import Outcome
 from tests.integration.dataplane.conftest import MakeProxy, Proxy, ScriptedUpstream

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.dataplane.caller import Trust, TrustedHeader
-from gateway.dataplane.connection import Waits
+from gateway.dataplane.waits import Waits
 from gateway.model.networks import Networks, parse_network
 from tests.integration.dataplane.conftest import MakeProxy, Proxy, ScriptedUpstream, read_head
 from tests.integration.dataplane.threats.conftest import lines_of, statuses

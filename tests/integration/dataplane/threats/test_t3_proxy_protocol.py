@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from gateway.dataplane.caller import ProxyProtocol, Trust
-from gateway.dataplane.connection import Waits
 from gateway.dataplane.proxy_protocol import SIGNATURE
 from gateway.dataplane.tls import Certificate
+from gateway.dataplane.waits import Waits
 from gateway.model.networks import Networks, parse_network
 from tests.integration.dataplane.conftest import MakeProxy, Proxy, ScriptedUpstream, read_head
 from tests.integration.dataplane.threats.conftest import eventually, lines_of, read_all, reset, statuses

@@ -8,7 +8,7 @@ import tracemalloc
 
 import pytest
 
-from gateway.dataplane.connection import Waits
+from gateway.dataplane.waits import Waits
 from gateway.outcomes import Outcome
 from tests.integration.dataplane.conftest import MakeProxy, Proxy, ScriptedUpstream, read_head
 from tests.integration.dataplane.threats.conftest import (

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.dataplane.connection import Waits
 from gateway.dataplane.tls import Certificate
+from gateway.dataplane.waits import Waits
 from tests.integration.dataplane.conftest import MakeProxy, Proxy, ScriptedUpstream, read_head
 from tests.integration.dataplane.threats.conftest import Honest, eventually, read_all, reset, statuses
 

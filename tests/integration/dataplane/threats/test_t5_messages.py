@@ -8,8 +8,8 @@ import tracemalloc
 
 import pytest
 
-from gateway.dataplane.connection import Waits
 from gateway.dataplane.head import MAX_HEADER_LINES, MAX_TARGET_BYTES
+from gateway.dataplane.waits import Waits
 from tests.integration.dataplane.conftest import MakeProxy, Proxy, ScriptedUpstream, read_head
 from tests.integration.dataplane.threats.conftest import (
     Honest,

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from gateway.dataplane.connection import Waits
+from gateway.dataplane.waits import Waits
 from gateway.model.policies import Timeouts
 from gateway.outcomes import Outcome
 from tests.integration.dataplane.conftest import MakeProxy, ScriptedUpstream, read_head

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from gateway.journal.reader import Position
@@ -17,8 +18,19 @@ def request_id(account_id: int, number: int, mode: Mode = Mode.LIVE) -> bytes:
     return bytes([account_id, mode is Mode.TEST]).ljust(15, b"\0") + bytes([number])
 
 
-async def book(pool: Pool, account_id: int, at: datetime, *, calls: int, mode: Mode = Mode.LIVE) -> None:
-    """So many served calls at one instant, each paying one unit of `api_calls`."""
+ONE_CALL = {"api_calls": 1}
+
+
+async def book(
+    pool: Pool,
+    account_id: int,
+    at: datetime,
+    *,
+    calls: int,
+    mode: Mode = Mode.LIVE,
+    charges: Mapping[str, int] = ONE_CALL,
+) -> None:
+    """So many served calls at one instant, each paying one unit of `api_calls`, or other `charges`."""
     at_us = round(at.timestamp() * 1_000_000)
     events = [
         UsageEvent(
@@ -36,7 +48,7 @@ async def book(pool: Pool, account_id: int, at: datetime, *, calls: int, mode: M
             egress_bytes=0,
             duration_us=3,
             first_byte_us=4,
-            charges={"api_calls": 1},
+            charges=dict(charges),
         )
         for number in range(calls)
     ]

@@ -15,6 +15,7 @@ DAY = Span(0, 86_400)
         ("it has just begun", DAY, 100, 600, None),
         ("an hour is judged after a quarter of it", Span(0, 3600), 10, 900, 40),
         ("nothing stays nothing", DAY, 0, 80_000, 0),
+        ("it is over", DAY, 100, 400_000, 100),
     ],
 )
 def test_what_is_used_in_the_end_at_this_pace(

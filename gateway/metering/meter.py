@@ -235,7 +235,8 @@ class Meter:
                 self._calls.clear()
             # The entry keeps the objects alive, so none of their ids can come to mean another object.
             call = _call(principal, plan, route, exchange.head.method)
-            refused = encode_call(call._replace(upstream=""))
+            # Whoever is nobody must not fill the ledger: what is refused is in the sums alone.
+            refused = encode_call(call._replace(upstream="", raw=call.raw and call.account_id != 0))
             self._calls[key] = cached = (principal, plan, route, encode_call(call), refused)
         call_bytes = cached[3] if is_sent else cached[4]
         marks = exchange.marks

@@ -7,6 +7,7 @@ LEFT JOIN accounts a ON a.id = e.account_id;
 
 -- sums_that_differ
 -- Cells in which the sums of hours or months are not the sums of rows and entries, one row for each side that has it.
+-- Refused calls of nobody (account 0) have no rows: their months are compared with their hours.
 WITH cells AS (
     SELECT e.started_at, coalesce(e.account_id, 0) AS account_id, coalesce(e.key_id, 0) AS key_id,
            e.route, e.mode, e.outcome, cell.meter, cell.quantity
@@ -20,6 +21,7 @@ WITH cells AS (
             WHERE e.ingress_messages + e.egress_messages > 0
         UNION ALL SELECT key, value::bigint FROM jsonb_each_text(e.charges) WHERE key <> 'api_calls'
     ) cell
+    WHERE e.account_id IS NOT NULL
     UNION ALL
     SELECT happened_at, account_id, coalesce(key_id, 0), '', mode, kind, meter, quantity FROM usage_entries
 ),
@@ -32,10 +34,14 @@ months AS (
     SELECT date_trunc('month', started_at, 'UTC') AS start, account_id, key_id, route, mode, outcome, meter,
            count(*)::bigint AS events, sum(quantity)::bigint AS quantity
     FROM cells GROUP BY 1, 2, 3, 4, 5, 6, 7
+    UNION ALL
+    SELECT date_trunc('month', hour_start, 'UTC'), account_id, key_id, route, mode, outcome, meter,
+           sum(events)::bigint, sum(quantity)::bigint
+    FROM usage_hourly WHERE account_id = 0 GROUP BY 1, 2, 3, 4, 5, 6, 7
 ),
 hourly AS (
     SELECT hour_start AS start, account_id, key_id, route, mode, outcome, meter, events, quantity
-    FROM usage_hourly
+    FROM usage_hourly WHERE account_id <> 0
 ),
 monthly AS (
     SELECT month_start AS start, account_id, key_id, route, mode, outcome, meter, events, quantity
@@ -52,6 +58,15 @@ SELECT a.public_id AS account, m.mode, m.meter, sum(m.quantity)::bigint AS quant
 FROM usage_monthly m
 JOIN accounts a ON a.id = m.account_id
 GROUP BY 1, 2, 3;
+
+-- refused_of_nobody
+-- Calls that no account made, by outcome, less those that have a row.
+SELECT outcome, (sum(n))::bigint AS events
+FROM (
+    SELECT outcome, events AS n FROM usage_monthly WHERE account_id = 0 AND meter = 'api_calls'
+    UNION ALL SELECT outcome, -1 FROM usage_events WHERE account_id IS NULL
+) AS counted
+GROUP BY outcome;
 
 -- account_numbers
 -- Accounts by the numbers that counters are named by.

@@ -72,6 +72,7 @@ class Books:
     rows: list[Row] = field(default_factory=list)
     sums_that_differ: list[str] = field(default_factory=list)
     booked: dict[tuple[str, str, str], int] = field(default_factory=dict)  # account, mode, meter -> units
+    of_nobody: dict[str, int] = field(default_factory=dict)  # outcome -> calls that are in the sums alone
     counters: list[Counter] = field(default_factory=list)
     set_right: list[Counter] = field(default_factory=list)  # the same, after reconciliation
 
@@ -156,3 +157,5 @@ async def _read_ledger(pool: Pool, books: Books) -> None:
         books.sums_that_differ.append(" ".join(map(str, differs.values())))
     for sums in await pool.fetch(QUERIES.months_booked):
         books.booked[sums["account"], sums["mode"], sums["meter"]] = sums["quantity"]
+    for sums in await pool.fetch(QUERIES.refused_of_nobody):
+        books.of_nobody[sums["outcome"]] = sums["events"]

@@ -109,7 +109,7 @@ async def _prove(gate: Gate, folder: Path, seconds: float, seed: int, tell: Tell
         exit_status=status,
         tracebacks=gate.tracebacks(),
     )
-    outcomes = Counter(row.outcome for row in books.rows)
+    outcomes = Counter(row.outcome for row in books.rows) + Counter(books.of_nobody)
     return Verdict(seed, lasted_s, await asyncio.to_thread(judge, run), outcomes, faults.done, folder)
 
 

@@ -61,6 +61,8 @@ def judge(run: Run) -> list[Check]:
         compared.nothing_invented(),
         compared.refused_never_seen(),
         compared.callers_agree(),
+        compared.nobody_is_counted(),
+        compared.counted_once(),
         compared.figures_agree(),
         compared.reported_is_billed(),
         compared.answers_are_the_callers_own(),
@@ -132,7 +134,8 @@ class _Compared:
     def _disagrees(self, note: Note) -> str:
         row = self._rows.get(note.request_id)
         if row is None:
-            return f"{_note(note)} is not booked"
+            # A refusal of nobody is in the sums alone: `nobody_is_counted` looks there.
+            return "" if _is_refusal(note) else f"{_note(note)} is not booked"
         if not note.whole:
             return ""
         if note.code:
@@ -145,6 +148,28 @@ class _Compared:
         if row.outcome in outcomes and status_fits and whose_fits:
             return ""
         return f"{_note(note)} is booked as {row.outcome} {row.status} of {row.account}"
+
+    def nobody_is_counted(self) -> Check:
+        """Refusals that callers were told and that have no row: at least as many are in the sums."""
+        refused = [
+            note for note in self._run.notes if _is_refusal(note) and note.request_id not in self._rows
+        ]
+        told = Counter(self._codes.get(note.code, "?") for note in refused if note.whole)
+        counted, total = self._run.books.of_nobody, sum(self._run.books.of_nobody.values())
+        wrong = [
+            f"{times} callers were told {outcome}, {counted.get(outcome, 0)} are counted"
+            for outcome, times in told.items()
+            if times > counted.get(outcome, 0)
+        ]
+        if len(refused) > total:
+            wrong.append(f"{len(refused)} callers were refused, {total} are counted")
+        return Check("refused calls of nobody are counted", f">= {_n(len(refused))}", _n(total), wrong)
+
+    def counted_once(self) -> Check:
+        """Rows, and calls that are in the sums alone: no more than were made."""
+        made, booked = len(self._run.notes), len(self._rows) + sum(self._run.books.of_nobody.values())
+        wrong = [f"{booked - made} too many"] if booked > made else []
+        return Check("no more calls are booked than were made", f"<= {_n(made)}", _n(booked), wrong)
 
     def figures_agree(self) -> Check:
         served = [
@@ -188,6 +213,8 @@ class _Compared:
 
     def nothing_unexpected(self) -> Check:
         wrong = [_row(row) for row in self._rows.values() if row.outcome == "unexpected"]
+        if of_nobody := self._run.books.of_nobody.get("unexpected"):
+            wrong.append(f"{of_nobody} calls of nobody")
         return Check("nothing ended unexpectedly", "0", _n(len(wrong)), wrong)
 
     def quotas_hold(self) -> Check:
@@ -263,6 +290,11 @@ def _outcomes_by_code() -> dict[str, str]:
     for error in errors:
         errors += error.__subclasses__()
     return {error.code: error.outcome.label for error in errors}
+
+
+def _is_refusal(note: Note) -> bool:
+    """Whether its caller was told a refusal; of one that did not come whole, the code is not known."""
+    return note.status >= 400 and bool(note.request_id) and (bool(note.code) or not note.whole)
 
 
 def _repeated(values: Iterable[object]) -> list[str]:

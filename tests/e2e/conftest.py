@@ -174,6 +174,12 @@ class Gateway:
         rows: list[dict[str, Any]] = self.admin("GET", f"/usage/events?account={account}&limit=1000")["data"]
         return rows
 
+    def of_nobody(self) -> dict[tuple[str, str], int]:
+        """Calls by outcome and route, as far as they are booked, that no account made: they are sums."""
+        rows = self.admin("GET", "/usage")["data"]
+        of_nobody = [row for row in rows if row["account"] is None and row["meter"] == "api_calls"]
+        return {(row["outcome"], row["route"]): row["events"] for row in of_nobody}
+
     def counted(self, metric: str) -> float:
         """The sum of a metric over processes and labels."""
         lines = requests.get(self.control_url("/metrics"), timeout=5).text.splitlines()

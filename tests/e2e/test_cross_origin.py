@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from typing import Any
 
 import requests
 
@@ -15,17 +14,6 @@ BEFOREHAND = {
     "Access-Control-Request-Method": "POST",
     "Access-Control-Request-Headers": "authorization,content-type",
 }
-
-
-def booked(gateway: Gateway, request_id: str) -> dict[str, Any]:
-    """The usage row of a call, whoever made it."""
-
-    def row() -> list[dict[str, Any]]:
-        rows = gateway.admin("GET", "/usage/events?limit=1000")["data"]
-        return [one for one in rows if one["request_id"] == request_id]
-
-    row_found: dict[str, Any] = eventually(row, "the call is booked")[0]
-    return row_found
 
 
 def counted(gateway: Gateway, outcome: str) -> float:
@@ -43,9 +31,7 @@ def test_preflights_are_free_counted_and_booked(gateway: Gateway) -> None:
         assert asked.headers["Access-Control-Allow-Origin"] == ORIGIN
         assert asked.headers["Access-Control-Allow-Methods"] == "GET, POST, HEAD"
         assert "RateLimit" not in asked.headers
-    row = booked(gateway, asked.headers["Tollway-Request-Id"])
-    assert (row["outcome"], row["status"], row["route"]) == ("answered", 204, "pages")
-    assert (row["account"], row["method"]) == (None, "OPTIONS")
+    eventually(lambda: gateway.of_nobody().get(("answered", "pages"), 0) >= 12, "preflights are booked")
     assert counted(gateway, "answered") >= 12
     page = {"Origin": ORIGIN} | small.headers
     answers = [requests.post(url, headers=page, json={}, timeout=30) for _ in range(11)]

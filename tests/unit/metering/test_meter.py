@@ -160,8 +160,25 @@ def test_a_refused_call_is_one_record(worker: Worker) -> None:
     worker.meter.end(exchange)
     (record,) = worker.records()
     assert isinstance(record, Whole)
-    assert record.begin.call == Call(0, 0, Mode.LIVE, "", "", "POST", {})
+    assert record.begin.call == Call(0, 0, Mode.LIVE, "", "", "POST", {}, raw=False)
     assert (record.end.outcome, record.end.status, record.end.billed) == (Outcome.UNAUTHENTICATED, 401, False)
+
+
+def test_only_refused_calls_of_nobody_have_no_row(worker: Worker) -> None:
+    """Strangers must not be able to fill the ledger; what they get served is work like any other."""
+    nobody = replace(PRINCIPAL, account_id=0, key_id=0)
+    for principal in (None, nobody, PRINCIPAL):
+        exchange = worker.request()
+        exchange.principal, exchange.outcome = principal, Outcome.RATE_LIMITED
+        worker.meter.end(exchange)
+    served = worker.request()
+    served.principal, served.outcome = nobody, Outcome.SERVED
+    worker.meter.begin(served)
+    worker.meter.end(served)
+    *refused, begun, _ = worker.records()
+    assert [record.begin.call.raw for record in refused if isinstance(record, Whole)] == [False, False, True]
+    assert isinstance(begun, Begin)
+    assert begun.call.raw
 
 
 def test_a_call_that_was_sent_nowhere_names_no_upstream(worker: Worker) -> None:

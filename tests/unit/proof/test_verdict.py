@@ -24,7 +24,7 @@ def served(key: str, number: int, account: str = ACME) -> tuple[Sighting, Row, N
 
 
 def in_order() -> Run:
-    """Two served calls, one of them with a quota, one interrupted one and one that was refused."""
+    """Two served calls, one of them with a quota, one interrupted one and two refused ones, one of nobody."""
     both = [served("a", 1), served("b", 2, SMALL)]
     sightings = [one[0] for one in both] + [Sighting("c", 3, "slow")]
     rows = [one[1] for one in both]
@@ -34,10 +34,12 @@ def in_order() -> Run:
     ]
     notes = [one[2] for one in both] + [Note(3, "slow", ACME)]
     notes += [Note(4, "short", SMALL, "d", 429, "quota_exceeded", whole=True, got_bytes=90)]
+    notes += [Note(5, "short", SMALL, "e", 401, "unauthenticated", whole=True, got_bytes=90)]
     books = Books(
         sightings,
         rows,
         booked={(ACME, "live", "api_calls"): 1, (SMALL, "live", "api_calls"): 1},
+        of_nobody={"unauthenticated": 1},
         counters=[Counter(ACME, "live", "api_calls", 2), Counter(SMALL, "live", "api_calls", 1)],
         set_right=[Counter(ACME, "live", "api_calls", 1), Counter(SMALL, "live", "api_calls", 1)],
     )
@@ -116,6 +118,27 @@ def end_unexpectedly(run: Run) -> None:
     run.books.rows[3] = replace(run.books.rows[3], outcome="unexpected")
 
 
+def lose_a_refusal(run: Run) -> None:
+    del run.books.of_nobody["unauthenticated"]
+
+
+def lose_a_refusal_that_was_cut(run: Run) -> None:
+    run.notes.append(Note(6, "stream", SMALL, "f", 503))
+
+
+def count_a_refusal_less(run: Run) -> None:
+    run.notes.append(replace(run.notes[4], request_id="f"))
+
+
+def count_a_refusal_twice(run: Run) -> None:
+    run.books.of_nobody["unauthenticated"] = 2
+
+
+def end_unexpectedly_for_nobody(run: Run) -> None:
+    run.notes.append(Note(6, "short", SMALL))
+    run.books.of_nobody["unexpected"] = 1
+
+
 def oversell(run: Run) -> None:
     run.books.booked[SMALL, "live", "api_calls"] = 201
     run.books.counters[1] = run.books.set_right[1] = Counter(SMALL, "live", "api_calls", 201)
@@ -153,7 +176,12 @@ def end_badly(run: Run) -> Run:
             call_a_failure_served,
             ["outcomes fit what the upstream did", "what is billed was done by the upstream"],
         ),
-        (invent, ["what is billed was done by the upstream"]),
+        (invent, ["what is billed was done by the upstream", "no more calls are booked than were made"]),
+        (lose_a_refusal, ["refused calls of nobody are counted"]),
+        (lose_a_refusal_that_was_cut, ["refused calls of nobody are counted"]),
+        (count_a_refusal_less, ["refused calls of nobody are counted"]),
+        (count_a_refusal_twice, ["no more calls are booked than were made"]),
+        (end_unexpectedly_for_nobody, ["nothing ended unexpectedly"]),
         (bill_a_refusal, ["what is billed was done by the upstream"]),
         (refuse_too_late, ["outcomes fit what the upstream did", "what was refused never got there"]),
         (tell_a_caller_something_else, ["callers were told what is booked"]),

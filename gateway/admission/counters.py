@@ -75,6 +75,14 @@ class QuotaCounters:
             if cursor == 0:
                 return
 
+    async def counted(self, periods: Sequence[QuotaPeriod]) -> dict[QuotaPeriod, int]:
+        """What counters say; those that are missing are left out."""
+        if not periods:
+            return {}
+        with translated():
+            values = await self._redis.mget([counter_key(one) for one in periods])
+        return {one: int(value) for one, value in zip(periods, values, strict=True) if value is not None}
+
     async def journals(self, now_us: int) -> set[str]:
         """Journals of all workers that may have charged calls in the periods that count."""
         since_ms = now_us // 1000 - FORGOTTEN_AFTER_MS

@@ -9,14 +9,17 @@ import click
 from gateway.accounts.checks import STATUSES
 from gateway.accounts.records import Account, AccountChanges
 from gateway.accounts.store import Accounts
-from gateway.cli.database import with_database
+from gateway.admission.counters import QuotaCounters
+from gateway.admission.moved import count_moved
+from gateway.cli.database import with_database, with_stores
 from gateway.cli.output import json_option, print_facts, print_json, print_table
 from gateway.cli.overrides import override
 from gateway.controlplane import wording
 from gateway.errors import TollwayError
 from gateway.policy.load import load_folder
 from gateway.settings import Settings
-from gateway.storage.postgres import Pool
+from gateway.storage.postgres import Pool, transaction
+from gateway.storage.redis import connect
 
 
 class UnknownTier(TollwayError):
@@ -93,11 +96,7 @@ def list_(limit: int, after: str | None, as_json: bool) -> None:
 def set_tier(id: str, tier: str, as_json: bool) -> None:  # noqa: A002 - the argument's name on the command line
     """Move an account to another tier. Gateways know within a second."""
 
-    async def work(pool: Pool, settings: Settings) -> Account:
-        expect_tier(settings, tier)
-        return await Accounts(pool, settings.key_prefix).set_tier(id, tier)
-
-    show(with_database(work), as_json)
+    show(_move(id, AccountChanges(tier=tier)), as_json)
 
 
 @account.command("set")
@@ -139,10 +138,36 @@ def set_(
         metadata=pairs or None,
     )
 
+    if billing_anchor is not None or time_zone is not None:
+        show(_move(id, changes), as_json)
+        return
+
     async def work(pool: Pool, settings: Settings) -> Account:
         return await Accounts(pool, settings.key_prefix).change_account(id, changes)
 
     show(with_database(work), as_json)
+
+
+def _move(public_id: str, changes: AccountChanges) -> Account:
+    """Change an account to other quotas or periods; their counters have what was used before anybody asks."""
+
+    async def work(pool: Pool, redis_url: str, settings: Settings) -> Account:
+        policies = load_folder(settings.policies).policies if settings.policies.is_dir() else None
+        if changes.tier is not None:
+            expect_tier(settings, changes.tier)
+        client = connect(redis_url)
+        try:
+            async with transaction(pool) as connection:
+                accounts = Accounts(connection, settings.key_prefix)
+                before = await accounts.lock_account(public_id)
+                changed = await accounts.change_account(public_id, changes)
+                if policies is not None:
+                    await count_moved(QuotaCounters(client), connection, policies, before, changed)
+        finally:
+            await client.aclose()
+        return changed
+
+    return with_stores(work)
 
 
 @account.command()

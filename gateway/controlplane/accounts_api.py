@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Annotated, Literal
 
@@ -11,12 +11,12 @@ from pydantic import Field, StrictBool
 from typing_extensions import TypedDict
 
 from gateway.accounts.records import AccountChanges, AccountDetails
-from gateway.accounts.store import Accounts
+from gateway.admission.moved import count_moved
 from gateway.controlplane import wording
 from gateway.controlplane.bodies import Sent, answer, check_match, read_body, read_query, tagged
+from gateway.controlplane.collaborators import Collaborators
 from gateway.controlplane.endpoints import CONNECTION, Endpoint
 from gateway.controlplane.problems import invalid
-from gateway.model.policies import PolicySet
 
 Status = Literal["draft", "active", "past_due", "suspended", "cancelled"]
 ACCOUNT = "/accounts/{account:acct_[0-9A-Za-z]+}"
@@ -82,8 +82,8 @@ class AccountList(TypedDict):
 class AccountsApi:
     """What operators do with accounts."""
 
-    def __init__(self, accounts: Accounts, policies: Callable[[], PolicySet]) -> None:
-        self._accounts, self._policies = accounts, policies
+    def __init__(self, with_: Collaborators) -> None:
+        self._accounts, self._policies, self._counters = with_.accounts, with_.policies, with_.counters
 
     def endpoints(self) -> list[Endpoint]:
         """The addresses below `/admin/v1`."""
@@ -147,10 +147,13 @@ class AccountsApi:
         if wanted.tier is not None:
             self._check_tier(wanted.tier)
         accounts, public_id = self._accounts.on(request[CONNECTION]), request.match_info["account"]
-        check_match(request, wording.account(await accounts.lock_account(public_id)))
+        before = await accounts.lock_account(public_id)
+        check_match(request, wording.account(before))
         drop = "billing_anchor" in wanted.model_fields_set and wanted.billing_anchor is None
         changes = AccountChanges(**wanted.model_dump(), drop_billing_anchor=drop)
         changed = await accounts.change_account(public_id, changes)
+        if self._counters is not None:
+            await count_moved(self._counters, request[CONNECTION], self._policies(), before, changed)
         return tagged(wording.account(changed))
 
     def _check_tier(self, name: str) -> None:

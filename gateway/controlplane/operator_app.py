@@ -57,7 +57,7 @@ def build_operator_app(
     """The application, for `serving.ControlRunner`. Nothing below `/admin/v1` answers without a token."""
     stored = AdminTokens(with_.pool)
     endpoints: list[Endpoint] = [
-        *AccountsApi(with_.accounts, with_.policies).endpoints(),
+        *AccountsApi(with_).endpoints(),
         *KeysApi(with_.accounts, with_.policies).endpoints(),
         *AccountMembersApi(with_.pool, with_.accounts, inviting).endpoints(),
         *OverridesApi(Overrides(with_.pool, with_.accounts), with_.accounts, with_.policies).endpoints(),

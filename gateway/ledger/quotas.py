@@ -193,6 +193,14 @@ class QuotaLedger:
             raise LedgerUnavailable(str(error), lost=False) from error
 
 
+async def booked_units(
+    connection: Connection, account_id: int, mode: Mode, meter: str, start_s: int, end_s: int
+) -> int:
+    """Units that an account has in a span, whatever its calendar. Raises what Postgres does."""
+    start, end = datetime.fromtimestamp(start_s, UTC), datetime.fromtimestamp(end_s, UTC)
+    return int(await connection.fetchval(QUERIES.booked_of, account_id, mode.value, meter, start, end))
+
+
 def _known(row: asyncpg.Record) -> KnownAccount:
     return KnownAccount(row["public_id"], row["tier"], calendar(row["anchor"], row["time_zone"]))
 

@@ -73,3 +73,9 @@ FROM accounts WHERE id = ANY ($1::bigint[]);
 -- $1 account_id  $2 mode  $3 meter  $4 per  $5 period_start  $6 counted  $7 booked
 INSERT INTO quota_drifts (account_id, mode, meter, per, period_start, counted, booked)
 VALUES ($1, $2, $3, $4, $5, $6, $7);
+
+-- booked_of
+-- Units of one account. $1 its number  $2 mode  $3 meter  $4 from  $5 until, exclusive
+SELECT coalesce(sum(quantity), 0)::bigint
+FROM units_between(ARRAY[$1::bigint], $3, $4, $5)
+WHERE mode = $2;

@@ -30,8 +30,11 @@ _UNITS = struct.Struct("<q")
 _PART = struct.Struct("<BH")  # further parts of a call, behind its charges: kind, size; then the content
 MARKS_PART = 1
 UPSTREAM_PART = 2
+_READ_BEGIN = struct.Struct("<4xQQ")  # as above, without what the frame said already
+_READ_END = struct.Struct("<4xQBBHqqqq")
 _BODY = FRAME_BYTES - 4  # of a frame's head, what precedes the payload in a body
 
+_BEGIN_BYTES, _END_BYTES = _BEGIN.size, _END.size
 _BEGIN_FIXED = _BEGIN.size - _BODY
 _END_FIXED = _END.size - _BODY
 _WHOLE_FIXED = _WHOLE.size - _BODY
@@ -221,11 +224,11 @@ class Decoder:
         body = at + 4
         try:
             if kind == BEGIN:
-                _, _, _, sequence, started_at_us = _BEGIN.unpack_from(data, body)
-                return self._begin(sequence, started_at_us, data[body + _BEGIN.size : end])
+                sequence, started_at_us = _READ_BEGIN.unpack_from(data, body)
+                return self._begin(sequence, started_at_us, data[body + _BEGIN_BYTES : end])
             if kind == END:
-                _, _, _, sequence, *figures = _END.unpack_from(data, body)
-                return _end(sequence, figures, data[body + _END.size : end])
+                sequence, *figures = _READ_END.unpack_from(data, body)
+                return _end(sequence, figures, data[body + _END_BYTES : end])
             if kind == WHOLE:
                 _, _, _, sequence, started_at_us, *figures = _WHOLE.unpack_from(data, body)
                 begin = self._begin(sequence, started_at_us, data[body + _WHOLE.size : end])
@@ -266,7 +269,7 @@ def _end(sequence: int, figures: list[int], raw: bytes, messages: tuple[int, ...
         egress,
         duration,
         first_byte,
-        _NONE if flags & ITEMISED else _charges(raw, 0),
+        _NONE if flags & ITEMISED or raw == NO_CHARGES else _charges(raw, 0),
         messages[0],
         messages[1],
         _units(raw) if flags & ITEMISED else None,

@@ -11,7 +11,7 @@ from gateway.model.usage import UsageEvent
 API_CALLS = "api_calls"
 INGRESS_BYTES, EGRESS_BYTES, DURATION_MS = "ingress_bytes", "egress_bytes", "duration_ms"
 MESSAGES = "messages"
-_HOUR_US = 3_600_000_000
+HOUR_US = 3_600_000_000
 _LARGEST = (1 << 63) - 1
 """Sums stop there: an amount that nobody believes must not keep the others from being booked."""
 
@@ -26,7 +26,7 @@ def hourly_totals(events: Iterable[UsageEvent]) -> list[TotalRow]:
     groups: dict[_Group, _Sums] = {}
     for event in events:
         group = (
-            event.started_at_us // _HOUR_US,
+            event.started_at_us // HOUR_US,
             event.account_id or 0,
             event.key_id or 0,
             event.route,
@@ -42,10 +42,14 @@ def hourly_totals(events: Iterable[UsageEvent]) -> list[TotalRow]:
                 sums[API_CALLS][1] += units
             else:
                 _add(sums, meter, units)
-        _add(sums, INGRESS_BYTES, event.ingress_bytes)
-        _add(sums, EGRESS_BYTES, event.egress_bytes)
-        _add(sums, DURATION_MS, event.duration_us // 1000)
-        _add(sums, MESSAGES, event.ingress_messages + event.egress_messages)
+        if event.ingress_bytes:
+            _add(sums, INGRESS_BYTES, event.ingress_bytes)
+        if event.egress_bytes:
+            _add(sums, EGRESS_BYTES, event.egress_bytes)
+        if event.duration_us >= 1000:
+            _add(sums, DURATION_MS, event.duration_us // 1000)
+        if event.ingress_messages or event.egress_messages:
+            _add(sums, MESSAGES, event.ingress_messages + event.egress_messages)
     return _rows(groups)
 
 
@@ -78,7 +82,7 @@ def _add(sums: _Sums, meter: str, units: int) -> None:
 def _rows(groups: dict[_Group, _Sums]) -> list[TotalRow]:
     return sorted(
         (
-            instant(hour * _HOUR_US),
+            instant(hour * HOUR_US),
             account_id,
             key_id,
             route,

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from gateway.journal.reader import Position
-from gateway.ledger.aggregates import TotalRow, hourly_totals, month_of, monthly_totals
+from gateway.ledger.aggregates import HOUR_US, TotalRow, hourly_totals, month_of, monthly_totals
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.events import EVENT_COLUMNS, event_row, instant
 from gateway.ledger.open_calls import OpenCalls
@@ -108,7 +108,8 @@ class Booking:
 
     async def _ensure_months(self, connection: Connection, events: Sequence[UsageEvent]) -> None:
         """Partitions for these events, however old they are, and for the month after each ahead of time."""
-        months = {month_of(instant(event.started_at_us)) for event in events if event.raw}
+        hours = {event.started_at_us // HOUR_US for event in events if event.raw}
+        months = {month_of(instant(hour * HOUR_US)) for hour in hours}
         months |= {month_of(month + timedelta(days=31)) for month in months}
         for month in sorted(months - self._months):
             await connection.execute(QUERIES.ensure_month, month)

@@ -72,7 +72,8 @@ for _outcome in Outcome:
 
 def ended_event(prefix: bytes, begin: Begin, end: End) -> UsageEvent:
     """The event of a call that is over. `prefix` names its journal."""
-    return _event(prefix, begin, end, _due(begin, end))
+    as_planned = end.billed and not end.measured and end.units is None
+    return _event(prefix, begin, end, begin.call.charges if as_planned else _due(begin, end))
 
 
 def interrupted_event(prefix: bytes, last: Begin | CallProgress) -> UsageEvent:
@@ -107,8 +108,6 @@ def _due(begin: Begin, end: End) -> Mapping[str, int]:
         return {meter: units for meter, units in zip(begin.call.charges, end.units, strict=False) if units}
     if not end.billed:
         return _NOTHING
-    if not end.measured:
-        return begin.call.charges
     due = dict(begin.call.charges)
     for meter, units in end.measured.items():
         due[meter] = due.get(meter, 0) + units
@@ -116,53 +115,80 @@ def _due(begin: Begin, end: End) -> Mapping[str, int]:
 
 
 def _event(prefix: bytes, begin: Begin, end: End, charges: Mapping[str, int]) -> UsageEvent:
-    call = begin.call
+    sequence, started_at_us, call = begin
+    account_id, key_id, mode, tier, route, method, _, raw, marks, upstream, _ = call
+    _, outcome, _, status, ingress, egress, duration_us, first_byte_us, _, ingress_n, egress_n, _ = end
     return UsageEvent(
-        prefix + begin.sequence.to_bytes(6, "big"),
-        begin.started_at_us,
-        call.account_id or None,
-        call.key_id or None,
-        call.mode,
-        call.tier,
-        call.route,
-        call.method,
-        end.outcome,
-        end.status,
-        end.ingress_bytes,
-        end.egress_bytes,
-        end.duration_us,
-        end.first_byte_us,
+        prefix + sequence.to_bytes(6, "big"),
+        started_at_us,
+        account_id or None,
+        key_id or None,
+        mode,
+        tier,
+        route,
+        method,
+        outcome,
+        status,
+        ingress,
+        egress,
+        duration_us,
+        first_byte_us,
         charges,
-        end.ingress_messages,
-        end.egress_messages,
-        call.upstream,
-        call.raw,
-        call.marks,
+        ingress_n,
+        egress_n,
+        upstream,
+        raw,
+        marks,
     )
 
 
 def event_row(event: UsageEvent) -> EventRow:
     """The row of `usage_events`, in the order of `EVENT_COLUMNS`."""
+    (
+        request_id,
+        started_at_us,
+        account_id,
+        key_id,
+        mode,
+        tier,
+        route,
+        method,
+        outcome,
+        status,
+        ingress_bytes,
+        egress_bytes,
+        duration_us,
+        first_byte_us,
+        charges,
+        ingress_messages,
+        egress_messages,
+        upstream,
+        _,
+        marks,
+    ) = event
+    code, refused_by, shadows = _NO_MARKS if marks is None else _marked(marks)
     return (
-        instant(event.started_at_us),
-        UUID(event.request_id),
-        event.account_id,
-        event.key_id,
-        event.ingress_bytes,
-        event.egress_bytes,
-        event.ingress_messages,
-        event.egress_messages,
-        event.duration_us,
-        event.first_byte_us,
-        event.status,
-        mode_text(event.mode),
-        LABELS[event.outcome],
-        event.tier,
-        event.route,
-        event.upstream,
-        event.method,
-        _charges_text(tuple(event.charges.items())) if event.charges else "{}",
-        *(_NO_MARKS if event.marks is None else _marked(event.marks)),
+        instant(started_at_us),
+        UUID(request_id),
+        account_id,
+        key_id,
+        ingress_bytes,
+        egress_bytes,
+        ingress_messages,
+        egress_messages,
+        duration_us,
+        first_byte_us,
+        status,
+        mode_text(mode),
+        LABELS[outcome],
+        tier,
+        route,
+        upstream,
+        method,
+        _charges_text(tuple(charges.items())) if charges else "{}",
+        code,
+        refused_by,
+        shadows,
     )
 
 
@@ -180,7 +206,7 @@ def mode_text(mode: Mode) -> str:
 
 def instant(at_us: int) -> datetime:
     """Microseconds since the epoch as a UTC datetime, exactly."""
-    return EPOCH + timedelta(microseconds=at_us)
+    return EPOCH + timedelta(0, 0, at_us)
 
 
 @lru_cache(maxsize=4096)

@@ -214,6 +214,14 @@ class KeyRestricted(GatewayError):
     default_detail = "This key may not be used for this."
 
 
+class InsufficientScope(GatewayError):
+    """The key or token works, but was not given a scope that the route asks for (RFC 6750, section 3.1)."""
+
+    code, status, title = "insufficient_scope", 403, "Forbidden"
+    outcome = Outcome.FORBIDDEN
+    default_detail = "Your key or token lacks a scope that this call needs."
+
+
 class FeatureRequired(GatewayError):
     """The tier does not include what the route requires."""
 

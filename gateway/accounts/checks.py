@@ -20,6 +20,7 @@ METADATA_VALUE_MAX = 500
 RESTRICTION_MAX = 100
 TIER = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 METHOD = re.compile(r"[A-Z][A-Z-]{0,31}")
+SCOPE = re.compile(r"[!#-\[\]-~]{1,100}")
 PUBLIC_ID = re.compile(r"(acct|key)_[0-9A-Za-z]{16,40}")
 STATUSES = ("draft", "active", "past_due", "suspended", "cancelled")
 """Accounts that are `active` or `past_due` may call."""
@@ -101,6 +102,18 @@ def check_networks(values: Iterable[str]) -> list[str] | None:
         raise Invalid(
             "only_networks", "must be addresses or ranges like 192.0.2.0/24, with no bits behind the prefix"
         ) from None
+
+
+def check_scopes(values: Iterable[str] | None) -> list[str] | None:
+    """Scopes as OAuth spells them (RFC 6749, section 3.3). None: all that routes may require."""
+    if values is None:
+        return None
+    scopes = _few("scopes", values)
+    if not all(SCOPE.fullmatch(scope) for scope in scopes):
+        raise Invalid(
+            "scopes", "must be 1 to 100 printable ASCII characters each, no spaces, quotes, backslashes"
+        )
+    return scopes
 
 
 def check_limit(value: int) -> int:

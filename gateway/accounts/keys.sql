@@ -1,24 +1,25 @@
 -- create_key
 -- $1 public id, $2 account's id, $3 name, $4 digest, $5 visible, $6 last four, $7 mode, $8 seconds it works or
--- NULL, $9 routes, $10 methods, $11 networks, each NULL: any.
+-- NULL, $9 routes, $10 methods, $11 networks, $12 scopes, each NULL: any.
 -- Returns the key's id, or no row when the digest is there already.
 INSERT INTO api_keys (
     public_id, account_id, name, digest, visible, last_four, mode, expires_at,
-    only_routes, only_methods, only_networks
+    only_routes, only_methods, only_networks, scopes
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(secs => $8), $9, $10, $11::text[]::cidr[])
+VALUES ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(secs => $8), $9, $10, $11::text[]::cidr[], $12)
 ON CONFLICT (digest) DO NOTHING
 RETURNING id;
 
 -- get_key
 -- $1 public id.
-SELECT *
-FROM key_records
-WHERE public_id = $1;
+SELECT r.*, k.scopes
+FROM key_records AS r
+INNER JOIN api_keys AS k ON k.id = r.id
+WHERE r.public_id = $1;
 
 -- get_key_by_digest
 -- $1 digest.
-SELECT r.*
+SELECT r.*, k.scopes
 FROM key_records AS r
 INNER JOIN api_keys AS k ON k.id = r.id
 WHERE k.digest = $1;
@@ -31,10 +32,11 @@ WHERE public_id = $1;
 
 -- list_keys
 -- $1 account's id, $2 key id to start behind, $3 how many.
-SELECT *
-FROM key_records
-WHERE account_id = $1 AND id > $2
-ORDER BY id
+SELECT r.*, k.scopes
+FROM key_records AS r
+INNER JOIN api_keys AS k ON k.id = r.id
+WHERE r.account_id = $1 AND r.id > $2
+ORDER BY r.id
 LIMIT $3;
 
 -- revoke_key
@@ -47,6 +49,7 @@ WHERE public_id = $1 AND revoked_at IS NULL;
 -- $1 public id. One rotation at a time.
 SELECT
     id, account_id, name, mode, successor_id, only_routes, only_methods, only_networks::text[] AS only_networks,
+    scopes,
     revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) AS works
 FROM api_keys
 WHERE public_id = $1
@@ -67,7 +70,7 @@ SELECT
     k.id AS key_id, k.public_id AS key, k.mode,
     CASE WHEN a.anchored THEN a.billing_anchor END AS billing_anchor, a.time_zone,
     (extract(EPOCH FROM k.expires_at) * 1000000)::bigint AS expires_at_us,
-    k.only_routes, k.only_methods, k.only_networks::text[] AS only_networks,
+    k.only_routes, k.only_methods, k.only_networks::text[] AS only_networks, k.scopes,
     (
         SELECT
             json_agg(

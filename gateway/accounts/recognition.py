@@ -40,6 +40,7 @@ async def find_principal(database: Connection | Pool, digest: bytes) -> FoundKey
         calendar=calendar(row["billing_anchor"], row["time_zone"]),
         digest=digest,
         restrictions=_restrictions(row),
+        scopes=None if row["scopes"] is None else frozenset(row["scopes"]),
     )
     return FoundKey(principal, row["active"])
 

@@ -79,16 +79,21 @@ class ApiKey:
     only_routes: tuple[str, ...]
     only_methods: tuple[str, ...]
     only_networks: tuple[str, ...]
+    scopes: tuple[str, ...] | None  # None: all that routes may require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyLimits:
-    """How far a key reaches. An empty restriction restricts nothing; no `expires_in_s`: until revoked."""
+    """How far a key reaches. An empty restriction restricts nothing; no `expires_in_s`: until revoked.
+
+    `scopes`: for routes that require some only where the key has them; None: it has all.
+    """
 
     expires_in_s: int | None = None
     only_routes: tuple[str, ...] = ()
     only_methods: tuple[str, ...] = ()
     only_networks: tuple[str, ...] = ()
+    scopes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,6 +218,7 @@ class Accounts:
                 only_routes=tuple(old["only_routes"] or ()),
                 only_methods=tuple(old["only_methods"] or ()),
                 only_networks=tuple(old["only_networks"] or ()),
+                scopes=old["scopes"],
             )
             key = await self.on(connection)._store_key(old["account_id"], old["name"], minted, limits)
             await connection.execute(KEYS.retire_key, old["id"], key.id, overlap_s)
@@ -246,6 +247,7 @@ class Accounts:
             checks.check_routes(limits.only_routes),
             checks.check_methods(limits.only_methods),
             checks.check_networks(limits.only_networks),
+            checks.check_scopes(limits.scopes),
         )
         if stored is None:
             return _api_key(await self._database.fetchrow(KEYS.get_key_by_digest, minted.digest))
@@ -293,4 +295,6 @@ def _api_key(row: asyncpg.Record | None) -> ApiKey:
     del values["account_id"]
     for name in _RESTRICTIONS:
         values[name] = tuple(values[name] or ())
+    if values["scopes"] is not None:
+        values["scopes"] = tuple(values["scopes"])
     return ApiKey(**values)

@@ -15,6 +15,7 @@ from gateway.auth.jwt_claims import looks_like_token
 from gateway.auth.lookups import Answer, KeyLookups, Lookup
 from gateway.auth.query_keys import take_from_query
 from gateway.auth.rights import Rights
+from gateway.auth.scopes import expect_scopes
 from gateway.auth.tokens import Tokens
 from gateway.clock import Clock
 from gateway.errors import AccountSuspended, KeyLookupUnavailable, KeyRestricted, Unauthenticated
@@ -68,12 +69,15 @@ class Authenticator:
 
         Needs the route, and the instants of the start: an entry is judged by the time the request began.
 
-        Raises `Unauthenticated`, `AccountSuspended`, `KeyRestricted`, `BadRequest` for what can be no key, or
-        `KeyLookupUnavailable` for a key not seen before while Postgres is gone.
+        Raises `Unauthenticated`, `AccountSuspended`, `KeyRestricted`, `InsufficientScope`, `BadRequest` for
+        what can be no key, or `KeyLookupUnavailable` for a key not seen before while Postgres is gone.
         """
         route = exchange.route
         if route is not None and route.access is not KEYS_ONLY:
-            return await self._by_access(exchange, route)
+            principal = await self._by_access(exchange, route)
+            if route.access.scopes:
+                expect_scopes(principal, route.access.scopes)
+            return principal
         return await self._by_key(exchange)
 
     async def _by_access(self, exchange: Exchange, route: Route) -> Principal:

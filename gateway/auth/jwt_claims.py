@@ -42,6 +42,7 @@ class Claims:
     account: str
     tier: str | None
     expires_at_us: int
+    scopes: frozenset[str] = frozenset()
 
 
 def looks_like_token(credential: bytes) -> bool:
@@ -117,7 +118,10 @@ def _checked(told: dict[str, Any], issuer: Issuer, now_s: float) -> Claims:
     tier = told.get(issuer.tier_claim) if issuer.tier_claim is not None else None
     if tier is not None and not (isinstance(tier, str) and TIER.fullmatch(tier)):
         raise Refused(f"its tier is not the name of one: {issuer.tier_claim}")
-    return Claims(account, tier, round((expires_s + issuer.leeway_s) * 1_000_000))
+    # `scp` is what some identity providers call it.
+    given = _texts(told.get("scope", told.get("scp")))
+    scopes = frozenset(one for one in given if one and " " not in one)
+    return Claims(account, tier, round((expires_s + issuer.leeway_s) * 1_000_000), scopes)
 
 
 def _instant(told: dict[str, Any], name: str, *, required: bool = False) -> float:

@@ -120,6 +120,8 @@ def _print(told: Explanation) -> None:
     }
     if route is not None and route["requires"]:
         facts["requires"] = ", ".join(route["requires"])
+    if route is not None and route["scopes"]:
+        facts["scopes"] = ", ".join(route["scopes"])
     if caller is not None:
         who = caller["key"] or caller["account"] or "nobody in particular"
         of = f" of {caller['account']}" if caller["key"] else ""

@@ -38,8 +38,10 @@ def key() -> None:
 @click.option("--route", "routes", multiple=True, metavar="NAME", help="Only for this route; several times.")
 @click.option("--method", "methods", multiple=True, help="Only for this method; several times.")
 @click.option("--network", "networks", multiple=True, metavar="CIDR", help="Only from there; several times.")
+@click.option("--scope", "scopes", multiple=True, help="With this scope; several times; without: all scopes.")
 @json_option
 def create(
+    *,
     account: str,
     name: str,
     mode: str,
@@ -47,6 +49,7 @@ def create(
     routes: tuple[str, ...],
     methods: tuple[str, ...],
     networks: tuple[str, ...],
+    scopes: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Create a key and print its secret, this once."""
@@ -55,6 +58,7 @@ def create(
         only_routes=routes,
         only_methods=tuple(method.upper() for method in methods),
         only_networks=networks,
+        scopes=scopes or None,
     )
 
     async def work(pool: Pool, settings: Settings) -> tuple[ApiKey, str]:

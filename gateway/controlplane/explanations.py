@@ -84,6 +84,7 @@ class RouteDocument(TypedDict):
     hosts: list[str]
     upstream: str
     requires: list[str]
+    scopes: list[str]
 
 
 class PassedOver(TypedDict):
@@ -106,6 +107,7 @@ class CallerDocument(TypedDict):
     only_routes: list[str]
     only_methods: list[str]
     only_networks: list[str]
+    scopes: list[str] | None  # None: all that routes may require
     expires_at: str | None
 
 

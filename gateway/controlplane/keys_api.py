@@ -24,7 +24,7 @@ KEY = "/keys/{key:key_[0-9A-Za-z]+}"
 
 
 class NewKey(Sent):
-    """What a key is made of. Restrictions that are not given restrict nothing."""
+    """What a key is made of. Restrictions that are not given restrict nothing; no `scopes`: all of them."""
 
     name: str = ""
     mode: Literal["live", "test"] = "live"
@@ -32,6 +32,7 @@ class NewKey(Sent):
     only_routes: list[str] = Field(default_factory=list)
     only_methods: list[str] = Field(default_factory=list)
     only_networks: list[str] = Field(default_factory=list)
+    scopes: list[str] | None = None
 
 
 class ImportedKey(NewKey):
@@ -146,13 +147,17 @@ class KeysApi:
 
 
 def limits_of(wanted: NewKey, policies: PolicySet) -> KeyLimits:
-    """How far the key is to reach. Raises Problem for routes that are not there."""
+    """How far the key is to reach. Raises Problem for routes and scopes that the policies do not have."""
     known = {route.name for route in policies.routes}
     if unknown := sorted(set(wanted.only_routes) - known):
         raise invalid([("only_routes", f"has {len(unknown)} that the policies in use do not have")])
+    asked_for = {scope for route in policies.routes for scope in route.access.scopes}
+    if wanted.scopes and (unknown := sorted(set(wanted.scopes) - asked_for)):
+        raise invalid([("scopes", f"has {len(unknown)} that no route of the policies in use requires")])
     return KeyLimits(
         expires_in_s=wanted.expires_in_s,
         only_routes=tuple(wanted.only_routes),
         only_methods=tuple(wanted.only_methods),
         only_networks=tuple(wanted.only_networks),
+        scopes=None if wanted.scopes is None else tuple(wanted.scopes),
     )

@@ -35,6 +35,7 @@ class RouteDocument(TypedDict):
     upstream: str | None
     split: list[SideDocument]
     requires: list[str]
+    scopes: list[str]
     charges: dict[str, int | wording.CostDocument]
     cost: int | wording.CostDocument
     forward_credentials: bool
@@ -166,6 +167,7 @@ def _route(one: Route) -> RouteDocument:
         "upstream": one.upstream.name if not one.split else None,
         "split": [{"upstream": side.route.upstream.name, "weight": side.weight} for side in one.split],
         "requires": sorted(one.requires),
+        "scopes": sorted(one.access.scopes),
         "charges": {
             **one.charges,
             **{meter: wording.cost(cost) for meter, cost in one.varying.items()},

@@ -104,6 +104,7 @@ class Told:
             "hosts": sorted(route.hosts),
             "upstream": route.upstream.name,
             "requires": sorted(route.requires),
+            "scopes": sorted(route.access.scopes),
         }
 
     def _passed_over(self) -> list[PassedOver]:
@@ -131,6 +132,7 @@ class Told:
             "only_routes": sorted(only.routes) if only is not None else [],
             "only_methods": sorted(only.methods) if only is not None else [],
             "only_networks": [str(one) for one in only.networks] if only is not None else [],
+            "scopes": None if principal.scopes is None else sorted(principal.scopes),
             "expires_at": wording.instant_us(principal.expires_at_us or 0),
         }
 

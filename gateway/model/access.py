@@ -35,6 +35,7 @@ class Access:
     issuers: tuple[Issuer, ...] = ()
     anonymous: str | None = None  # the tier of callers who show nothing
     query_key: bytes | None = None  # the parameter of the query that may hold a key; None: none does
+    scopes: frozenset[str] = frozenset()  # what callers must have been given, all of them
 
 
 KEYS_ONLY = Access()

@@ -49,6 +49,7 @@ class Principal:
     digest: bytes = field(default=b"", repr=False, compare=False)  # of the key; empty: it came without one
     restrictions: Restrictions | None = None
     overrides: tuple[Override, ...] = ()
+    scopes: frozenset[str] | None = None  # what its key or token was given; None: not told apart
     calendar: Calendar = IN_UTC  # by which the periods of its quotas are counted
     terms: str = field(init=False, compare=False)  # the same for all who have this tier and these overrides
 

@@ -13,6 +13,7 @@ from gateway.policy.values import Document, Name, Range
 ENVIRONMENT_NAME = r"^[A-Z][A-Z0-9_]{0,99}$"
 _SETS = r"^(https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/])[^\s]{1,2000}$"
 
+OAUTH_SCOPE = r"^[!#-\[\]-~]{1,100}$"
 PARAMETER = r"^[A-Za-z0-9_.-]{1,64}$"
 
 Algorithm = Literal[
@@ -47,6 +48,14 @@ def check_environment_name(value: object) -> str:
     raise ValueError("must be the name of an environment variable, in capitals, such as ACME_SECRET")
 
 
+def check_scope(value: object) -> str:
+    """What a key or token may have been given, as OAuth spells it (RFC 6749, section 3.3)."""
+    if isinstance(value, str) and re.fullmatch(OAUTH_SCOPE, value):
+        return value
+    wanted = "1 to 100 printable ASCII characters, no spaces, quotes or backslashes"
+    raise ValueError(f"must be a scope ({wanted}) such as projects:write, got {shown(value)}")
+
+
 def check_parameter(value: object) -> str:
     """The name of a query parameter, in characters that no server reads in two ways."""
     if isinstance(value, str) and re.fullmatch(PARAMETER, value):
@@ -55,6 +64,7 @@ def check_parameter(value: object) -> str:
     raise ValueError(f"must be the name of a query parameter ({wanted}) such as api_key, got {shown(value)}")
 
 
+OAuthScope = Annotated[str, BeforeValidator(check_scope), Field(json_schema_extra={"pattern": OAUTH_SCOPE})]
 KeySetUrl = Annotated[str, BeforeValidator(check_key_set), Field(json_schema_extra={"pattern": _SETS})]
 EnvironmentName = Annotated[
     str, BeforeValidator(check_environment_name), Field(json_schema_extra={"pattern": ENVIRONMENT_NAME})

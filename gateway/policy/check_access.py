@@ -47,6 +47,9 @@ def check_access_of_route(
         return
     if not access.keys and not access.issuers and access.anonymous is None:
         problems.add(entry.problem("lets nobody call; accept keys, an issuer or anonymous callers", "access"))
+    if route.scopes and access.anonymous is not None:
+        message = "has `scopes`, and anonymous callers have none, so none could pass; remove one of the two"
+        problems.add(entry.problem(message, "access", "anonymous"))
     if access.query_key is not None and not access.keys:
         problems.add(entry.problem("is for API keys, which `keys: false` shuts out", "access", "query_key"))
     for position, name in enumerate(access.issuers):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 from gateway.model.access import KEYS_ONLY, Access, Issuer
@@ -26,11 +26,13 @@ def compile_issuer(name: str, document: IssuerDocument) -> Issuer:
     )
 
 
-def compile_access(document: AccessDocument | None, issuers: Mapping[str, Issuer]) -> Access:
-    """How callers may show who they are; the usual way is always the same object."""
+def compile_access(
+    document: AccessDocument | None, issuers: Mapping[str, Issuer], scopes: Collection[str]
+) -> Access:
+    """How callers may show who they are, and what they must have been given; the usual way is one object."""
     if document is None:
-        return KEYS_ONLY
+        return Access(scopes=frozenset(scopes)) if scopes else KEYS_ONLY
     query_key = document.query_key.encode() if document.query_key is not None else None
     believed = tuple(issuers[name] for name in document.issuers)
-    access = Access(document.keys, believed, document.anonymous, query_key)
+    access = Access(document.keys, believed, document.anonymous, query_key, frozenset(scopes))
     return KEYS_ONLY if access == KEYS_ONLY else access

@@ -38,7 +38,7 @@ def compile_route(
 
     cors = compile_cors(profiles[document.cors], document.match.methods) if document.cors else None
 
-    access = compile_access(document.access, issuers)
+    access = compile_access(document.access, issuers, document.scopes)
 
     def towards(name: str) -> Route:
         return replace(_route(document, upstreams[name], documents[name]), cors=cors, access=access)

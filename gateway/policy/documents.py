@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from gateway.policy.access_documents import AccessDocument, AddressesDocument, IssuerDocument
+from gateway.policy.access_documents import AccessDocument, AddressesDocument, IssuerDocument, OAuthScope
 from gateway.policy.billing_documents import AnyCharge, BillOnDocument, ChargeDocument, MeterDocument
 from gateway.policy.change_documents import HeadersDocument, RewriteDocument
 from gateway.policy.concurrency_documents import ConcurrencyDocument
@@ -202,6 +202,12 @@ class RouteDocument(Document):
         max_length=32,
         description="Features the caller's tier must have, all of them; otherwise 403.",
         examples=[["export"]],
+    )
+    scopes: list[OAuthScope] = Field(
+        default=[],
+        max_length=32,
+        description="Scopes the caller's key or token must have, all of them; otherwise 403.",
+        examples=[["projects:write"]],
     )
     charges: dict[Name, AnyCharge] = Field(
         default={"api_calls": ChargeDocument()},

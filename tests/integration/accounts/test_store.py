@@ -387,19 +387,23 @@ async def test_a_key_may_be_restricted_and_its_successor_is_alike(
         only_routes=("b", "a", "a"),
         only_methods=("GET",),
         only_networks=("192.0.2.0/24", "2001:db8::1"),
+        scopes=("write", "read", "read"),
     )
     key, _ = await accounts.create_key(ada.public_id, "ci", limits=limits)
     assert (key.only_routes, key.only_methods) == (("a", "b"), ("GET",))
     assert key.only_networks == ("192.0.2.0/24", "2001:db8::1/128")
+    assert key.scopes == ("read", "write")
     assert key.expires_at is not None
     successor, secret = await accounts.rotate_key(key.public_id)
     assert (successor.only_routes, successor.only_networks) == (key.only_routes, key.only_networks)
+    assert successor.scopes == key.scopes
     found = await find(pool, secret)
     assert found is not None
     restrictions = found.principal.restrictions
     assert restrictions is not None
     assert restrictions.refusal("a", "GET", "192.0.2.7") == ""
     assert "address" in restrictions.refusal("a", "GET", "198.51.100.1")
+    assert found.principal.scopes == frozenset({"read", "write"})
 
 
 async def test_a_key_without_restrictions_carries_none(accounts: Accounts, pool: Pool, ada: Account) -> None:
@@ -407,6 +411,14 @@ async def test_a_key_without_restrictions_carries_none(accounts: Accounts, pool:
     found = await find(pool, secret)
     assert found is not None
     assert found.principal.restrictions is None
+    assert found.principal.scopes is None
+
+
+async def test_a_key_with_no_scope_is_not_one_with_all(accounts: Accounts, pool: Pool, ada: Account) -> None:
+    key, secret = await accounts.create_key(ada.public_id, limits=KeyLimits(scopes=()))
+    found = await find(pool, secret)
+    assert found is not None
+    assert (key.scopes, found.principal.scopes) == ((), frozenset())
 
 
 @pytest.mark.parametrize(
@@ -420,6 +432,10 @@ async def test_a_key_without_restrictions_carries_none(accounts: Accounts, pool:
         ("a network that is none", KeyLimits(only_networks=("everywhere",)), "only_networks"),
         ("a method in lower case", KeyLimits(only_methods=("get",)), "only_methods"),
         ("a route that breaks a line", KeyLimits(only_routes=("a\r\nb",)), "only_routes"),
+        ("two scopes in one", KeyLimits(scopes=("a b",)), "scopes"),
+        ("an empty scope", KeyLimits(scopes=("",)), "scopes"),
+        ("a scope that ends a header", KeyLimits(scopes=('a"\r\nb',)), "scopes"),
+        ("more scopes than anybody needs", KeyLimits(scopes=tuple(map(str, range(101)))), "scopes"),
         ("no life at all", KeyLimits(expires_in_s=0), "expires_in_s"),
         ("more than anybody needs", KeyLimits(only_routes=tuple(map(str, range(101)))), "only_routes"),
     ],

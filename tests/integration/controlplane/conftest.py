@@ -25,6 +25,7 @@ from gateway.controlplane.proxies import Proxies
 from gateway.controlplane.tokens import BootstrapToken
 from gateway.explain.explainer import Explainer, Frame
 from gateway.ledger.usage import Usage
+from gateway.model.access import Access
 from gateway.model.networks import parse_networks
 from gateway.model.periods import Period
 from gateway.model.policies import (
@@ -81,6 +82,16 @@ POLICIES = PolicySet(
             _PROJECTS,
             frozenset({"private_projects"}),
             {"api_calls": 1},
+        ),
+        Route(
+            "write",
+            "/write/**",
+            frozenset({"POST"}),
+            frozenset(),
+            _PROJECTS,
+            frozenset(),
+            {"api_calls": 1},
+            access=Access(scopes=frozenset({"projects:write"})),
         ),
     ),
 )

@@ -399,7 +399,8 @@ async def test_the_policies_in_use(admin: Client) -> None:
             "enforce": 100,
         }
     ]
-    assert document["routes"] == [
+    assert document["routes"][1]["scopes"] == ["projects:write"]
+    assert document["routes"][:1] == [
         {
             "name": "all",
             "path": "/api/**",
@@ -408,6 +409,7 @@ async def test_the_policies_in_use(admin: Client) -> None:
             "upstream": "projects",
             "split": [],
             "requires": ["private_projects"],
+            "scopes": [],
             "charges": {"api_calls": 1},
             "cost": 1,
             "forward_credentials": False,
@@ -540,6 +542,17 @@ async def test_a_key_with_restrictions(admin: Client) -> None:
     }
     document = await problem(await admin.post(path, json={"only_routes": ["none"]}), 422, "invalid")
     assert [one["field"] for one in document["errors"]] == ["only_routes"]
+
+
+@pytest.mark.parametrize("scopes", [None, [], ["projects:write"]])
+async def test_a_key_with_scopes(admin: Client, scopes: list[str] | None) -> None:
+    made = await account(admin)
+    path = f"/admin/v1/accounts/{made['id']}/keys"
+    created = await ok(await admin.post(path, json={"scopes": scopes}), 201)
+    assert created["scopes"] == scopes
+    assert (await ok(await admin.get(path)))["data"][0]["scopes"] == scopes
+    document = await problem(await admin.post(path, json={"scopes": ["projects:wirte"]}), 422, "invalid")
+    assert [one["field"] for one in document["errors"]] == ["scopes"]
 
 
 async def test_a_key_made_elsewhere(admin: Client) -> None:

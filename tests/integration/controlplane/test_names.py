@@ -104,7 +104,10 @@ async def test_no_name_that_operators_give_can_end_a_line(
 ) -> None:
     account = await accounts.create_account("Acme", "free")
     key, _ = await accounts.create_key(account.public_id)
-    ids = {"account": account.public_id, "key": key.public_id, "name": "burst", "token": "tok_" + "0" * 20}
+    ids = {
+        "account": account.public_id, "key": key.public_id, "name": "burst", "token": "tok_" + "0" * 20,
+        "member": "member_" + "0" * 20,
+    }  # fmt: skip
     tried = await all_are_422(admin, "/admin/v1", ids)
     assert {
         "post /accounts name", "post /accounts tier", "post /accounts external_id",

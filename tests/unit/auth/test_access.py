@@ -13,7 +13,7 @@ from gateway.accounts.records import FoundKey
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.cache import FRESH_US
 from gateway.clock import ManualClock
-from gateway.errors import AccountSuspended, GatewayError, KeyRestricted, Unauthenticated
+from gateway.errors import AccountSuspended, GatewayError, InsufficientScope, KeyRestricted, Unauthenticated
 from gateway.model.access import KEYS_ONLY, Access
 from gateway.model.exchange import Exchange, RequestHead
 from gateway.model.policies import Route, Target, Upstream
@@ -211,3 +211,74 @@ async def test_what_is_refused_says_nothing_of_the_token(bench: Bench) -> None:
     with pytest.raises(GatewayError) as raised:
         await bench.call(TOKENS, bearer(token(sub="crm-8")))
     assert raised.value.detail == Unauthenticated.default_detail
+
+
+NEEDS = frozenset({"projects:read", "projects:write"})
+
+
+@pytest.mark.parametrize(
+    ("case", "held", "allowed"),
+    [
+        ("a key that is not told apart", None, True),
+        ("all of them", NEEDS, True),
+        ("all of them and more", NEEDS | {"admin"}, True),
+        ("one of two", frozenset({"projects:read"}), False),
+        ("none", frozenset[str](), False),
+        ("the beginning of one", frozenset({"projects:read", "projects"}), False),
+    ],
+)
+async def test_a_route_may_require_scopes_of_keys(
+    bench: Bench, case: str, held: frozenset[str] | None, allowed: bool
+) -> None:
+    bench.key = replace(KEY, scopes=held)
+    for _ in range(2):  # looked up, then known
+        if allowed:
+            assert (await bench.call(Access(scopes=NEEDS), None, SECRET)).key == "key_7", case
+        else:
+            with pytest.raises(InsufficientScope):
+                await bench.call(Access(scopes=NEEDS), None, SECRET)
+    assert (await bench.call(KEYS_ONLY, None, SECRET)).key == "key_7", "other routes ask for nothing"
+
+
+@pytest.mark.parametrize(
+    ("case", "claims", "allowed"),
+    [
+        ("a text with spaces", {"scope": "projects:write read projects:read"}, True),
+        ("a list", {"scope": ["projects:write", "projects:read", "read"]}, True),
+        ("one of two", {"scope": "read projects:read"}, False),
+        ("none of them", {}, False),
+        ("all, in the other claim", {"scope": ..., "scp": ["projects:read", "projects:write"]}, True),
+        ("another claim beside it", {"scope": "read", "scp": "projects:read projects:write"}, False),
+        ("no text", {"scope": {"projects:read": True, "projects:write": True}}, False),
+        ("no claim", {"scope": ...}, False),
+    ],
+)
+async def test_a_route_may_require_scopes_of_tokens(
+    bench: Bench, case: str, claims: dict[str, Any], allowed: bool
+) -> None:
+    access = replace(TOKENS, issuers=(replace(ISSUER, required={}),), scopes=NEEDS)
+    for _ in range(2):  # verified, then remembered
+        if allowed:
+            assert (await bench.call(access, bearer(token(**claims)))).account == "acct_2", case
+        else:
+            with pytest.raises(InsufficientScope):
+                await bench.call(access, bearer(token(**claims)))
+
+
+async def test_a_missing_scope_is_named_and_nothing_else_of_the_caller(bench: Bench) -> None:
+    bench.key = replace(KEY, scopes=frozenset({"projects:read", "a-secret-scope"}))
+    with pytest.raises(InsufficientScope) as refused:
+        await bench.call(Access(scopes=NEEDS), None, SECRET)
+    error = refused.value
+    assert error.detail == "This call needs scopes that your key or token lacks: `projects:write`."
+    assert error.extensions == {"required_scopes": ["projects:read", "projects:write"]}
+    assert error.headers == (
+        b'WWW-Authenticate: Bearer realm="tollway", error="insufficient_scope", '
+        b'scope="projects:read projects:write"\r\n'
+    )
+
+
+async def test_who_shows_nothing_that_works_learns_nothing_of_scopes(bench: Bench) -> None:
+    for credential in (None, mint("tw", Mode.LIVE).secret.encode()):
+        with pytest.raises(Unauthenticated):
+            await bench.call(Access(scopes=NEEDS), None, credential)

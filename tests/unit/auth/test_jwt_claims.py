@@ -53,7 +53,9 @@ def signed_with_the_public_key() -> bytes:
 
 
 def test_a_good_token_is_believed() -> None:
-    assert checked(token()) == Claims("crm-7", None, (NOW_S + 600 + 30) * 1_000_000)
+    assert checked(token()) == Claims(
+        "crm-7", None, (NOW_S + 600 + 30) * 1_000_000, frozenset({"write", "read"})
+    )
 
 
 @pytest.mark.parametrize(

@@ -168,5 +168,5 @@ def test_who_may_call(policies: PolicySet) -> None:
         {"scope": ("read", "write")},
     )
     assert [route.access for route in others if route.access is not KEYS_ONLY] == [
-        Access(query_key=b"api_key")
+        Access(query_key=b"api_key", scopes=frozenset({"projects:write", "read"}))
     ]

@@ -17,7 +17,7 @@ EVERYTHING = (HERE / "valid" / "everything.yaml").read_bytes()
 WORDS = """
 upstreams meters tiers routes admission upgrade_url api targets timeouts connect unit tokens api_calls free
 paid title extends price amount currency per limits name rate burst quotas meter features match methods
-path hosts upstream requires charges forward_credentials mode on_store_loss [key] <<
+path hosts upstream requires scopes charges forward_credentials mode on_store_loss [key] <<
 """
 KEYS = st.sampled_from(WORDS.split())
 LEAVES = (

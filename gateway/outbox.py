@@ -26,6 +26,16 @@ class Outbox:
             self._loop.call_soon(self._flush)
         pending.append((transport, data))
 
+    def write_large(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Send `data` now, unless something before it is still held; its sender learns at once when to pause.
+
+        One look at a socket may bring as much as the kernel holds, megabytes, in many pieces.
+        """
+        if any(held is transport for held, _ in self._pending):
+            self.write(transport, data)
+        elif not transport.is_closing():
+            transport.write(data)
+
     def after(self, transport: asyncio.Transport, action: Callable[[], None]) -> None:
         """Call `action` (close, write_eof) once everything written so far has been handed over."""
         if self._pending:

@@ -25,6 +25,9 @@ _STATUS_LINES: dict[int, tuple[bytes, bytes]] = {
 _RESET = struct.pack("ii", 1, 0)
 """With this for SO_LINGER, closing sends RST and drops what is not sent."""
 
+LARGE_BYTES = 65536
+"""A piece of an answer from this size on is sent at once: it is worth a write of its own."""
+
 DRAIN_BYTES = 65536
 """An unread request body up to this size is read and dropped; a larger one closes the connection."""
 
@@ -123,7 +126,11 @@ class AnsweringProtocol(asyncio.Protocol):
         out = self._out
         if out:
             self._out = []
-            self.outbox.write(self.transport, out[0] if len(out) == 1 else b"".join(out))
+            data = out[0] if len(out) == 1 else b"".join(out)
+            if len(data) < LARGE_BYTES:
+                self.outbox.write(self.transport, data)
+            else:
+                self.outbox.write_large(self.transport, data)
         if self._stalled and self.exchange is not None and self.exchange.uplink is not None:
             self.exchange.uplink.pause_answer()  # it began while the one before was not being read
 

@@ -34,6 +34,7 @@ from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
 from gateway.upstream.forwarder import Forwarder
 from gateway.upstream.pool import Pool
+from tests.loops import pytest_asyncio_loop_factories  # noqa: F401  a hook of this folder
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

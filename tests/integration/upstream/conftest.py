@@ -6,13 +6,12 @@ import asyncio
 import itertools
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from gateway.dataplane.listening import Listeners
 from gateway.dataplane.refusal import refuse
@@ -27,6 +26,7 @@ from gateway.outbox import Outbox
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
 from gateway.upstream.forwarder import Forwarder
+from tests.loops import pytest_asyncio_loop_factories  # noqa: F401  a hook of this folder
 
 CERTS = Path(__file__).parent / "certs"
 GET = b"GET /a HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n\r\n"
@@ -35,13 +35,6 @@ POST = b"POST /a HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\nContent-L
 Reader = asyncio.StreamReader
 Writer = asyncio.StreamWriter
 Script = Callable[[Reader, Writer], Awaitable[None]]
-
-
-def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Workers run on uvloop, whose transports are others. Modules that care say `ON_EITHER_LOOP`."""
-    on_either = isinstance(item, pytest.Function) and getattr(item.module, "ON_EITHER_LOOP", False)
-    uvloops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": uvloop.new_event_loop}
-    return {"asyncio": asyncio.new_event_loop} | (uvloops if on_either else {})
 
 
 def status_of(answer: bytes) -> int:
@@ -90,18 +83,24 @@ class ScriptedTarget:
             self._server = None
         for writer in list(self._writers):
             writer.transport.abort()
-        while self._writers:
-            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            while self._writers:
+                await asyncio.sleep(0)
 
     async def _serve(self, reader: Reader, writer: Writer) -> None:
         self.connections += 1
         self._writers.add(writer)
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
-            await self.script(reader, writer)
-        writer.close()
-        with suppress(ConnectionError, ssl.SSLError):
-            await writer.wait_closed()
-        self._writers.discard(writer)
+        try:
+            with suppress(asyncio.IncompleteReadError, ConnectionError):
+                await self.script(reader, writer)
+        except RuntimeError:
+            if not writer.transport.is_closing():  # uvloop refuses to write to one that is closed
+                raise
+        finally:
+            writer.close()
+            with suppress(ConnectionError, ssl.SSLError):
+                await writer.wait_closed()
+            self._writers.discard(writer)
 
     async def head(self, reader: Reader) -> bytes:
         head = await reader.readuntil(b"\r\n\r\n")

@@ -7,13 +7,12 @@ import itertools
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import pytest
-import uvloop
 
 from tests.integration.dataplane.conftest import (
     MakeProxy,
@@ -146,13 +145,6 @@ class Honest:
         assert body == target
 
 
-def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Workers run on uvloop. Modules that care for how a loop hands sockets over say `ON_EITHER_LOOP`."""
-    on_either = isinstance(item, pytest.Function) and getattr(item.module, "ON_EITHER_LOOP", False)
-    uvloops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": uvloop.new_event_loop}
-    return {"asyncio": asyncio.new_event_loop} | (uvloops if on_either else {})
-
-
 @pytest.fixture
 def upstream_type() -> type[ScriptedUpstream]:
     return WitnessedUpstream
@@ -274,9 +266,10 @@ class FaultyNetwork:
 
 def reset(writer: Writer) -> None:
     """End a connection with RST."""
-    plug: socket.socket = writer.get_extra_info("socket")
-    with suppress(OSError):
-        plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    plug: socket.socket | None = writer.get_extra_info("socket")
+    if plug is not None:  # a transport of uvloop that is closed has none any more
+        with suppress(OSError):
+            plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 

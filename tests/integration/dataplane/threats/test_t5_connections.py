@@ -49,6 +49,16 @@ async def test_connections_beyond_the_limit_are_cut(waits: Waits, make_proxy: Ma
     assert not await is_cut(proxy)
 
 
+def time_is_up(proxy: Proxy, addresses: set[tuple[str, int]]) -> None:
+    """For the callers at these addresses, each of which has a wait that ends."""
+    now = asyncio.get_running_loop().time()
+    theirs = [one for one in proxy.server._open if one.transport.get_extra_info("peername") in addresses]
+    assert len(theirs) == len(addresses)
+    for connection in theirs:
+        assert connection.deadline <= now + 60
+        connection.deadline = now
+
+
 @pytest.mark.parametrize(
     ("case", "sent"),
     [("silent", b""), ("half a head", b"GET / HTTP/1.1\r\nX-A: b"), ("only line ends", b"\r\n\r\n")],
@@ -58,7 +68,7 @@ async def test_a_thousand_sockets_that_say_nothing(
 ) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
-    proxy = await make_proxy(waits=Waits(head_s=5.0))
+    proxy = await make_proxy(waits=Waits(head_s=60.0))  # however slowly they come, all are there at once
     honest = Honest(proxy)
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
@@ -71,6 +81,7 @@ async def test_a_thousand_sockets_that_say_nothing(
     tracemalloc.stop()
     assert grown < 1000 * 40_000  # both ends of each and the test's own buffers
     await honest.call()
+    time_is_up(proxy, {writer.get_extra_info("sockname") for _, writer in sockets})
     for reader, _ in sockets:
         assert set(statuses(await asyncio.wait_for(reader.read(-1), 20))) <= {408}
     await eventually(lambda: proxy.slots.get("connections") <= 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ upstreams: {api: {targets: [http://127.0.0.1:9]}}
 meters: {minutes: {unit: minute}}
 tiers:
   team: {quotas: [{meter: minutes, amount: 100, per: month}]}
+  weekly: {quotas: [{meter: minutes, amount: 100, per: week}]}
 routes: [{name: all, match: {path: /**}, upstream: api}]
 """
 
@@ -96,3 +98,16 @@ def test_meters_are_those_of_the_policies(tollway: Commands, account: str, tmp_p
 
 def test_usage_asks_for_an_account(tollway: Commands) -> None:
     assert "Missing option '--account'" in tollway.run("usage").err
+
+
+def test_an_account_that_moves_keeps_what_it_used(tollway: Commands, account: str, redis_url: str) -> None:
+    """By a new anchor, which begins a period today, and by going to another tier and back."""
+    words = ("--account", account, "--meter", "minutes", "--quantity", "12")
+    tollway.run("usage", "post", *words)
+    today = datetime.now(UTC).date().isoformat()
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        for move in (("set", account, "--billing-anchor", today), ("set-tier", account, "weekly")):
+            before = set(client.keys("tw:{*}:q:*"))
+            tollway.run("account", *move)
+            made = set(client.keys("tw:{*}:q:*")) - before
+            assert [client.get(name) for name in made] == ["12"], move

@@ -51,6 +51,10 @@ class Callers:
         request[PERSON], request[SESSION], request[CLAIMS] = person, claims.session, claims
         return person
 
+    async def credential(self, person: Person) -> bytes:
+        """A secret that stands for the person in all of their sessions."""
+        return await self._identity.vault.credential(person.public_id)
+
     async def act_for_account(self, request: web.Request, right: str) -> Membership:
         """The person's membership of the account in question, if it has the right. Raises Problem."""
         person = await self.recognise(request)

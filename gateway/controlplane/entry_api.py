@@ -12,12 +12,13 @@ from gateway.controlplane.bodies import Sent, answer, read_body
 from gateway.controlplane.callers import CHALLENGE, CLAIMS
 from gateway.controlplane.collaborators import Collaborators
 from gateway.controlplane.doors import caller_of
-from gateway.controlplane.endpoints import Endpoint, Handler
+from gateway.controlplane.endpoints import Endpoint
 from gateway.controlplane.entrance import Entrance
 from gateway.controlplane.identity import Identity
 from gateway.controlplane.portal_endpoints import PUBLIC, SELF
 from gateway.controlplane.problems import REQUEST_ID, Problem
 from gateway.controlplane.proofs import Proofs
+from gateway.controlplane.repeats import Handler
 from gateway.controlplane.wording import instant_us
 from gateway.operators.acting import acting
 from gateway.people import access_tokens

@@ -11,7 +11,8 @@ from typing import Any, cast
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
-from gateway.controlplane.endpoints import LONGEST_KEY, Endpoint
+from gateway.controlplane.endpoints import Endpoint
+from gateway.controlplane.repeats import LONGEST_KEY
 
 _REF = "#/components/schemas/{model}"
 _PATH_PARAMETER = re.compile(r"\{([a-z_]+):((?:[^{}]|\{[0-9,]+\})+)\}")
@@ -32,12 +33,15 @@ class Flavour:
     also_refuses: Callable[[Endpoint], set[int]]  # further statuses
 
 
-_KEY = {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"}
+IDEMPOTENCY_KEY: tuple[str, Json] = (
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"},
+)
 ADMIN_FLAVOUR = Flavour(
     title="Tollway admin API",
     needs=lambda scope: f"Needs the scope `{scope}`.",
     is_public=lambda _: False,
-    headers=lambda one: [("Idempotency-Key", _KEY)] if one.method == "POST" else [],
+    headers=lambda one: [IDEMPOTENCY_KEY] if one.method == "POST" else [],
     also_refuses=lambda _: set(),
 )
 

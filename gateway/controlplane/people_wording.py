@@ -8,6 +8,7 @@ from typing_extensions import TypedDict
 
 from gateway.controlplane.wording import instant
 from gateway.people.records import Invitation, Membership, Person
+from gateway.people.sessions import Session
 
 
 class Accepted(TypedDict):
@@ -58,6 +59,22 @@ class SessionDocument(TypedDict):
     token_type: Literal["Bearer"]
     expires_in: int
     refresh_token: str
+
+
+class OpenSessionDocument(TypedDict):
+    """One of one's sessions that go on. `current`: the one that asks."""
+
+    id: str
+    created_at: str | None
+    refreshed_at: str | None
+    expires_at: str | None
+    current: bool
+
+
+class SessionList(TypedDict):
+    """Every session that goes on."""
+
+    data: list[OpenSessionDocument]
 
 
 class ValidDocument(TypedDict):
@@ -124,6 +141,17 @@ def person(one: Person) -> PersonDocument:
         "name": one.name,
         "created_at": instant(one.created_at),
         "totp": one.totp_enabled_at is not None,
+    }
+
+
+def session(one: Session, current: str) -> OpenSessionDocument:
+    """A session as its person sees it."""
+    return {
+        "id": one.public_id,
+        "created_at": instant(one.created_at),
+        "refreshed_at": instant(one.refreshed_at),
+        "expires_at": instant(one.expires_at),
+        "current": one.public_id == current,
     }
 
 

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable
 from aiohttp import web
 
 from gateway.controlplane.bodies import arrived
-from gateway.controlplane.callers import ACCOUNT_HEADER, PERSON, Callers
-from gateway.controlplane.endpoints import CONNECTION, Endpoint, Handler
-from gateway.controlplane.openapi import Flavour
+from gateway.controlplane.callers import ACCOUNT_HEADER, MEMBERSHIP, PERSON, Callers
+from gateway.controlplane.endpoints import CONNECTION, Endpoint
+from gateway.controlplane.openapi import IDEMPOTENCY_KEY, Flavour, Json
 from gateway.controlplane.problems import REQUEST_ID
+from gateway.controlplane.repeats import Handler, answer_once, repeatable_of
 from gateway.operators.acting import acting
 from gateway.storage.postgres import Pool
 
@@ -57,10 +58,12 @@ def _reading(endpoint: Endpoint, callers: Callers) -> Handler:
 def _changing(endpoint: Endpoint, callers: Callers, pool: Pool, done: Callable[[], None]) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         await callers.act_for_account(request, endpoint.scope)
-        await arrived(request)  # before the transaction, which must not wait for the network
+        body = await arrived(request)  # before the transaction, which must not wait for the network
+        credential = await callers.credential(request[PERSON])
+        repeatable = repeatable_of(request, body, credential, request[MEMBERSHIP].account)
         async with acting(pool, request[PERSON].actor, request[REQUEST_ID]) as connection:
             request[CONNECTION] = connection
-            response = await endpoint.handler(request)
+            response = await answer_once(connection, repeatable, request, endpoint.handler)
         done()
         return response
 
@@ -77,10 +80,17 @@ def _needs(scope: str) -> str:
     return f"Needs an access token, and the right `{scope}` in the account that `{ACCOUNT_HEADER}` names."
 
 
+def _headers(one: Endpoint) -> list[tuple[str, Json]]:
+    if one.scope in (PUBLIC, SELF):
+        return []
+    account: tuple[str, Json] = (ACCOUNT_HEADER, {"type": "string"})
+    return [account, IDEMPOTENCY_KEY] if one.method == "POST" and one.scope not in KEYS_TOO else [account]
+
+
 FLAVOUR = Flavour(
     title="Tollway portal API",
     needs=_needs,
     is_public=lambda scope: scope == PUBLIC,
-    headers=lambda one: [] if one.scope in (PUBLIC, SELF) else [(ACCOUNT_HEADER, {"type": "string"})],
+    headers=_headers,
     also_refuses=lambda one: set() if one.scope in (PUBLIC, SELF) else {404, 422},
 )

@@ -24,6 +24,7 @@ from gateway.people.sessions import Ended, Sessions
 from gateway.people.store import People
 
 ISSUER = "Tollway"
+OPEN_SESSION = "/sessions/{session:session_[0-9A-Za-z]+}"
 
 
 class Proof(Sent):
@@ -64,6 +65,8 @@ class SelfApi:
         words = people_wording
         return [
             Endpoint("GET", "/me", self.get_me, SELF, words.MeDocument),
+            Endpoint("GET", "/sessions", self.list_sessions, SELF, words.SessionList),
+            Endpoint("DELETE", OPEN_SESSION, self.end_session, SELF, words.Done, refuses=(404,)),
             Endpoint("POST", "/password/change", self.change_password, SELF, words.Done, body=PasswordChange),
             Endpoint("POST", "/totp/enable", self.enable_totp, SELF, words.TotpOffer, body=Proof),
             Endpoint("POST", "/totp/confirm", self.confirm_totp, SELF, words.RecoveryCodes, body=Code),
@@ -80,6 +83,18 @@ class SelfApi:
             "accounts": [people_wording.own_account(one) for one in accounts],
         }
         return answer(document)
+
+    async def list_sessions(self, request: web.Request) -> web.Response:
+        """One's sessions that go on, the one that asks among them."""
+        found, current = await Sessions(self._pool).of_person(request[PERSON]), request[SESSION]
+        return answer({"data": [people_wording.session(one, current) for one in found]})
+
+    async def end_session(self, request: web.Request) -> web.Response:
+        """End one of one's sessions: its tokens work no more."""
+        person, session = request[PERSON], request.match_info["session"]
+        async with acting(self._pool, person.actor, request[REQUEST_ID]) as connection:
+            await Sessions(connection).end_of_person(session, person)
+        return answer(people_wording.DONE)
 
     async def change_password(self, request: web.Request) -> web.Response:
         """Set another password. All other sessions end."""

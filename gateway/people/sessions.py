@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 
+from gateway.errors import NotFound
 from gateway.people.records import Person
 from gateway.people.store import person_of
 from gateway.people.tokens import Purpose, digest_of, mint, new_id
@@ -31,6 +33,16 @@ class Opened:
     person: str
     session: str
     refresh_token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session that goes on. `refreshed_at`: when it was last gone on with."""
+
+    public_id: str
+    created_at: datetime
+    refreshed_at: datetime
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +100,16 @@ class Sessions:
     async def end_all(self, person: str, why: Ended, *, but: str | None = None) -> None:
         """End every session of a person, but the one that is named."""
         await self._database.execute(QUERIES.end_all, person, why.value, but)
+
+    async def of_person(self, person: Person) -> list[Session]:
+        """Those of a person that go on, oldest first."""
+        return [Session(**row) for row in await self._database.fetch(QUERIES.of_person, person.id)]
+
+    async def end_of_person(self, session: str, person: Person) -> None:
+        """End one by its public id. NotFound for those of others, as for none."""
+        why = Ended.LOGOUT.value
+        if await self._database.fetchval(QUERIES.end_of_person, session, person.id, why) is None:
+            raise NotFound("You have no such session that goes on.")
 
     async def find_person(self, session: str, person: str) -> Person | None:
         """Who a session belongs to, while it goes on."""

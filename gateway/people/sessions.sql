@@ -62,3 +62,19 @@ SELECT
 FROM sessions AS s
 INNER JOIN people AS p ON p.id = s.person_id
 WHERE s.public_id = $1 AND p.public_id = $2 AND s.ended_at IS NULL AND s.expires_at > now();
+
+-- of_person
+-- $1 person's id. Those that go on, and when each was last gone on with.
+SELECT s.public_id, s.created_at, max(t.created_at) AS refreshed_at, s.expires_at
+FROM sessions AS s
+INNER JOIN refresh_tokens AS t ON t.session_id = s.id
+WHERE s.person_id = $1 AND s.ended_at IS NULL AND s.expires_at > now()
+GROUP BY s.id
+ORDER BY s.id;
+
+-- end_of_person
+-- $1 session's public id, $2 person's id, $3 why. No row when the person has no such session that goes on.
+UPDATE sessions
+SET ended_at = now(), ended_why = $3
+WHERE public_id = $1 AND person_id = $2 AND ended_at IS NULL AND expires_at > now()
+RETURNING public_id;

@@ -32,6 +32,10 @@ class Vault:
         """What access tokens are signed with. Raises what `LOST` lists until the database was there once."""
         return await self._derive(b"access tokens")
 
+    async def credential(self, person: str) -> bytes:
+        """A secret that stands for a person, whatever token they show."""
+        return hmac.digest(await self._derive(b"people"), person.encode(), "sha256")
+
     async def seal(self, plain: bytes, bound_to: str) -> bytes:
         """What only `open` reads, and only beside the same name."""
         nonce = os.urandom(_NONCE_BYTES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from gateway.storage.postgres import Pool
 
 from .books import book
 from .conftest import Client
-from .people import PASSWORD, Post, Visitor
+from .people import AUTH, PASSWORD, Post, Visitor
 
 TODAY = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 
@@ -196,3 +197,42 @@ async def test_a_name_that_advertises_is_not_mailed(owner: Visitor, pool: Pool) 
     await pool.execute("UPDATE accounts SET name = 'win at https://evil.example'")
     await owner.ok("POST", "/invitations", {"email": "new@example.com"}, status=201)
     assert "evil" not in (await owner.post.collect())[-1].text
+
+
+async def test_what_is_sent_again_with_its_key_is_done_once(owner: Visitor, pool: Pool) -> None:
+    keyed = {"headers": {"Idempotency-Key": "order-7"}}
+    other = owner.elsewhere()  # the same person in another session
+    await other.log_in()
+
+    async def create(who: Visitor, body: object, **more: Any) -> tuple[int, dict[str, Any], bool]:
+        headers = {"Authorization": f"Bearer {who.session['access_token']}", **more.get("headers", {})}
+        answer = await who.portal.post(AUTH + "/keys", json=body, headers=headers)
+        return answer.status, await answer.json(), "Idempotent-Replayed" in answer.headers
+
+    status, made, replayed = await create(owner, {"name": "ci"}, **keyed)
+    assert (status, replayed) == (201, False)
+    assert await create(other, {"name": "ci"}, **keyed) == (201, made, True), "with its secret"
+    status, refused, _ = await create(owner, {"name": "cd"}, **keyed)
+    assert (status, refused["code"]) == (409, "idempotency_key_reused")
+    stranger = owner.elsewhere("eve@example.com")
+    await stranger.arrive()
+    status, theirs, replayed = await create(stranger, {"name": "ci"}, **keyed)
+    assert (status, replayed) == (201, False)
+    assert theirs["id"] != made["id"]
+    for bad in ("", "x" * 256, "\xe9"):
+        status, refused, _ = await create(owner, {}, headers={"Idempotency-Key": bad})
+        assert (status, refused["code"]) == (400, "bad_idempotency_key")
+    assert len((await owner.ok("GET", "/keys"))["data"]) == 1
+    kept = await pool.fetch("SELECT sealed FROM idempotent_answers")
+    assert not any(made["secret"].encode() in row["sealed"] for row in kept)
+
+
+async def test_an_invitation_sent_again_with_its_key_is_one_mail(owner: Visitor) -> None:
+    headers = {"Authorization": f"Bearer {owner.session['access_token']}", "Idempotency-Key": "once"}
+    body = {"email": "grace@example.com"}
+    first, again = [
+        await (await owner.portal.post(AUTH + "/invitations", json=body, headers=headers)).json()
+        for _ in range(2)
+    ]
+    assert first == again
+    assert len([one for one in await owner.post.collect() if one.recipient == body["email"]]) == 1

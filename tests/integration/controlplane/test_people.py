@@ -421,3 +421,34 @@ async def test_without_a_database_nobody_is_told_that_the_password_is_wrong(
     pool.terminate()
     body = {"email": visitor.email, "password": PASSWORD}
     assert (await visitor.refused("POST", "/login", body))[:2] == (503, "database_unavailable")
+
+
+async def test_sessions_are_listed_and_ended_one_by_one(visitor: Visitor, post: Post, pool: Pool) -> None:
+    await visitor.arrive()
+    phone = visitor.elsewhere()
+    await phone.log_in()
+    listed = (await visitor.ok("GET", "/sessions"))["data"]
+    assert [one["current"] for one in listed] == [True, False]
+    assert all(one["created_at"] <= one["refreshed_at"] < one["expires_at"] for one in listed)
+    await visitor.ok("DELETE", f"/sessions/{listed[1]['id']}")
+    assert (await phone.refused("GET", "/me"))[:2] == (401, "unauthenticated")
+    sent = {"refresh_token": phone.session["refresh_token"]}
+    assert (await phone.refused("POST", "/refresh", sent))[:2] == (401, "unauthenticated")
+    assert [one["id"] for one in (await visitor.ok("GET", "/sessions"))["data"]] == [listed[0]["id"]]
+    noted = await AuditLog(pool).page(AuditQuestion(target=listed[1]["id"], limit=1))
+    assert (noted[0].action, noted[0].actor[:7]) == ("session.changed", "person:")
+    await visitor.ok("DELETE", f"/sessions/{listed[0]['id']}")
+    assert (await visitor.refused("GET", "/me"))[:2] == (401, "unauthenticated")
+
+
+async def test_sessions_of_others_are_not_there(visitor: Visitor) -> None:
+    await visitor.arrive()
+    own = (await visitor.ok("GET", "/sessions"))["data"][0]["id"]
+    other = visitor.elsewhere("eve@example.com")
+    await other.arrive()
+    theirs, nobodys = [
+        (await other.refused("DELETE", f"/sessions/{one}"))[2] for one in (own, "session_" + "0" * 24)
+    ]
+    assert (theirs["status"], theirs["detail"]) == (nobodys["status"], nobodys["detail"])
+    assert theirs["status"] == 404
+    await visitor.ok("GET", "/me")

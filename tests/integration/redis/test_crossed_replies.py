@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,9 +30,22 @@ class FaultyWire:
         self.upstream = upstream
         self.chance = random.Random(seed)
         self.breaks = 0
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.carrying: set[asyncio.Task[Any]] = set()
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, until either side or the wire breaks it off."""
+        here = asyncio.current_task()
+        assert here is not None
+        self.carrying.add(here)
+        try:
+            await self._carry(reader, writer)
+        finally:
+            writer.transport.abort()
+            with suppress(OSError):
+                await writer.wait_closed()
+            self.carrying.discard(here)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         redis_reader, redis_writer = await asyncio.open_unix_connection(self.upstream)
         left = self.chance.randrange(5_000, 400_000)  # bytes until it breaks
         both = (
@@ -38,14 +53,13 @@ class FaultyWire:
             self._pass(redis_reader, writer, self.chance.randrange(5_000, 400_000)),
         )
         tasks = [asyncio.ensure_future(one) for one in both]
-        self.tasks.update(tasks)
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self.tasks.difference_update(tasks)
-        writer.transport.abort()
         redis_writer.transport.abort()
+        with suppress(OSError):
+            await redis_writer.wait_closed()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: int) -> None:
         chance = self.chance
@@ -103,6 +117,8 @@ async def test_of_a_hundred_thousand_calls_each_gets_its_own_answer_or_none(
     await redis.close()
     await tasks.close()
     server.close()
+    if wire.carrying:
+        await asyncio.wait(wire.carrying, timeout=30)
     assert seen["another's"] == 0
     assert wire.breaks > 20
     assert seen["own"] > CALLS // 4

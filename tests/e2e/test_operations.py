@@ -249,11 +249,11 @@ def test_an_upstream_that_is_our_own_control_port_starts_nothing(unstarted: Gate
     [
         (
             "unreachable Postgres",
-            {"TOLLWAY_DATABASE_URL": "postgresql://u:canary@127.0.0.1:1/db"},
-            "127.0.0.1:1",
+            {"TOLLWAY_DATABASE_URL": "postgresql://u:canary@127.0.0.1:2/db"},
+            "127.0.0.1:2",
         ),
         ("not a URL", {"TOLLWAY_DATABASE_URL": "canary"}, "TOLLWAY_DATABASE_URL"),
-        ("unreachable Redis", {"TOLLWAY_REDIS_URL": "redis://:canary@127.0.0.1:1/0"}, "127.0.0.1:1"),
+        ("unreachable Redis", {"TOLLWAY_REDIS_URL": "redis://:canary@127.0.0.1:2/0"}, "127.0.0.1:2"),
         (
             "no such certificate",
             {"TOLLWAY_TLS_CERT": "/none.crt", "TOLLWAY_TLS_KEY": "/none.key"},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from hashlib import sha256
+from typing import Any
 
 from gateway.accounts.keys import is_well_formed
 from gateway.accounts.records import FoundKey
@@ -64,8 +65,8 @@ class Authenticator:
         self._foreign_keys = foreign_keys
         self._entries = self.cache.entries
 
-    async def authenticate(self, exchange: Exchange) -> Principal:
-        """Who calls. Credentials that are the upstream's go back into the head.
+    def authenticate(self, exchange: Exchange) -> Coroutine[Any, Any, Principal]:
+        """Who calls, once awaited. Credentials that are the upstream's go back into the head.
 
         Needs the route, and the instants of the start: an entry is judged by the time the request began.
 
@@ -73,14 +74,17 @@ class Authenticator:
         what can be no key, or `KeyLookupUnavailable` for a key not seen before while Postgres is gone.
         """
         route = exchange.route
-        if route is not None and route.access is not KEYS_ONLY:
-            principal = await self._by_access(exchange, route)
-            if route.access.scopes:
-                expect_scopes(principal, route.access.scopes)
-            return principal
-        return await self._by_key(exchange)
+        if route is None or route.access is KEYS_ONLY:
+            return self._by_key(exchange)
+        return self._by_access(exchange, route)
 
     async def _by_access(self, exchange: Exchange, route: Route) -> Principal:
+        principal = await self._by_what_it_accepts(exchange, route)
+        if route.access.scopes:
+            expect_scopes(principal, route.access.scopes)
+        return principal
+
+    async def _by_what_it_accepts(self, exchange: Exchange, route: Route) -> Principal:
         """By whatever the route accepts. What is shown must work: nobody falls back to being anonymous."""
         access, head = route.access, exchange.head
         if access.query_key is not None:

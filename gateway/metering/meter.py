@@ -7,6 +7,7 @@ from bisect import bisect_left
 
 from gateway.clock import Clock
 from gateway.errors import JournalUnavailable
+from gateway.frames import Conversation
 from gateway.journal.records import (
     BILLED,
     ITEMISED,
@@ -138,7 +139,11 @@ class Meter:
             if flags == BILLED and exchange.grant is not None and exchange.grant.beyond:
                 units = encode_charges(marks_beyond(exchange.grant.beyond))
             figures = (outcome, flags, status, ingress, egress, duration_us, first_byte_us)
-            written = self._writer.end(self._end_of(exchange, figures, units))
+            if exchange.conversation is None:
+                body = encode_end(exchange.sequence, figures, units)
+            else:
+                body = self._end_of(exchange.conversation, exchange.sequence, figures, units)
+            written = self._writer.end(body)
             if self._durable:
                 self._secured()
         else:
@@ -198,14 +203,11 @@ class Meter:
             return False
         return True
 
-    def _end_of(self, exchange: Exchange, figures: Figures, units: bytes) -> bytes:
-        conversation = exchange.conversation
-        if conversation is None:
-            return encode_end(exchange.sequence, figures, units)
+    def _end_of(self, conversation: Conversation, sequence: int, figures: Figures, units: bytes) -> bytes:
         messages = (conversation.ingress.messages, conversation.egress.messages)
         self._cells[self._messages_in_slot] += messages[0]
         self._cells[self._messages_out_slot] += messages[1]
-        return encode_end_of_messages(exchange.sequence, figures, messages, units)
+        return encode_end_of_messages(sequence, figures, messages, units)
 
     def progress(self, exchange: Exchange, reached: Reached) -> bool:
         """Note how far a begun call is. False when the journal can not grow."""

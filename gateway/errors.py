@@ -34,6 +34,14 @@ class StoreUnavailable(TollwayError):
         super().__init__(message)
 
 
+class StoreRefused(StoreUnavailable):
+    """The store answered, and did not do it. `said`: its own words."""
+
+    def __init__(self, said: str, *, told: bool = False) -> None:
+        self.said = said
+        super().__init__(f"Redis refused the call: {said}", told=told)
+
+
 class CountersLost(StoreUnavailable):
     """The store works, but its quota counters may have been lost and are not rebuilt from the ledger yet."""
 

@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 from redis.connection import parse_url
 
 from gateway.errors import StartupError
+from gateway.storage.hash_slots import SLOTS
 
 SETTING = "TOLLWAY_REDIS_URL"
 CHECK_TIMEOUT_S = 5.0
@@ -23,7 +24,7 @@ SENTINEL_WITHIN_S = 0.5
 """For one Sentinel to answer, before the next is asked."""
 OLDEST_VERSION = (6, 2)
 DEFAULT_PORT, SENTINEL_PORT = 6379, 26379
-SENTINEL = "+sentinel"
+SENTINEL, CLUSTER = "+sentinel", "+cluster"
 _TLS_OPTIONS = frozenset(
     {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
 )
@@ -31,11 +32,15 @@ _UNDERSTOOD = _TLS_OPTIONS | {"host", "port", "path", "db", "username", "passwor
 _UNDERSTOOD_OF_SENTINEL = _UNDERSTOOD - {"path"} | {"sentinel_username", "sentinel_password"}
 
 
+Place = tuple[str, int]
+"""Host and port."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sentinels:
     """Who knows where the primary of a service is, and who we are to them."""
 
-    places: tuple[tuple[str, int], ...]
+    places: tuple[Place, ...]
     service: str
     username: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -48,7 +53,8 @@ class Sentinels:
 class RedisAddress:
     """Where Redis listens and who we are to it. `str()` is safe to show, and so is `repr()`.
 
-    With `sentinels` host and port mean nothing before `sentinel.locate` has asked them.
+    With `sentinels` host and port mean nothing before `sentinel.locate` has asked them. `cluster`: nodes of a
+    Redis Cluster, which know the others; the first of them stands as host and port.
     """
 
     host: str
@@ -64,10 +70,13 @@ class RedisAddress:
     verify: bool = True
     check_host: bool = True
     sentinels: Sentinels | None = None
+    cluster: tuple[Place, ...] = ()
 
     def __str__(self) -> str:
         if self.sentinels is not None:
             return str(self.sentinels)
+        if self.cluster:
+            return ", ".join(_place(host, port) for host, port in self.cluster)
         return self.path if self.path is not None else _place(self.host, self.port)
 
     def ssl_context(self) -> ssl.SSLContext | None:
@@ -88,6 +97,8 @@ def parse_address(url: str) -> RedisAddress:
     scheme = url.partition("://")[0]
     if scheme.endswith(SENTINEL):
         return _parse_sentinels(url.replace(SENTINEL, "", 1))
+    if scheme.endswith(CLUSTER):
+        return _parse_cluster(url.replace(CLUSTER, "", 1))
     return _parse(url, _UNDERSTOOD)[0]
 
 
@@ -103,17 +114,34 @@ def _parse_sentinels(url: str) -> RedisAddress:
             f"{SETTING} names Sentinels and no service. Write the name that they monitor behind them: "
             "redis+sentinel://host:26379,host:26379/mymaster"
         )
-    places = tuple(_sentinel_place(text) for text in hosts.split(","))
+    places = tuple(_place_in(text, SENTINEL_PORT) for text in hosts.split(","))
     plain = f"{scheme}://{login}{at}sentinels/{db}{mark}{query}"
     address, options = _parse(plain, _UNDERSTOOD_OF_SENTINEL)
     user, password = options.get("sentinel_username"), options.get("sentinel_password")
     return replace(address, host="", port=0, sentinels=Sentinels(places, unquote(service), user, password))
 
 
-def _sentinel_place(text: str) -> tuple[str, int]:
+def _parse_cluster(url: str) -> RedisAddress:
+    """`redis://user:password@host:port,host:port?options`, its `+cluster` taken away."""
+    scheme, _, rest = url.partition("://")
+    place, mark, query = rest.partition("?")
+    login, at, hosts = place.rpartition("@")
+    hosts = hosts.rstrip("/")
+    if "/" in hosts:
+        raise StartupError(
+            f"{SETTING} names a database, and a cluster has none. Remove what is behind the /."
+        )
+    places = tuple(_place_in(text, DEFAULT_PORT) for text in hosts.split(","))
+    address, _ = _parse(f"{scheme}://{login}{at}cluster{mark}{query}", _UNDERSTOOD - {"path"})
+    if address.db:
+        raise StartupError(f"{SETTING} names a database, and a cluster has none. Remove it.")
+    return replace(address, host=places[0][0], port=places[0][1], cluster=places)
+
+
+def _place_in(text: str, default_port: int) -> Place:
     try:
         parts = urlsplit(f"//{text}")
-        host, port = parts.hostname, parts.port or SENTINEL_PORT
+        host, port = parts.hostname, parts.port or default_port
     except ValueError:
         raise _not_understood() from None
     if not host:
@@ -125,7 +153,7 @@ def _parse(url: str, understood: frozenset[str]) -> tuple[RedisAddress, dict[str
     if "," in urlsplit(url).netloc.rpartition("@")[2]:
         raise StartupError(
             f"{SETTING} names several hosts. Write redis+sentinel://host:26379,host:26379/service if they "
-            "are Sentinels, or the one server."
+            "are Sentinels, redis+cluster://host:6379,host:6379 if they are a cluster, or the one server."
         )
     try:
         options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]  # redis-py has no types here
@@ -167,30 +195,46 @@ def _place(host: str, port: int) -> str:
 def _not_understood() -> StartupError:
     return StartupError(
         f"{SETTING} is not a Redis URL. Write redis://user:password@host:6379/0, rediss://... for TLS, "
-        "unix:///path/to/redis.sock or redis+sentinel://host:26379,host:26379/service, with special "
-        "characters in the password percent-encoded."
+        "unix:///path/to/redis.sock, redis+sentinel://host:26379,host:26379/service or "
+        "redis+cluster://host:6379,host:6379, with special characters in the password percent-encoded."
     )
 
 
 async def check_redis(url: str) -> None:
-    """Return when the Redis at `url` can be used; else StartupError with one line that names it."""
+    """Return when the Redis at `url` can be used; else StartupError with one line that names it.
+
+    Of a cluster it is enough that one of the nodes in `url` answers.
+    """
     address = parse_address(url)
-    try:
-        client = _client(address)
+    nodes = [replace(address, host=host, port=port) for host, port in address.cluster] or [address]
+    reason = ""
+    for node in nodes:
         try:
-            async with asyncio.timeout(CHECK_TIMEOUT_S):
-                server: dict[str, Any] = await client.info("server")
-                server |= await client.info("replication")
-        finally:
-            await client.aclose()
-    except TimeoutError:
-        reason = f"no answer within {CHECK_TIMEOUT_S:.0f} s. Check {SETTING}."
-    except (redis.exceptions.RedisError, OSError) as error:
-        reason = _reason(error, address)
-    else:
-        _check_server(server, address)
-        return
+            server = await _told_by(node)
+        except TimeoutError:
+            reason = f"no answer within {CHECK_TIMEOUT_S:.0f} s. Check {SETTING}."
+        except (redis.exceptions.RedisError, OSError) as error:
+            reason = _reason(error, address)
+        else:
+            _check_server(server, address)
+            return
     raise StartupError(f"Can not use Redis at {address}: {reason}") from None
+
+
+async def _told_by(address: RedisAddress) -> dict[str, Any]:
+    """What a server says about itself, and about its cluster."""
+    client = client_of(address)
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            server: dict[str, Any] = await client.info("server")
+            server |= await client.info("replication")
+            if server.get("redis_mode") == "cluster":
+                asked = client.execute_command("CLUSTER", "INFO")  # type: ignore[no-untyped-call]  # no types
+                said: bytes = await asked
+                server |= dict(line.partition(":")[::2] for line in said.decode().splitlines())
+            return server
+    finally:
+        await client.aclose()
 
 
 def connect(url: str, *, timeout_s: float | None = None) -> redis.asyncio.Redis:
@@ -198,7 +242,7 @@ def connect(url: str, *, timeout_s: float | None = None) -> redis.asyncio.Redis:
     address = parse_address(url)
     if address.sentinels is None:
         return redis.asyncio.Redis.from_url(url, socket_timeout=timeout_s)
-    return _client(address, socket_timeout=timeout_s)
+    return client_of(address, socket_timeout=timeout_s)
 
 
 class _Following(redis.asyncio.Redis):
@@ -212,7 +256,8 @@ class _Following(redis.asyncio.Redis):
             await one.aclose()
 
 
-def _client(address: RedisAddress, **options: Any) -> redis.asyncio.Redis:
+def client_of(address: RedisAddress, **options: Any) -> redis.asyncio.Redis:
+    """A client of the server at `address`, of the primary behind Sentinels, or of a cluster's one node."""
     known: dict[str, Any] = {
         "db": address.db,
         "username": address.username,
@@ -266,12 +311,21 @@ def _tls_options(address: RedisAddress) -> dict[str, Any]:
 
 def _check_server(server: dict[str, Any], address: RedisAddress) -> None:
     """Whether it is new enough, and takes our writes: all of them."""
-    if server.get("redis_mode") == "cluster":
+    is_node = server.get("redis_mode") == "cluster"
+    if is_node and not address.cluster:
         raise StartupError(
-            f"The Redis at {address} is a node of a cluster, which can not be used. "
-            f"Set {SETTING} to one server, or to Sentinels."
+            f"The Redis at {address} is a node of a cluster. Set {SETTING} to the cluster: "
+            "redis+cluster://host:6379,host:6379"
         )
-    if server.get("role") == "slave":
+    if address.cluster and not is_node:
+        raise StartupError(f"The Redis at {address} is no cluster. Write redis://... in {SETTING}.")
+    if is_node and server.get("cluster_slots_assigned") != str(SLOTS):
+        raise StartupError(
+            f"Only {server.get('cluster_slots_assigned')} of the {SLOTS} hash slots of the cluster at "
+            f"{address} are assigned to nodes. Assign all (`redis-cli --cluster check` says which), "
+            "then start again."
+        )
+    if server.get("role") == "slave" and not is_node:
         raise StartupError(
             f"The Redis at {address} is a replica and takes no writes. Set {SETTING} to its primary, or to "
             "Sentinels that know it: redis+sentinel://host:26379,host:26379/service"

@@ -19,7 +19,7 @@ from typing import Any
 
 import hiredis
 
-from gateway.errors import StoreUnavailable
+from gateway.errors import StoreRefused, StoreUnavailable
 from gateway.inline import Wait
 from gateway.storage.redis import RedisAddress
 from gateway.storage.sentinel import locate
@@ -88,7 +88,7 @@ class TickRedis:
 
     def script(self, source: str) -> str:
         """Make `source` known; the answer is its name for `evalsha`."""
-        sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        sha = script_name(source)
         self._scripts[sha] = source
         return sha
 
@@ -231,6 +231,11 @@ class TickRedis:
         return self._delay_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, hides nothing
 
 
+def script_name(source: str) -> str:
+    """What Redis calls a script."""
+    return hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+
 def field_of(info: bytes, name: bytes) -> bytes:
     """The value of a field in what INFO says; empty if it does not."""
     for line in info.splitlines():
@@ -338,7 +343,7 @@ class _Link(asyncio.Protocol):
         is_replica = "READONLY" in error
         if is_replica:
             self.lose("this Redis has become a replica")  # the address may lead to the new primary
-        wait.fail(StoreUnavailable(f"Redis refused the call: {error}", told=is_replica))
+        wait.fail(StoreRefused(error, told=is_replica))
 
     def _look_in(self, delay_s: float) -> None:
         """The only timer: armed while calls wait, it looks at the one that waits longest."""

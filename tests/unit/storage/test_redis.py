@@ -72,6 +72,26 @@ from gateway.storage.redis import RedisAddress, Sentinels, check_redis, parse_ad
             "my master at [::1]:7001",
         ),
         (
+            "a cluster",
+            "redis+cluster://one:7001,two/",
+            RedisAddress("one", 7001, cluster=(("one", 7001), ("two", 6379))),
+            "one:7001, two:6379",
+        ),
+        (
+            "a cluster with everything",
+            "rediss+cluster://gw:s%40cret@[::1]:7001?ssl_ca_certs=/ca.pem",
+            RedisAddress(
+                "::1",
+                7001,
+                username="gw",
+                password="s@cret",
+                tls=True,
+                ca_file="/ca.pem",
+                cluster=(("::1", 7001),),
+            ),
+            "[::1]:7001",
+        ),
+        (
             "TLS without checks",
             "rediss://cache?ssl_cert_reqs=none&ssl_check_hostname=false",
             RedisAddress("cache", 6379, tls=True, verify=False, check_host=False),
@@ -106,7 +126,12 @@ def test_urls(case: str, url: str, address: RedisAddress, shown: str) -> None:
         ("Sentinels and an unknown option", "redis+sentinel://:hunter2@one/mymaster?quorum=2"),
         ("a Sentinel's password for one server", "redis://:hunter2@one?sentinel_password=hunter2"),
         ("several servers", "redis://:hunter2@one:7001,two:7002"),
-        ("a cluster", "redis+cluster://:hunter2@one:7001,two:7002"),
+        ("a cluster and a database", "redis+cluster://:hunter2@one:7001,two:7002/1"),
+        ("a cluster and a database as an option", "redis+cluster://:hunter2@one?db=1"),
+        ("a cluster without a host", "redis+cluster://:hunter2@"),
+        ("a cluster with a port that is none", "redis+cluster://:hunter2@one:port"),
+        ("a cluster and a slash in the password", "redis+cluster://:hunter2/x@one"),
+        ("a cluster behind a socket", "unix+cluster://:hunter2@/run/r.sock"),
     ],
 )
 def test_what_is_no_redis_url_is_one_line_without_the_password(case: str, url: str) -> None:

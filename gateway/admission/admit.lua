@@ -4,7 +4,8 @@
 --          tw:{<account id><l|t>}:b:<limit>                      a hash, see bucket.lua
 --          tw:{<account id><l|t>}:q:<meter>:<per>:<start epoch>  a plain counter of units used
 --          tw:{<account id><l|t>}:c:<concurrency limit>          a sorted set, see slots.lua
---          then, if a server is named, the mark that says for which one the ledger vouches, see trust.py
+--          then, if a server is named, the mark that says for which one the ledger vouches, see trust.py. On a cluster
+--          it is the mark of the hash slot, and buckets and sets that accounts share are in a call of their own
 -- ARGV[1]  now in ms, for tests; empty in production: Redis's own time, so gateways with skewed clocks agree
 -- ARGV[2]  deadline in ms by the same clock: later than that the caller has given up. 0: none
 -- ARGV[3]  holder: who buys in advance, empty: nobody   ARGV[4]  hold_ms: how long its tokens may be spent
@@ -105,7 +106,8 @@ end
 local function tell(quota)
   local used = tonumber(quota.amount) - quota.remaining
   if quota.first and used >= quota.first then
-    tell_thresholds(quota, used, now, quota.ends - now + AFTER_PERIOD_MS)
+    local of_slot = server ~= '' and string.match(KEYS[#KEYS], ':{%d+}$') or ''
+    tell_thresholds(quota, used, now, quota.ends - now + AFTER_PERIOD_MS, 'tw:quota-events' .. of_slot)
   end
 end
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gateway.admission.period import Span, period_at
 from gateway.admission.subjects import bucket_key, slot_set_key
 from gateway.admission.thresholds import marks, thresholds_of
@@ -133,6 +135,27 @@ class Charges:
         first_quota = len(self.limits)
         other.keys = counters[:first_quota] + self.keys[first_quota:]
         other.slot_keys = counters[first_quota:]
+        return other
+
+    def of(self, limits: Sequence[int], sets: Sequence[int], *, quotas: bool) -> Charges:
+        """A part of these charges: limits and concurrency limits at these positions, all quotas or none.
+
+        What the store needs of it, and no more: nobody is told of a part alone.
+        """
+        other = self.paid_into((*self.keys[: len(self.limits)], *self.slot_keys))
+        first = len(self.limits)
+        other.limits = tuple([self.limits[one] for one in limits])
+        other.flows = tuple([self.flows[one] for one in limits])
+        other.quotas = self.quotas if quotas else ()
+        after = slice(first, None if quotas else first)
+        other.costs = (*[self.costs[one] for one in limits], *self.costs[after])
+        other.keys = (*[self.keys[one] for one in limits], *self.keys[after])
+        numbers: list[int | str] = []
+        for one in limits:
+            numbers += self.numbers[4 * one : 4 * one + 4]
+        other.numbers = (*numbers, *(self.numbers[4 * first :] if quotas else ()))
+        other.slot_keys = tuple([self.slot_keys[one] for one in sets])
+        other.most = tuple([self.most[one] for one in sets])
         return other
 
 

@@ -27,14 +27,14 @@ AFTER_PERIOD_MS = 3_600_000
 """Counters outlive their period by so much; as in admit.lua."""
 
 _KEY = re.compile(rb"tw:\{([0-9]{1,19})([lt])\}:q:([^:]+):([0-9a-z]+):([0-9]{1,15})(?:-([0-9]{1,15}))?")
-_KEYS = "tw:{*}:q:*"
-_AT_ONCE = 1000
+KEYS = "tw:{*}:q:*"
+AT_ONCE = 1000
 REBUILDING = "tw:rebuilding"
 """The token of the rebuild under way: gone with the data, so that nobody vouches for half of it."""
 REBUILT_WITHIN_MS = 600_000
-_REBUILD = (Path(__file__).parent / "rebuild.lua").read_text(encoding="utf-8")
-_MEND = (Path(__file__).parent / "mend.lua").read_text(encoding="utf-8")
-_POST = (Path(__file__).parent / "post.lua").read_text(encoding="utf-8")
+REBUILD = (Path(__file__).parent / "rebuild.lua").read_text(encoding="utf-8")
+MEND = (Path(__file__).parent / "mend.lua").read_text(encoding="utf-8")
+POST = (Path(__file__).parent / "post.lua").read_text(encoding="utf-8")
 
 
 class QuotaPeriod(NamedTuple):
@@ -65,7 +65,7 @@ class QuotaCounters:
         cursor = 0
         while True:
             with translated():
-                cursor, keys = await self._redis.scan(cursor, match=_KEYS, count=_AT_ONCE)
+                cursor, keys = await self._redis.scan(cursor, match=KEYS, count=AT_ONCE)
                 known = {key: parsed for key in keys if (parsed := parse_counter(key)) is not None}
                 values = await self._redis.mget(list(known)) if known else []
             for counted, value in zip(known.values(), values, strict=True):
@@ -125,7 +125,7 @@ class QuotaCounters:
             keys.append(counter_key(period))
             args += (str(units), str(period.span.end_s * 1000 + AFTER_PERIOD_MS))
         with translated():
-            return bool(await self._redis.eval(_REBUILD, len(keys), *keys, *args))
+            return bool(await self._redis.eval(REBUILD, len(keys), *keys, *args))
 
     async def set_right(self, period: QuotaPeriod, units: int, *, lower_from: int | None) -> bool:
         """Make a counter say `units`. Lowered only from exactly `lower_from`. Whether it was changed."""
@@ -134,7 +134,7 @@ class QuotaCounters:
         with translated():
             return bool(
                 await self._redis.eval(
-                    _MEND, 2, counter_key(period), MARK, str(units), str(keep_until_ms), expected
+                    MEND, 2, counter_key(period), MARK, str(units), str(keep_until_ms), expected
                 )
             )
 
@@ -144,7 +144,7 @@ class QuotaCounters:
         for period, count in units.items():
             over = period.span.end_s * 1_000_000 <= now_us
             keep_until_ms = "" if over else str(period.span.end_s * 1000 + AFTER_PERIOD_MS)
-            pipeline.eval(_POST, 2, counter_key(period), MARK, str(count), keep_until_ms)
+            pipeline.eval(POST, 2, counter_key(period), MARK, str(count), keep_until_ms)
         with translated():
             await pipeline.execute()
 

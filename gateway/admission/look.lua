@@ -24,3 +24,5 @@ function redis.call(command, key, ...)
   end
   error('look.lua does not know ' .. command)
 end
+
+redis.pcall = redis.call

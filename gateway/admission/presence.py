@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from gateway.clock import Clock
 from gateway.errors import StoreUnavailable
-from gateway.storage.redis_tick import TickRedis
+from gateway.storage.tick_client import TickClient
 
 JOURNALS = "tw:journals"
 """A sorted set: names of journals by when their worker was last there, in ms."""
@@ -17,7 +17,7 @@ EVERY_S = 60.0
 RETRY_S = 1.0
 
 
-async def announce_forever(redis: TickRedis, clock: Clock, journal: str) -> None:
+async def announce_forever(redis: TickClient, clock: Clock, journal: str) -> None:
     """Say it now, and again every minute: Redis may lose what it was told."""
     while True:
         delay_s = RETRY_S

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gateway.admission.charges import Charges
 from gateway.admission.slot_set import SLOT_MS
 from gateway.admission.store import NO_TOKENS, Ask, Decision, SlotNames, Status, Tokens
 from gateway.admission.token_bucket import HOLD_MS
-from gateway.admission.trust import MARK, CounterTrust
+from gateway.admission.trust import Trust
 from gateway.clock import Clock
 from gateway.errors import CountersLost, StoreUnavailable
-from gateway.storage.redis_tick import TIMEOUT_S, TickRedis
+from gateway.storage.redis_tick import TIMEOUT_S
+from gateway.storage.tick_client import TickClient
 
 DEADLINE_MS = round(TIMEOUT_S * 1000)
 DRIFT_US_PER_MS = 1
 """An estimate of Redis's clock ages: clocks drift apart by less than a thousandth."""
 STEP_US = 1_000_000
 """An estimate wrong by more than that is not late news: the clock was set."""
+
+
+DECIDES = ("bucket.lua", "slots.lua", "thresholds.lua", "admit.lua")
+"""Parts of the script that decides. Behind `look.lua` it only looks."""
 
 
 class RedisTime:
@@ -63,9 +68,9 @@ class RedisStore:
 
     def __init__(
         self,
-        redis: TickRedis,
+        redis: TickClient,
         clock: Clock,
-        trust: CounterTrust | None = None,
+        trust: Trust | None = None,
         *,
         time_from: Clock | None = None,
         looks_only: bool = False,
@@ -74,39 +79,43 @@ class RedisStore:
         self._trust = trust
         self._time = RedisTime(clock)
         self._time_from = time_from
-        decides = ("bucket.lua", "slots.lua", "thresholds.lua", "admit.lua")
-        self._admit = redis.script(_source("look.lua", *decides) if looks_only else _source(*decides))
-        self._give_back = redis.script(_source("bucket.lua", "give_back.lua"))
-        self._keep_slots = redis.script(_source("bucket.lua", "slots.lua", "keep_slots.lua"))
+        self._admit = redis.script(
+            script_source("look.lua", *DECIDES) if looks_only else script_source(*DECIDES)
+        )
+        self._give_back = redis.script(script_source("bucket.lua", "give_back.lua"))
+        self._keep_slots = redis.script(script_source("bucket.lua", "slots.lua", "keep_slots.lua"))
 
     def now_ms(self) -> int:
         if self._time_from is not None:
             return self._time_from.now_us() // 1000
         return self._time.now_ms()
 
-    async def decide(self, tag: str, charges: Charges, ask: Ask) -> Decision:
+    def decide(self, tag: str, charges: Charges, ask: Ask) -> Coroutine[Any, Any, Decision]:
         """One script call; a second one when ours came too late because Redis's clock was not known yet.
 
         CountersLost when the ledger does not vouch for a quota counter.
         """
-        decision = await self._decide_once(tag, charges, ask)
+        return self._decide_by(self._admit, tag, charges, ask)
+
+    async def _decide_by(self, script: str, tag: str, charges: Charges, ask: Ask) -> Decision:
+        decision = await self._decide_once(script, tag, charges, ask)
         if decision.status is Status.TOO_LATE:
-            decision = await self._decide_once(tag, charges, ask)
+            decision = await self._decide_once(script, tag, charges, ask)
             if decision.status is Status.TOO_LATE:
                 raise StoreUnavailable("Redis runs calls too late")
         return decision
 
-    async def _decide_once(self, tag: str, charges: Charges, ask: Ask) -> Decision:
+    async def _decide_once(self, script: str, tag: str, charges: Charges, ask: Ask) -> Decision:
         given, deadline_ms = self._given_and_deadline()
         sets = len(charges.slot_keys)
         of_slots: tuple[str | int, ...] = (ask.slot, SLOT_MS, *charges.most) if sets else ()
         keys = _keys(tag, charges.keys + charges.slot_keys)
         trust, server, distrust = self._trust, "", 0
         if trust is not None and charges.quotas:
-            server, distrust = trust.server, 0 if trust.sure else 1
-            keys = (*keys, MARK)
+            mark, server, distrust = trust.question(tag)
+            keys = (*keys, mark)
         reply: list[int] = await self._redis.evalsha(
-            self._admit,
+            script,
             keys,
             (
                 given,
@@ -127,7 +136,7 @@ class RedisStore:
         if self._time_from is None:
             self._time.seen(reply[1])
         if trust is not None and reply[0] == Status.UNTRUSTED:
-            trust.lost()
+            trust.doubt(tag)
             raise CountersLost("the quota counters are being rebuilt from the ledger")
         end = 3 + 2 * len(charges.keys)
         left, wait_ms, in_use = tuple(reply[3:end:2]), tuple(reply[4:end:2]), tuple(reply[end:])
@@ -143,12 +152,12 @@ class RedisStore:
         for flow, cost in zip(charges.flows, charges.costs, strict=False):
             numbers += (flow.tokens, flow.period_ms, flow.burst, calls * cost)
         # What was charged before a loss is not in counters rebuilt after it: nothing is to come off.
-        sure = self._trust is None or self._trust.sure
+        sure = self._trust is None or self._trust.believes(tag)
         numbers += [calls * charge.cost if sure else 0 for charge in charges.quotas]
         await self._run_give_back(_keys(tag, charges.keys), holder, len(charges.limits), numbers)
 
     async def refund(self, tag: str, units: Mapping[str, int], tokens: Tokens = NO_TOKENS) -> None:
-        if self._trust is not None and not self._trust.sure:
+        if self._trust is not None and not self._trust.believes(tag):
             units = {}  # as above
         keys = (*(key for key, _ in tokens), *units)
         numbers: list[int] = []
@@ -208,6 +217,6 @@ def _keys(tag: str, names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple([prefix + name if name[0] != "{" else "tw:" + name for name in names])
 
 
-def _source(*parts: str) -> str:
+def script_source(*parts: str) -> str:
     folder = Path(__file__).parent
     return "\n".join((folder / part).read_text(encoding="utf-8") for part in parts)

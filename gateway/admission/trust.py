@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping
+from typing import Protocol
 
 from gateway.errors import StoreUnavailable
 from gateway.storage.redis_tick import NAME_LENGTH, TickRedis
@@ -32,6 +33,45 @@ def name_of(info: Mapping[str, object]) -> str:
     return str(info.get("run_id", ""))[:NAME_LENGTH]
 
 
+class Trust(Protocol):
+    """What a store asks and tells about the quota counters of an account."""
+
+    def question(self, tag: str) -> tuple[str, str, int]:
+        """For `admit.lua`: the mark, the server it has to name, and 1 if it is to look at any rate."""
+
+    def believes(self, tag: str) -> bool:
+        """Whether nothing speaks against its counters."""
+
+    def doubt(self, tag: str) -> None:
+        """`admit.lua` found another mark, or none."""
+
+
+class Telling:
+    """Says once that counters may have been lost, and once that they are rebuilt."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._complained = False
+        self._cells, self._slot = slots.cells, slot("quota_counters_trusted")
+        self._cells[self._slot] = 1
+
+    def lost(self) -> None:
+        """Some may have been lost."""
+        self._cells[self._slot] = 0
+        if not self._complained:
+            self._complained = True
+            log.warning(
+                "quota counters may have been lost: until they are rebuilt from the ledger, "
+                "calls with quotas are treated as on_store_loss says"
+            )
+
+    def found(self) -> None:
+        """All are vouched for."""
+        self._cells[self._slot] = 1
+        if self._complained:
+            self._complained = False
+            log.info("quota counters were rebuilt from the ledger")
+
+
 class CounterTrust:
     """What one worker knows about the quota counters of its Redis.
 
@@ -42,9 +82,7 @@ class CounterTrust:
         self._redis = redis
         self._fixed = server
         self._sure_of: str | None = None
-        self._complained = False
-        self._cells, self._slot = slots.cells, slot("quota_counters_trusted")
-        self._cells[self._slot] = 1
+        self._telling = Telling(slots)
 
     @property
     def server(self) -> str:
@@ -56,16 +94,20 @@ class CounterTrust:
         """Whether the mark was right on this connection, and nothing spoke against it since."""
         return self._sure_of == self.server
 
+    def question(self, tag: str) -> tuple[str, str, int]:  # noqa: ARG002  one server has one mark
+        server = self.server
+        return MARK, server, 0 if self._sure_of == server else 1
+
+    def believes(self, tag: str) -> bool:  # noqa: ARG002  as above
+        return self.sure
+
+    def doubt(self, tag: str) -> None:  # noqa: ARG002  as above
+        self.lost()
+
     def lost(self) -> None:
         """The mark is another one, or gone."""
         self._sure_of = None
-        self._cells[self._slot] = 0
-        if not self._complained:
-            self._complained = True
-            log.warning(
-                "quota counters may have been lost: until they are rebuilt from the ledger, "
-                "calls with quotas are treated as on_store_loss says"
-            )
+        self._telling.lost()
 
     async def watch(self) -> None:
         """Look after the mark while it is not known to be right, so that somebody tells when it is."""
@@ -87,7 +129,4 @@ class CounterTrust:
 
     def _found(self, server: str) -> None:
         self._sure_of = server
-        self._cells[self._slot] = 1
-        if self._complained:
-            self._complained = False
-            log.info("quota counters were rebuilt from the ledger")
+        self._telling.found()

@@ -11,8 +11,8 @@ from aiohttp import web
 from gateway import __version__
 from gateway.accounts.store import Accounts
 from gateway.admission.counters import QuotaCounters
-from gateway.admission.crossings import Crossings
-from gateway.admission.redis_store import RedisStore
+from gateway.admission.open_counters import open_counters
+from gateway.admission.open_store import open_onlooker
 from gateway.app.policies import PoliciesInUse
 from gateway.app.policy_notes import PolicyNotes
 from gateway.app.process import Process
@@ -45,8 +45,7 @@ from gateway.reconciliation.rebuild import Rebuilder
 from gateway.reconciliation.reconciler import Reconciler
 from gateway.settings import Address, Settings
 from gateway.storage.postgres import Pool, lazy_pool
-from gateway.storage.redis import connect, parse_address
-from gateway.storage.redis_tick import TickRedis
+from gateway.storage.tick_client import TickClient, tick_client
 from gateway.telemetry.catalogue import State
 from gateway.telemetry.slots import Slots
 from gateway.thresholds.job import book_forever
@@ -61,8 +60,8 @@ async def serve_control(process: Process) -> None:
     pool = await lazy_pool(wiring.database_url, max_size=8)
     history = PolicyHistory(pool)
     _follow_policies(process, history, policies)
-    store = connect(wiring.redis_url)
-    counters = QuotaCounters(store)
+    counting = await open_counters(wiring.redis_url)
+    counters = counting.counters
     collaborators = Collaborators(
         pool=pool,
         accounts=Accounts(pool, settings.key_prefix),
@@ -78,7 +77,7 @@ async def serve_control(process: Process) -> None:
         process.clock,
         process.tasks,
         postgres=lambda: pool.fetchval("SELECT 1"),
-        redis=store.ping,
+        redis=counting.ping,
     )
     looks, explainer = _explainer(process, pool, policies)
     identity = _identity(process, pool, policies)
@@ -99,7 +98,7 @@ async def serve_control(process: Process) -> None:
     ]
     _spawn_jobs(process, pool, identity)
     _compare_quotas(process, pool, counters, policies)
-    thresholds = book_forever(Crossings(store), QuotaEvents(pool), process.slots)
+    thresholds = book_forever(counting.crossings, QuotaEvents(pool), process.slots)
     process.tasks.spawn(thresholds, name="control.quota_events")
     process.state(State.READY)
     await process.stop.wait()
@@ -107,7 +106,7 @@ async def serve_control(process: Process) -> None:
     await asyncio.gather(*(runner.cleanup() for runner in runners))
     identity.passwords.close()
     await looks.close()
-    await store.aclose()
+    await counting.close()
     pool.terminate()
 
 
@@ -143,12 +142,12 @@ def _follow_policies(process: Process, history: PolicyHistory, policies: Policie
     process.tasks.spawn(notes.keep(), name="control.policies")
 
 
-def _explainer(process: Process, pool: Pool, policies: PoliciesInUse) -> tuple[TickRedis, Explainer]:
+def _explainer(process: Process, pool: Pool, policies: PoliciesInUse) -> tuple[TickClient, Explainer]:
     """Whoever explains calls, and its connection to the counters, for whoever ends it."""
-    looks = TickRedis(parse_address(process.wiring.redis_url), Slots.in_memory(), process.tasks)
+    looks = tick_client(process.wiring.redis_url, Slots.in_memory(), process.tasks)
     settings, clock = process.wiring.settings, process.clock
     frame = Frame(settings.key_prefix, settings.max_body_bytes)
-    store = RedisStore(looks, clock, looks_only=True)
+    store = open_onlooker(looks, clock)
     explainer = Explainer(pool, store, policies.current, clock, process.tasks, frame)
     looks.start()
     return looks, explainer

@@ -7,9 +7,8 @@ import secrets
 
 from gateway.accounts.recognition import find_account_principal, find_principal
 from gateway.admission.admitter import Admitter
+from gateway.admission.open_store import open_store
 from gateway.admission.presence import announce_forever
-from gateway.admission.redis_store import RedisStore
-from gateway.admission.trust import CounterTrust
 from gateway.app.board import Board, Phase
 from gateway.app.enforcement import SwitchFollower
 from gateway.app.memory import give_back, measure, worker_bound
@@ -36,8 +35,7 @@ from gateway.operators.enforcement import CHANNEL, Switches
 from gateway.outbox import Outbox
 from gateway.settings import Settings
 from gateway.storage.postgres import Pool, lazy_pool
-from gateway.storage.redis import parse_address
-from gateway.storage.redis_tick import TickRedis
+from gateway.storage.tick_client import tick_client
 from gateway.telemetry.catalogue import State
 from gateway.upstream.forwarder import Forwarder
 
@@ -56,10 +54,10 @@ async def serve_worker(process: Process, post: int) -> None:
     switches = await _follow_switches(process, pool, policies)
     auth = _authenticator(process, pool, switches)
 
-    redis = TickRedis(parse_address(wiring.redis_url), slots, tasks)
-    trust = CounterTrust(redis, slots, server=wiring.redis_name)
+    redis = tick_client(wiring.redis_url, slots, tasks)
+    store, trust = open_store(redis, clock, slots, wiring.redis_name)
     admission = Admitter(
-        RedisStore(redis, clock, trust),
+        store,
         slots,
         clock,
         tasks,

@@ -9,8 +9,8 @@ import click
 from gateway.accounts.checks import STATUSES
 from gateway.accounts.records import Account, AccountChanges
 from gateway.accounts.store import Accounts
-from gateway.admission.counters import QuotaCounters
 from gateway.admission.moved import count_moved
+from gateway.admission.open_counters import open_counters
 from gateway.cli.database import with_database, with_stores
 from gateway.cli.output import json_option, print_facts, print_json, print_table
 from gateway.cli.overrides import override
@@ -19,7 +19,6 @@ from gateway.errors import TollwayError
 from gateway.policy.load import load_folder
 from gateway.settings import Settings
 from gateway.storage.postgres import Pool, transaction
-from gateway.storage.redis import connect
 
 
 class UnknownTier(TollwayError):
@@ -155,16 +154,16 @@ def _move(public_id: str, changes: AccountChanges) -> Account:
         policies = load_folder(settings.policies).policies if settings.policies.is_dir() else None
         if changes.tier is not None:
             expect_tier(settings, changes.tier)
-        client = connect(redis_url)
+        counting = await open_counters(redis_url)
         try:
             async with transaction(pool) as connection:
                 accounts = Accounts(connection, settings.key_prefix)
                 before = await accounts.lock_account(public_id)
                 changed = await accounts.change_account(public_id, changes)
                 if policies is not None:
-                    await count_moved(QuotaCounters(client), connection, policies, before, changed)
+                    await count_moved(counting.counters, connection, policies, before, changed)
         finally:
-            await client.aclose()
+            await counting.close()
         return changed
 
     return with_stores(work)

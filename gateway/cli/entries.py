@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from gateway.admission.counters import QuotaCounters
+from gateway.admission.open_counters import open_counters
 from gateway.admission.posted import count_posted
 from gateway.cli.database import with_stores
 from gateway.cli.output import json_option, print_json
@@ -22,7 +22,6 @@ from gateway.model.principal import Mode
 from gateway.policy.load import load_folder
 from gateway.settings import Settings
 from gateway.storage.postgres import Pool
-from gateway.storage.redis import connect
 
 REDIS_WITHIN_S = 5.0
 F = TypeVar("F", bound=Callable[..., object])
@@ -88,16 +87,16 @@ def _book(wanted: NewEntry, kind: Kind) -> Entry:
         policies = _policies(settings)
         days = timedelta(days=settings.usage_window_days)
         window = days if kind is Kind.POSTED else CORRECTION_WINDOW
-        client = connect(redis_url, timeout_s=REDIS_WITHIN_S)
+        counting = await open_counters(redis_url, timeout_s=REDIS_WITHIN_S)
         try:
             async with pool.acquire() as connection, connection.transaction():
                 allowed = rules(policies, datetime.now(UTC), window)
                 booked = await Entries(connection).book([wanted], kind, allowed)
-                await count_posted(QuotaCounters(client), policies.tiers, booked.new)
+                await count_posted(counting.counters, policies.tiers, booked.new)
         except EntriesRefused as error:
             raise StartupError(str(error)) from error
         finally:
-            await client.aclose()
+            await counting.close()
         return booked.entries[0]
 
     return with_stores(work)

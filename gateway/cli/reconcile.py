@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import click
 
-from gateway.admission.counters import QuotaCounters
+from gateway.admission.open_counters import open_counters
 from gateway.cli.database import with_stores
 from gateway.cli.output import json_option, print_json, print_table
 from gateway.errors import StartupError, StoreUnavailable
@@ -19,7 +19,6 @@ from gateway.reconciliation.reconciler import QUIET_S, Finding, Reconciler
 from gateway.reconciliation.standing import Standing
 from gateway.settings import Settings
 from gateway.storage.postgres import Pool
-from gateway.storage.redis import connect
 
 REDIS_WITHIN_S = 30.0
 
@@ -37,15 +36,15 @@ def reconcile(context: click.Context, repair: bool, as_json: bool) -> None:
     """
 
     async def work(pool: Pool, redis_url: str, settings: Settings) -> list[Finding]:
-        client = connect(redis_url, timeout_s=REDIS_WITHIN_S)
+        counting = await open_counters(redis_url, timeout_s=REDIS_WITHIN_S)
         try:
             policies = _policies(settings)
-            reconciler = Reconciler(QuotaLedger(pool), QuotaCounters(client), lambda: policies)
+            reconciler = Reconciler(QuotaLedger(pool), counting.counters, lambda: policies)
             return await _looks(reconciler, repair=repair)
         except (StoreUnavailable, LedgerUnavailable) as error:
             raise StartupError(f"Counters and ledger can not be compared: {error}.") from error
         finally:
-            await client.aclose()
+            await counting.close()
 
     findings = with_stores(work)
     if as_json:

@@ -11,6 +11,7 @@ from gateway.accounts.recognition import find_account_principal, find_principal_
 from gateway.accounts.records import ApiKey, FoundKey
 from gateway.accounts.store import Accounts
 from gateway.admission.onlooker import Onlooker
+from gateway.admission.open_store import open_onlooker
 from gateway.admission.redis_store import RedisStore
 from gateway.clock import Clock
 from gateway.controlplane.enforcement_api import switch_document
@@ -26,8 +27,7 @@ from gateway.model.policies import NO_LIMIT
 from gateway.operators.enforcement import Switches
 from gateway.routing.table import RoutingTable
 from gateway.storage.postgres import Pool
-from gateway.storage.redis import parse_address
-from gateway.storage.redis_tick import TickRedis
+from gateway.storage.tick_client import tick_client
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
 
@@ -126,8 +126,8 @@ def _exchange(question: Question, listener: Listener) -> Exchange:
 async def looking(redis_url: str, clock: Clock) -> AsyncIterator[tuple[RedisStore, Tasks]]:
     """A store that only looks, and the tasks that keep it connected. Redis may be gone: it then says so."""
     tasks = Tasks()
-    client = TickRedis(parse_address(redis_url), Slots.in_memory(), tasks)
-    store = RedisStore(client, clock, looks_only=True)
+    client = tick_client(redis_url, Slots.in_memory(), tasks)
+    store = open_onlooker(client, clock)
     client.start()
     await client.wait_until_up()
     try:

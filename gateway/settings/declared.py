@@ -60,7 +60,15 @@ class Settings:
         secret=True,
     )
     redis_url: str | None = _setting(
-        as_url("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel"),
+        as_url(
+            "redis",
+            "rediss",
+            "unix",
+            "redis+sentinel",
+            "rediss+sentinel",
+            "redis+cluster",
+            "rediss+cluster",
+        ),
         "Redis 6.2 or newer. Unset: a private one under the data directory.",
         shown="embedded",
         secret=True,

@@ -57,6 +57,8 @@ def _store_places(settings: Settings) -> list[tuple[str, Address]]:
         redis = parse_address(settings.redis_url)
         if redis.sentinels is not None:
             places += [("Redis", Address(host.lower(), port)) for host, port in redis.sentinels.places]
+        elif redis.cluster:
+            places += [("Redis", Address(host.lower(), port)) for host, port in redis.cluster]
         elif redis.path is None:
             places.append(("Redis", Address(redis.host.lower(), redis.port)))
     return places

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
-from gateway.admission.counters import QuotaCounters
+from gateway.admission.open_counters import open_counters
 from gateway.admission.trust import EMBEDDED
 from gateway.errors import StoreUnavailable
 from gateway.ledger.errors import LedgerUnavailable
@@ -18,7 +18,7 @@ from gateway.storage.embedded import EmbeddedPostgres, EmbeddedRedis
 from gateway.storage.embedded.server import EmbeddedServer
 from gateway.storage.migrate import migrate
 from gateway.storage.postgres import lazy_pool
-from gateway.storage.redis import check_redis, connect
+from gateway.storage.redis import check_redis
 
 log = logging.getLogger("tollway.supervisor")
 
@@ -60,16 +60,16 @@ class Stores:
 
     async def _vouch(self, policies: PolicySet) -> None:
         """Else the control process does it, once the recorder has booked what is left of the last run."""
-        pool, client = await lazy_pool(self.database_url), connect(self.redis_url)
+        pool, counting = await lazy_pool(self.database_url), await open_counters(self.redis_url)
         name = EMBEDDED if self._redis is not None else None
-        rebuilder = Rebuilder(QuotaLedger(pool), QuotaCounters(client), lambda: policies, server=name)
+        rebuilder = Rebuilder(QuotaLedger(pool), counting.counters, lambda: policies, server=name)
         try:
             if await rebuilder.is_due() and await rebuilder.is_complete():
                 await rebuilder.rebuild()
         except (StoreUnavailable, LedgerUnavailable, Interrupted) as error:
             log.info("quota counters are not rebuilt yet", extra={"error": str(error)})
         finally:
-            await client.aclose()
+            await counting.close()
             pool.terminate()
 
     def tend(self) -> None:

@@ -232,7 +232,11 @@ METRICS: tuple[Metric, ...] = (
         (("quota", _PLACES),),
         named=True,
     ),
-    Metric("admission_store_up", Kind.GAUGE, "1 while the worker has a working Redis connection."),
+    Metric(
+        "admission_store_up",
+        Kind.GAUGE,
+        "1 while the worker is connected to Redis, to all primaries of a cluster.",
+    ),
     Metric(
         "quota_counters_trusted",
         Kind.GAUGE,

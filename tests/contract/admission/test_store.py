@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from gateway.admission.charges import Charges
+from gateway.admission.cluster_counters import events_of
+from gateway.admission.cluster_store import ClusterStore
 from gateway.admission.crossings import EVENTS, read_crossing
 from gateway.admission.memory_store import MemoryStore
 from gateway.admission.redis_store import RedisStore
@@ -17,6 +19,7 @@ from gateway.admission.token_bucket import HOLD_MS, LEASE_MS
 from gateway.clock import ManualClock
 from gateway.model.periods import Period
 from gateway.model.policies import ChargePlan
+from gateway.storage.hash_slots import slot_of
 from tests.unit.admission.plans import limit, plan, quota
 
 TAG = "7l"
@@ -50,7 +53,8 @@ def reached(store: Store) -> ReachedBy:
         if isinstance(store, MemoryStore):
             return sorted((one.percent, told.used) for one, told in store.reached.items())
         assert isinstance(store, RedisStore)
-        flat = [text.decode() for text in await store._redis.call(("HGETALL", EVENTS))]
+        events = events_of(slot_of(TAG)) if isinstance(store, ClusterStore) else EVENTS
+        flat = [text.decode() for text in await store._redis.call(("HGETALL", events))]
         read = [read_crossing(*pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
         return sorted((one.percent, one.used) for one in read if one is not None)
 

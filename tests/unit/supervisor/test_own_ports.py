@@ -147,6 +147,14 @@ def test_configured_servers_are_no_targets(
     assert said == f"{named}; write the address of the API"
 
 
+@pytest.mark.parametrize("port", [7001, 7002])
+def test_no_node_of_a_cluster_is_a_target(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    names_mean(monkeypatch, {})
+    settings = Settings(redis_url="redis+cluster://:hunter2@192.0.2.5:7001,192.0.2.5:7002")
+    said = str(own_ports_objection(settings)(TargetParts("192.0.2.5", port)))
+    assert said == "is the Redis of this gateway; write the address of the API"
+
+
 def test_a_name_that_only_the_url_knows_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     names_mean(monkeypatch, {})
     settings = Settings(database_url="postgresql://DB.internal/tollway", redis_url="rediss://Cache.internal")

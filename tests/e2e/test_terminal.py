@@ -54,7 +54,7 @@ class AtTerminal:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             return (pid, status) if pid else None
 
-        _, status = eventually(ended, "it ends", 40)
+        _, status = eventually(ended, "it ends", 90)
         self.pid = 0
         return os.waitstatus_to_exitcode(status)
 

@@ -1,10 +1,12 @@
 """`python -m tests [PYTEST OPTIONS]` runs what CI runs, in order, and stops at the first failure.
 
-Options and paths go to pytest, which comes last: its closing line is the last line of output.
+Options and paths go to pytest, which comes last: its closing line is the last line of output. Each core runs
+files of tests with servers of its own; with `-n 0` one test comes after the other, as with plain `pytest`.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +14,16 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 
+CORES_MAX = 4  # each runs a Postgres, a Redis and gateways of several processes
+CORES = min(len(os.sched_getaffinity(0)), CORES_MAX)
+
 STEPS: tuple[tuple[str, list[str]], ...] = (
     ("format", [sys.executable, "-m", "ruff", "format", "--check", "."]),
     ("lint", [sys.executable, "-m", "ruff", "check", "."]),
     ("types", [sys.executable, "-m", "mypy"]),
     ("floors", [str(BIN / "lint-imports"), "--no-logo"]),
     ("lock", [sys.executable, "-m", "tests.lock"]),
-    ("tests", [sys.executable, "-m", "pytest"]),
+    ("tests", [sys.executable, "-m", "pytest", "-n", str(CORES), "--dist", "loadfile"]),
 )
 
 

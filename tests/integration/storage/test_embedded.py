@@ -163,7 +163,11 @@ def test_a_server_whose_owner_was_killed_is_taken_over(kind: Kind, make: MakeSer
 
 
 @both
-@pytest.mark.parametrize(("case", "pid"), [("dead", 4_194_303), ("someone else's by now", os.getpid())])
+@pytest.mark.parametrize(
+    ("case", "pid"),
+    [("dead", 4_194_303), ("someone else's by now", os.getpid())],
+    ids=["dead", "someone else's"],
+)
 def test_a_stale_pid_file_is_no_obstacle(
     kind: Kind, make: MakeServer, tmp_path: Path, case: str, pid: int
 ) -> None:

@@ -81,7 +81,9 @@ def test_anything_added_or_cut_off_is_refused(prefix: str, mode: Mode, extra: by
     ("case", "secret"),
     [
         ("nothing", b""),
-        ("a line break behind a good key", mint("tw", Mode.LIVE).secret.encode() + b"\n"),
+        pytest.param(
+            "a line break behind a good key", mint("tw", Mode.LIVE).secret.encode() + b"\n", id="line break"
+        ),
         ("a megabyte", b"tw_live_" + b"a" * 1_000_000),
         ("a megabyte of underscores", b"_" * 1_000_000),
         ("a mode nobody knows", b"tw_demo_" + ALPHABET[:30].encode()),

@@ -114,6 +114,7 @@ async def test_a_route_that_names_no_issuer_believes_none(bench: Bench) -> None:
         ("an account that is not there", token(sub="crm-8")),
         ("a key that does not work", mint("tw", Mode.LIVE).secret.encode()),
     ],
+    ids=["another key", "expired", "not there", "does not work"],
 )
 async def test_nobody_falls_back_to_being_anonymous(bench: Bench, case: str, credential: bytes) -> None:
     access = replace(TOKENS, anonymous="visitor")

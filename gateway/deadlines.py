@@ -27,16 +27,16 @@ class Deadlines:
     """
 
     def __init__(self) -> None:
-        self._waiting: set[Waiting] = set()
+        self._waiting: dict[Waiting, None] = {}  # in the order they came, so that runs can be repeated
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, waiting: Waiting) -> None:
-        self._waiting.add(waiting)
+        self._waiting[waiting] = None
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
     def discard(self, waiting: Waiting) -> None:
-        self._waiting.discard(waiting)
+        self._waiting.pop(waiting, None)
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()

@@ -155,6 +155,6 @@ class AnsweringProtocol(asyncio.Protocol):
         self.close_after_answer = True  # whatever else was asked for on this connection
         # A plain close would say that the answer ends here, to a caller that reads until the end.
         if (plug := self.transport.get_extra_info("socket")) is not None:
-            with suppress(OSError):
+            with suppress(OSError, ValueError):  # closed meanwhile
                 plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()

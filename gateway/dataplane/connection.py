@@ -92,7 +92,9 @@ class Connection(TimedProtocol):
         """
         exchange = self._upgrading
         if exchange is None or exchange.status != 101 or exchange.uplink is None:
-            self._deaf = True  # the transport closes, which lasts as long as something is left to be read
+            self._deaf = True
+            # The transport closes, which lasts as long as something is left that the caller does not read.
+            self.deadline = self._loop.time() + self._waits.body_s
             return False
         self._has_ended = True
         exchange.uplink.upload_done()

@@ -107,7 +107,7 @@ class TimedProtocol(ReadingProtocol):
         now = self._loop.time()
         if self._uptake is not None:
             self._uptake.caught_up(now, unsent_bytes(self.transport))
-        if self.exchange is None:
+        if self.exchange is None or self.transport.is_closing():
             self.deadline = now + (self._waits.body_s if self._deaf else self._waits.keepalive_s)
         else:
             self.deadline = NEVER
@@ -121,8 +121,8 @@ class TimedProtocol(ReadingProtocol):
         """Deadlines: the caller took too long."""
         if self._stalled:
             self._watch_reader()
-        elif self.exchange is not None and (self._deaf or self._incoming is None):
-            return  # it waits for us, not we for it
+        elif self._waits_for_us():
+            return
         elif self._deaf:
             self.transport.abort()  # it has been told and does not leave
         elif self._incoming is not None or self._head_bytes:
@@ -132,6 +132,11 @@ class TimedProtocol(ReadingProtocol):
             self.transport.abort()
         else:
             self.transport.close()
+
+    def _waits_for_us(self) -> bool:
+        """Whether a call is at hand, and not we wait for its caller. Who has ended its side waits no more."""
+        call = self.exchange is not None and (self._deaf or self._incoming is None)
+        return call and not self.transport.is_closing()
 
     def _watch_reader(self) -> None:
         """Cut a caller that reads too slowly; in a tunnel only one that reads nothing at all."""

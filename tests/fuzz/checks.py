@@ -150,7 +150,7 @@ class Checks:
         assert world.slots.get("upstream_connections") == 0
         (group,) = world.forwarder._groups.values()
         assert [(pool.in_use, pool._idle, pool._connections) for pool in group.pools] == [(0, [], set())]
-        assert world.deadlines._waiting == {group._ticker}
+        assert set(world.deadlines._waiting) == {group._ticker}
         assert not world.outbox._pending
         assert not world.tasks._running
         assert stages.ended == stages.settled

@@ -31,6 +31,30 @@ def test_a_caller_that_ends_its_side_and_reads_nothing_is_not_kept_for_ever() ->
         world.close()
 
 
+def test_a_caller_that_ends_its_side_within_an_upload_and_does_not_read_the_answer_before_it() -> None:
+    """The transport can not close while that answer is unsent, and the upstream waits for the rest."""
+    world = World()
+    try:
+        caller = world.connect()
+        caller.transport.reads(False)
+        caller.queue(make_call("get", 1, 0))
+        caller.queue(make_call("post", 2, 300))
+        caller.say(len(caller.stream) - 6)
+        world.settle()
+        (origin,) = world.origins
+        origin.read()
+        origin.begin("sized", 13)
+        origin.say(100_000)
+        world.settle()
+        caller.transport.ends("eof")
+        world.settle()
+        for _ in range(5):
+            world.wait(31.0)
+        Checks(world).finally_()
+    finally:
+        world.close()
+
+
 def test_a_body_that_goes_on_behind_a_dropped_beginning_is_sent_again_as_a_whole() -> None:
     """The kept connection closes in the tick the call is written in; the rest of its body comes later."""
     steps = Anything()

@@ -24,8 +24,10 @@ from gateway.upstream.whole import Whole, read_whole
 AGE_SPREAD = 0.1
 """By how much of their age limit connections differ, so that those made together do not all end together."""
 
-_BODY_IS_ODD = frozenset(("GET", "HEAD", "DELETE", "OPTIONS"))
-"""Some upstreams ignore the body of these and would take it for the next request on the connection."""
+_BODY_IS_USUAL = frozenset(
+    ("POST", "PUT", "PATCH", "QUERY", "SEARCH", "REPORT", "PROPFIND", "PROPPATCH", "MKCOL", "LOCK", "ACL")
+)
+"""Some upstreams ignore the body of others and would take it for the next request on the connection."""
 
 
 def _reason(error: HttpParserError) -> str:
@@ -101,7 +103,11 @@ class UpstreamConnection(TunnelProtocol):
     def _go_on(self, exchange: Exchange, count: int) -> None:
         if self._complete:
             self._finish()
-        elif self._answered:
+            return
+        has_begun = self._answered or len(self._unanswered) > self._begins_at  # beyond interim answers
+        if has_begun and exchange.ingress_bytes and self._upload_is_unsent():
+            self._is_last = True  # who answers that early may never read the rest
+        if self._answered:
             self._relay(exchange, count)
         elif self._head_bytes > MAX_HEAD_BYTES:
             self._fail(UpstreamInvalid(internal="the response head is too large"))
@@ -119,7 +125,7 @@ class UpstreamConnection(TunnelProtocol):
 
     def _relay(self, exchange: Exchange, count: int) -> None:
         if not exchange.body_done:
-            self._is_last = True  # who answers that early may never read the rest
+            self._is_last = True  # as above
         if exchange.egress_bytes > self._relayed_bytes:
             self._relayed_bytes, self._head_bytes = exchange.egress_bytes, 0
         else:
@@ -196,7 +202,7 @@ class UpstreamConnection(TunnelProtocol):
 
     def _add_body(self, exchange: Exchange, parts: list[bytes]) -> None:
         """What is there of the body, behind the last lines of the head."""
-        if exchange.head.method in _BODY_IS_ODD or not self._trusts_bodies_read:
+        if exchange.head.method not in _BODY_IS_USUAL or not self._trusts_bodies_read:
             self._is_last = True
             parts.append(b"Connection: close\r\n")
         parts.append(b"\r\n")

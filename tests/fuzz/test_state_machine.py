@@ -292,10 +292,11 @@ class Anything(RuleBasedStateMachine):
                 caller.transport.reads(True)
                 if not caller.has_left:
                     caller.say(100_000)
+            for origin in world.origins:
+                origin.transport.reads(True)
             world.settle()
             for origin in world.origins:
                 origin.read()
-                origin.transport.reads(True)
                 seen = origin.current()
                 if origin.is_saying:
                     origin.say(100_000)

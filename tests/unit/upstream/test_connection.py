@@ -75,6 +75,33 @@ async def test_an_answer_that_begins_before_the_body_is_there_ends_it(pieces: in
     assert wire.closed
 
 
+@pytest.mark.parametrize("first_bytes", [1, 20, 40])
+async def test_a_piece_of_an_answer_while_the_kernel_has_not_taken_the_body_ends_it(
+    first_bytes: int, make_rig: Rigs
+) -> None:
+    rig = make_rig()
+    caller = await post(rig)
+    wire, answer = rig.wire_of(caller), b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+    wire.stuck_bytes = 1
+    wire.protocol.data_received(answer[:first_bytes])
+    wire.stuck_bytes = 0
+    wire.protocol.data_received(answer[first_bytes:])
+    await rig.settle()
+    assert caller.got == b"hi"
+    assert wire.closed
+
+
+async def test_an_interim_answer_says_nothing_of_the_body(make_rig: Rigs) -> None:
+    rig = make_rig()
+    caller = await post(rig)
+    wire = rig.wire_of(caller)
+    wire.stuck_bytes = 1
+    wire.protocol.data_received(b"HTTP/1.1 100 Continue\r\n\r\n")
+    wire.stuck_bytes = 0
+    await rig.answer(caller)
+    assert not wire.closed
+
+
 async def test_where_bodies_may_stay_unread_the_first_is_the_last(make_rig: Rigs) -> None:
     rig = make_rig(keepalive=Keepalive(reuse_after_body=False))
     for _ in range(2):

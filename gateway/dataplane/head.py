@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from gateway.dataplane.methods import METHODS_OF_RTSP
 from gateway.errors import (
     BadRequest,
     ExpectationUnknown,
@@ -40,10 +41,7 @@ _READ = frozenset((b"host", b"content-length", b"expect", b"authorization", b"x-
 _TAKEN = HOP_BY_HOP | _SPOOFABLE | _READ
 _KEPT_WHATEVER_CONNECTION_SAYS = _READ | HOP_BY_HOP
 
-_METHODS_OF_RTSP = frozenset(
-    b"ANNOUNCE DESCRIBE FLUSH GET_PARAMETER PAUSE PLAY RECORD REDIRECT SETUP SET_PARAMETER TEARDOWN".split()
-)
-"""The parser lets these pass in a request of RTSP only, which it would take for HTTP otherwise."""
+_REFUSED_METHODS = frozenset((b"TRACE", b"TRACK", b"CONNECT"))
 
 _CARRY_HTTP = frozenset((b"", b"h2", b"h2c", b"http", b"tls"))
 
@@ -189,12 +187,17 @@ def _check_upgrade(head: RequestHead, connection: bytes) -> None:
         raise BadRequest("A request that asks for another protocol can not have a body.")
 
 
+def refuse_method(method: bytes) -> None:
+    """MethodRefused for what would show our lines to the caller, or make a tunnel."""
+    if method in _REFUSED_METHODS:
+        raise MethodRefused
+
+
 def _checked_method(method: bytes) -> str:
     """Only spellings the parser knows arrive here, so the cache is bounded."""
-    if method in (b"TRACE", b"CONNECT"):
-        raise MethodRefused
-    if method in _METHODS_OF_RTSP:
-        raise BadRequest
+    refuse_method(method)
+    if method in METHODS_OF_RTSP or method == b"SOURCE":
+        raise BadRequest  # of RTSP or of Icecast, whose versions look like ours
     return METHODS.setdefault(method, method.decode("ascii"))
 
 

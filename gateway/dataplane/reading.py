@@ -5,11 +5,18 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import deque
 
-from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
+from httptools import (
+    HttpParserCallbackError,
+    HttpParserError,
+    HttpParserInvalidMethodError,
+    HttpParserUpgrade,
+    HttpRequestParser,
+)
 
 from gateway.dataplane.answering import AnsweringProtocol
 from gateway.dataplane.caller import Caller
-from gateway.dataplane.head import HeadReader, ProxyHeadReader
+from gateway.dataplane.head import HeadReader, ProxyHeadReader, refuse_method
+from gateway.dataplane.methods import METHODS_OF_RTSP, may_become_one, method_of, with_stand_in
 from gateway.dataplane.offers import parser_of_body
 from gateway.dataplane.repeat import Repeats
 from gateway.errors import BadRequest, BodyTooLarge, GatewayError, HeadTooLarge
@@ -31,6 +38,8 @@ class ReadingProtocol(AnsweringProtocol):
         self._feeding_bytes = 0  # of the segment that is being parsed
         self._head_bytes = 0  # of the head being read, at least; 0: between messages or in a body
         self._head_most_bytes = 0  # with all that came in the same segments
+        self._begun = b""  # of that head, while its method may go on
+        self._unknown_method = b""  # that it has, when the parser reads another in its place
         self._framing_bytes = 0  # of a chunked message since its last piece of body; -1: there was one
         self._incoming: Exchange | None = None  # the one whose message is being read
         self._waiting: deque[Exchange] = deque()  # read, not yet handled
@@ -97,6 +106,8 @@ class ReadingProtocol(AnsweringProtocol):
             head = self._reader.finish(
                 parser.get_method(), keep_alive=parser.should_keep_alive(), version=parser.get_http_version
             )
+            if self._unknown_method:
+                self._set_method(head)
         except GatewayError as error:
             self._refuse_unread(error)
             raise
@@ -149,16 +160,66 @@ class ReadingProtocol(AnsweringProtocol):
             if not self._deaf:
                 self._go_on(data[upgrade.args[0] :])
         except HttpParserError as error:
-            if not self._deaf:
-                if isinstance(error, HttpParserCallbackError):
-                    raise  # a defect of ours: the loop logs it and cuts the connection
-                # The parser's words are its own: they repeat nothing of what it read.
-                self._refuse_unread(BadRequest(f"The request is not valid HTTP/1.1: {error}."))
+            if not self._deaf and self._goes_on(data, error, is_start=is_start):
+                return
         if self._head_bytes:
             is_behind = self._head_bytes == 1 and (body_of is not None or bool(self._waiting))
             self._count_head(len(data), is_behind=is_behind)
+            if is_behind or self._deaf:
+                self._begun = b""
+            else:
+                self._follow_method(data, is_start=is_start)
         elif self._incoming is not None:
             self._count_body(self._incoming, len(data))
+
+    # -- methods that the parser does not know ----------------------------------------------------------
+
+    def _goes_on(self, data: bytes, error: HttpParserError, *, is_start: bool) -> bool:
+        """The parser has stopped. Whether only for a method it does not know, and the request is read on."""
+        if isinstance(error, HttpParserCallbackError):
+            raise error  # a defect of ours: the loop logs it and cuts the connection
+        is_method = isinstance(error, HttpParserInvalidMethodError)
+        is_alone = (is_start or self._begun) and not self._waiting and self._incoming is None
+        if is_alone and not self._unknown_method:
+            begun = data if is_start else self._begun + data
+            method = method_of(begun)
+            if method is not None and (is_method or method in METHODS_OF_RTSP):
+                self._read_anew(begun, method)
+                return True
+            if is_method and may_become_one(begun):
+                return False  # it is said again when more of it is there
+        # The parser's words are its own: they repeat nothing of what it read.
+        why = f"The request is not valid HTTP/1.1: {error}."
+        if is_method and not is_alone:
+            why += " A method that is not well known can not follow another request in one piece."
+        self._refuse_unread(BadRequest(why))
+        return False
+
+    def _follow_method(self, data: bytes, *, is_start: bool) -> None:
+        """Of a head that comes in pieces: keep what may be needed to read it anew."""
+        if not is_start and not self._begun:
+            return
+        begun = data if is_start else self._begun + data
+        method = method_of(begun)
+        if method in METHODS_OF_RTSP and not self._unknown_method:
+            self._read_anew(begun, method)
+        else:
+            self._begun = begun if may_become_one(begun) else b""
+
+    def _read_anew(self, begun: bytes, method: bytes) -> None:
+        self._unknown_method = method
+        self._head_bytes = self._head_most_bytes = 0
+        self._reader.reset()
+        self._parser = HttpRequestParser(self)
+        self._repeats = Repeats(self._max_head_bytes)  # what stands in must not be taken for itself
+        self._feed(with_stand_in(begun, method))
+
+    def _set_method(self, head: RequestHead) -> None:
+        method, self._unknown_method = self._unknown_method, b""
+        refuse_method(method)
+        head.method, head.method_bytes = method.decode("ascii"), method
+
+    # -- after a request that the parser takes for the last -----------------------------------------------
 
     def _go_on(self, rest: bytes) -> None:
         """After a request that asks for another protocol, or offers one."""

@@ -198,6 +198,21 @@ class Unauthenticated(GatewayError):
         super().__init__(internal=internal, headers=b'WWW-Authenticate: Bearer realm="tollway"\r\n')
 
 
+class TooManyGuesses(GatewayError):
+    """So many keys that do not work came from there, or began like this one, that it is not looked up."""
+
+    code, status, title = "too_many_attempts", 429, "Too Many Requests"
+    outcome = Outcome.UNAUTHENTICATED
+    default_detail = (
+        "Too many keys or tokens that do not work came from here, or begin like this one. Try again later."
+    )
+
+    def __init__(self, *, by: str, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        headers = b"Retry-After: %d\r\n" % retry_after_s
+        super().__init__(internal=f"too many wrong keys by {by}", headers=headers)
+
+
 class AddressRefused(GatewayError):
     """The route's rules do not let this address in. Said before anything is asked of the caller."""
 

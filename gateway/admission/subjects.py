@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from hashlib import blake2b
-from ipaddress import IPv6Address, ip_address
 
 from gateway.model.exchange import Exchange
+from gateway.model.networks import address_block
 from gateway.model.policies import OF_ACCOUNT, ChargePlan, ConcurrencyLimit, Limit, Scope
 from gateway.model.principal import Mode, Principal
 
@@ -68,20 +68,6 @@ def _value(part: str, exchange: Exchange, principal: Principal) -> str | None:
         assert exchange.route is not None, "routed before it is charged"
         return f"route={exchange.route.name}"
     return _header(part.removeprefix(HEADER), exchange)
-
-
-@lru_cache(maxsize=4096)
-def address_block(text: str) -> str:
-    """What one caller can easily have many of counts as one: an IPv6 address stands for its /64."""
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return text if text.isalnum() else "unknown"  # a unix socket
-    if not isinstance(address, IPv6Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return f"{IPv6Address(int(address) >> 64 << 64)}/64"
 
 
 def _header(name: str, exchange: Exchange) -> str | None:

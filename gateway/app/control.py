@@ -69,6 +69,7 @@ async def serve_control(process: Process) -> None:
         policies=policies.policies,
         clock=process.clock,
         counters=counters,
+        slots=process.slots,
         usage_window=timedelta(days=settings.usage_window_days),
     )
     health = Health(
@@ -166,6 +167,8 @@ def _identity(process: Process, pool: Pool, policies: PoliciesInUse) -> Identity
         registration=settings.registration,
         proxies=Proxies(settings.trusted_proxies, hops),
         default_tier=settings.default_tier,
+        foreign_keys=settings.foreign_keys,
+        wrong_keys_per_minute=settings.wrong_keys_per_minute,
     )
     if settings.registration and identity.tier_of_newcomers(policies.policies()) is None:
         log.warning("nobody can register: set TOLLWAY_DEFAULT_TIER to a tier that the policies have")

@@ -16,6 +16,7 @@ from gateway.app.policies import PoliciesInUse
 from gateway.app.process import Process
 from gateway.app.reports import report_forever
 from gateway.auth.authenticator import Authenticator
+from gateway.auth.guesses import Guesses
 from gateway.auth.listener import KeyListener
 from gateway.dataplane.caller import ProxyProtocol, Trust, TrustedHeader
 from gateway.dataplane.listening import Listeners
@@ -145,6 +146,7 @@ def _authenticator(process: Process, pool: Pool, switches: SwitchFollower) -> Au
         process.tasks,
         settings.key_prefix,
         foreign_keys=settings.foreign_keys,
+        guesses=Guesses(process.clock, process.slots, settings.wrong_keys_per_minute),
         account_lookup=lambda name, digest: find_account_principal(pool, name, digest),
     )
     others = {CHANNEL: switches.hear}

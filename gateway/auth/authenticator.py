@@ -11,6 +11,7 @@ from gateway.accounts.records import FoundKey
 from gateway.auth.anonymous import anonymous_principal
 from gateway.auth.cache import FRESH_US, Entry, KeyCache
 from gateway.auth.credentials import Credentials, bearer_token
+from gateway.auth.guesses import Guesses
 from gateway.auth.jwks import IssuerKeys
 from gateway.auth.jwt_claims import looks_like_token
 from gateway.auth.lookups import Answer, KeyLookups, Lookup
@@ -54,7 +55,9 @@ class Authenticator:
         *,
         foreign_keys: bool = False,
         account_lookup: AccountLookup | None = None,
+        guesses: Guesses | None = None,
     ) -> None:
+        """`guesses`: slows down whoever tries many keys; without, nobody is."""
         self.cache = KeyCache(slots)
         self._tokens = Tokens(clock, lambda issuer: IssuerKeys(issuer, clock, tasks))
         self._lookup, self._account_lookup = lookup, account_lookup
@@ -63,6 +66,7 @@ class Authenticator:
         self._slots, self._cells = slots, slots.cells
         self._take = Credentials(key_prefix, foreign=foreign_keys).take
         self._foreign_keys = foreign_keys
+        self._guesses = guesses or Guesses(clock, slots, 0)
         self._entries = self.cache.entries
 
     def authenticate(self, exchange: Exchange) -> Coroutine[Any, Any, Principal]:
@@ -71,7 +75,8 @@ class Authenticator:
         Needs the route, and the instants of the start: an entry is judged by the time the request began.
 
         Raises `Unauthenticated`, `AccountSuspended`, `KeyRestricted`, `InsufficientScope`, `BadRequest` for
-        what can be no key, or `KeyLookupUnavailable` for a key not seen before while Postgres is gone.
+        what can be no key; for keys not seen before `TooManyGuesses`, or `KeyLookupUnavailable` while
+        Postgres is gone.
         """
         route = exchange.route
         if route is None or route.access is KEYS_ONLY:
@@ -133,10 +138,22 @@ class Authenticator:
             return self._checked(digest, entry, exchange)
         if entry is not None:
             return await self._recheck(digest, entry, exchange)
+        return await self._by_unseen_key(secret, digest, exchange)
+
+    async def _by_unseen_key(self, secret: bytes, digest: bytes, exchange: Exchange) -> Principal:
+        # Whoever sends one and the same wrong key again and again does not guess.
+        is_new = digest not in self.cache.negative and not self._lookups.is_asking(digest)
+        if is_new:
+            self._guesses.expect_few(exchange.client_address, secret)
         if not is_well_formed(secret) and not self._foreign_keys:
             self._slots.add("key_cache_total", 1, "malformed")
             raise Unauthenticated(internal="malformed key")
-        return await self._not_known(digest, exchange)
+        try:
+            return await self._not_known(digest, exchange)
+        except Unauthenticated:
+            if is_new:
+                self._guesses.wrong(exchange.client_address, secret)
+            raise
 
     async def _not_known(self, digest: bytes, exchange: Exchange) -> Principal:
         if self.cache.negative.get(digest, 0) > exchange.started_monotonic_us:

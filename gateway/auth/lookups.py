@@ -66,6 +66,10 @@ class KeyLookups:
         """Whether the last question failed and Postgres has given no sign of life since."""
         return self._down and self._cache.changes == self._changes_then
 
+    def is_asking(self, digest: bytes) -> bool:
+        """Whether the question about a key is under way."""
+        return digest in self._pending
+
     def ask(self, digest: bytes) -> asyncio.Future[Answer]:
         """Start asking, or join who asks already. The answer is there within `TIMEOUT_S`."""
         task = self._pending.get(digest)

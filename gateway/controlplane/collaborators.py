@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from gateway.accounts.store import Accounts
@@ -12,6 +12,7 @@ from gateway.clock import Clock
 from gateway.ledger.usage import Usage
 from gateway.model.policies import PolicySet
 from gateway.storage.postgres import Pool
+from gateway.telemetry.slots import Slots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,5 +25,6 @@ class Collaborators:
     policies: Callable[[], PolicySet]  # the snapshot in use
     clock: Clock
     counters: QuotaCounters | None = None  # None: nobody counts posted usage but the ledger
+    slots: Slots = field(default_factory=Slots.in_memory)  # where it is counted what comes of attempts
     usage_window: timedelta = timedelta(days=35)
     """How far back usage may be posted."""

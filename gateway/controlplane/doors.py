@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict
 
 from aiohttp import web
 
 from gateway.clock import Clock
-from gateway.controlplane.problems import Problem
-from gateway.controlplane.throttle import Throttle
+from gateway.controlplane.problems import Problem, too_many_attempts
+from gateway.model.networks import address_block
+from gateway.throttle import Throttle
 
 QUARTER_S = 900
 HOUR_S = 3600
@@ -18,13 +18,7 @@ MOST_REMEMBERED = 20_000
 
 def caller_of(request: web.Request) -> str:
     """The caller's address. Of IPv6 the network: whoever has one address of it has them all."""
-    try:
-        address = ipaddress.ip_address((request.remote or "").partition("%")[0])
-    except ValueError:
-        return ""
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
-        return str(ipaddress.IPv6Network((address, 64), strict=False))
-    return str(address)
+    return address_block(request.remote or "")
 
 
 class Doors:
@@ -89,9 +83,4 @@ class Doors:
 
 def _pass(wait_s: int) -> None:
     if wait_s:
-        raise Problem(
-            429,
-            "too_many_attempts",
-            "That has been tried too often. Try again later.",
-            headers={"Retry-After": str(wait_s)},
-        )
+        raise too_many_attempts("That has been tried too often. Try again later.", wait_s)

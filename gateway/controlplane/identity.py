@@ -25,6 +25,8 @@ class Identity:
     portal_url: str  # as mails show it, without a slash at the end
     registration: bool  # whether strangers may register
     proxies: Proxies  # in front of the portal
+    foreign_keys: bool = False  # whether keys may have any format
+    wrong_keys_per_minute: int = 60  # looked up for one address; 0: any number
     default_tier: str | None  # of accounts that register themselves; None: the first free one
 
     def tier_of_newcomers(self, policies: PolicySet) -> str | None:

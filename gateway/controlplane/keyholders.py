@@ -8,9 +8,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway.accounts.keys import digest, is_well_formed
+from gateway.accounts.records import FoundKey
 from gateway.accounts.store import Accounts
 from gateway.auth.credentials import Credentials
+from gateway.controlplane.attempts import Attempts
 from gateway.controlplane.callers import Callers, bearer_of
+from gateway.controlplane.doors import caller_of
 from gateway.controlplane.problems import Problem
 from gateway.errors import Unauthenticated
 from gateway.model.principal import Mode
@@ -31,20 +34,30 @@ VIEWER = web.RequestKey("viewer", Viewer)
 """Where handlers find who asks."""
 
 
-def require_viewer(accounts: Accounts, callers: Callers) -> Middleware:
+def require_viewer(
+    accounts: Accounts, callers: Callers, attempts: Attempts, *, foreign_keys: bool
+) -> Middleware:
     """A middleware that lets nobody pass without a key or an access token that works.
 
-    A suspended account may still look.
+    A suspended account may still look. A key that is kept to some networks is none from elsewhere.
+    `foreign_keys`: keys may have any format.
     """
-    credentials = Credentials(accounts.key_prefix)
+    credentials = Credentials(accounts.key_prefix, foreign=foreign_keys)
+
+    async def find(request: web.Request, secret: bytes) -> FoundKey | None:
+        # Garbage is refused by its checksum, so that it costs no question to the database.
+        found = await accounts.find_key(digest(secret)) if foreign_keys or is_well_formed(secret) else None
+        limits = found.principal.restrictions if found is not None else None
+        return None if limits is not None and not limits.lets_in(request.remote or "") else found
 
     async def keyholder(request: web.Request) -> Viewer:
         try:
             secret, _ = credentials.choose(_only(request, "Authorization"), _only(request, "X-API-Key"))
         except Unauthenticated:
             secret = None
-        # Garbage is refused by its checksum, so that guessing costs no question to the database.
-        found = await accounts.find_key(digest(secret)) if secret and is_well_formed(secret) else None
+        found = None
+        if secret:
+            found = await attempts.find(caller_of(request), secret, lambda: find(request, secret))
         if found is None:
             raise Problem(
                 401,

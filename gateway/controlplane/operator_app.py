@@ -7,6 +7,7 @@ from pathlib import Path
 from aiohttp import web
 
 from gateway.accounts.overrides import Overrides
+from gateway.auth.guesses import Guesses
 from gateway.controlplane.account_members_api import AccountMembersApi
 from gateway.controlplane.accounts_api import AccountsApi
 from gateway.controlplane.attempts import Attempts
@@ -28,7 +29,7 @@ from gateway.controlplane.problems import add_headers, answer_problems
 from gateway.controlplane.quota_events_api import QuotaEventsApi
 from gateway.controlplane.reference import Reference
 from gateway.controlplane.snapshot_api import SnapshotApi
-from gateway.controlplane.tokens import StoredTokens, Tokens, require_token
+from gateway.controlplane.tokens import WRONG_TOKENS_MAX, StoredTokens, Tokens, require_token
 from gateway.controlplane.usage_api import UsageApi
 from gateway.ledger.quota_events import QuotaEvents
 from gateway.operators.audit import AuditLog
@@ -71,7 +72,8 @@ def build_operator_app(
         *PoliciesApi(folder, history, with_.policies).endpoints(),
         *OperatorsApi(stored, AuditLog(with_.pool)).endpoints(),
     ]
-    guard = require_token(bootstrap, StoredTokens(stored), Attempts(with_.clock))
+    guesses = Guesses(with_.clock, with_.slots, WRONG_TOKENS_MAX)
+    guard = require_token(bootstrap, StoredTokens(stored), Attempts(guesses))
     admin = web.Application(middlewares=[guard], client_max_size=MAX_BODY_BYTES)
     admin.add_routes(bind(endpoints, with_.pool))
     reference = Reference(describe(endpoints, ADMIN, version))

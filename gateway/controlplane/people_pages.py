@@ -14,12 +14,14 @@ from html import escape
 
 from aiohttp import web
 
+from gateway.controlplane.attempted import attempted
 from gateway.controlplane.bodies import BODY_TIMEOUT_S
 from gateway.controlplane.doors import caller_of
 from gateway.controlplane.entrance import Entrance
 from gateway.controlplane.problems import REQUEST_ID, Problem
 from gateway.errors import Invalid
 from gateway.people.passwords import Busy
+from gateway.telemetry.slots import Slots
 
 _STYLE = """
 :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif; }
@@ -46,6 +48,7 @@ class Form:
     """A page with one button. `fields` is HTML of ours; `done` is what is said afterwards."""
 
     path: str
+    action: str  # as it is counted
     title: str
     fields: str
     button: str
@@ -56,8 +59,8 @@ class Form:
 class PeoplePages:
     """Confirming an address, setting another password, joining an account."""
 
-    def __init__(self, entrance: Entrance) -> None:
-        self._entrance = entrance
+    def __init__(self, entrance: Entrance, slots: Slots) -> None:
+        self._entrance, self._slots = entrance, slots
 
     def routes(self) -> list[web.RouteDef]:
         """A page to open and a form to send at each address."""
@@ -68,13 +71,15 @@ class PeoplePages:
         joined = "You are a member now. You can log in."
         confirmed = "Confirmed. You can log in now."
         forms = [
-            Form("/verify", "Confirm your mail address", "", "Confirm", confirmed, self._verify),
-            Form("/forgot", "Forgotten password", _EMAIL, "Send a mail", sent, self._forgot),
-            Form("/reset", "Another password", again, "Set it", ended, self._reset),
-            Form("/join", "Join an account", first, "Join", joined, self._join),
+            Form("/verify", "verify", "Confirm your mail address", "", "Confirm", confirmed, self._verify),
+            Form(
+                "/forgot", "forgot_password", "Forgotten password", _EMAIL, "Send a mail", sent, self._forgot
+            ),
+            Form("/reset", "reset_password", "Another password", again, "Set it", ended, self._reset),
+            Form("/join", "accept_invitation", "Join an account", first, "Join", joined, self._join),
         ]
         shown = [web.get(form.path, _show(form)) for form in forms]
-        return shown + [web.post(form.path, _send(form)) for form in forms]
+        return shown + [web.post(form.path, _send(form, self._slots)) for form in forms]
 
     async def _verify(self, request: web.Request, sent: Sent) -> None:
         await self._entrance.verify(caller_of(request), sent.get("token", ""), request[REQUEST_ID])
@@ -98,11 +103,12 @@ def _show(form: Form) -> Callable[[web.Request], Awaitable[web.Response]]:
     return handle
 
 
-def _send(form: Form) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _send(form: Form, slots: Slots) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         sent = await _read(request)
         try:
-            await form.act(request, sent)
+            with attempted(slots, form.action):
+                await form.act(request, sent)
         except Problem as problem:
             return _again(form, sent, problem.detail, problem.status)
         except Invalid as invalid:

@@ -11,7 +11,10 @@ from typing_extensions import TypedDict
 
 from gateway.accounts.overrides import Overrides
 from gateway.admission.period import period_at
+from gateway.auth.guesses import Guesses
 from gateway.controlplane import wording
+from gateway.controlplane.attempted import counted
+from gateway.controlplane.attempts import Attempts
 from gateway.controlplane.bodies import MAX_BODY_BYTES, answer, read_query
 from gateway.controlplane.callers import Callers
 from gateway.controlplane.collaborators import Collaborators
@@ -52,10 +55,10 @@ def build_portal_app(with_: Collaborators, identity: Identity, version: str) -> 
         *MembersApi(with_, identity).endpoints(),
     ]
     auth = web.Application(client_max_size=MAX_BODY_BYTES)
-    auth.add_routes(bind_portal(endpoints, callers, with_.pool, identity.outbox.wake))
-    api = web.Application(
-        middlewares=[require_viewer(with_.accounts, callers)], client_max_size=MAX_BODY_BYTES
-    )
+    auth.add_routes(bind_portal(counted(endpoints, with_.slots), callers, with_.pool, identity.outbox.wake))
+    attempts = Attempts(Guesses(with_.clock, with_.slots, identity.wrong_keys_per_minute))
+    viewer = require_viewer(with_.accounts, callers, attempts, foreign_keys=identity.foreign_keys)
+    api = web.Application(middlewares=[viewer], client_max_size=MAX_BODY_BYTES)
     own = [*portal.endpoints(), *PeriodApi(with_).own_endpoints()]
     api.add_routes([web.route(one.method, one.path, one.handler) for one in own])
     below_api = [*(replace(one, path=AUTH + one.path) for one in endpoints), *own]
@@ -72,7 +75,7 @@ def build_portal_app(with_: Collaborators, identity: Identity, version: str) -> 
             web.get("/reference", reference.page),
         ]
     )
-    app.add_routes(PeoplePages(entrance).routes())
+    app.add_routes(PeoplePages(entrance, with_.slots).routes())
     app.add_subapp(API + AUTH, auth)
     app.add_subapp(API, api)
     return app

@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from pydantic import ValidationError
 
-from gateway.errors import Conflict, Invalid, NotFound, TollwayError
+from gateway.errors import Conflict, Invalid, NotFound, TollwayError, TooManyGuesses
 from gateway.people.passwords import Busy
 from gateway.storage.postgres import LOST
 
@@ -45,6 +45,11 @@ def invalid(errors: Iterable[tuple[str, str]]) -> Problem:
     return Problem(
         422, "invalid", "The request has fields that can not be used.", extensions={"errors": listed}
     )
+
+
+def too_many_attempts(detail: str, wait_s: int) -> Problem:
+    """429 for who guesses, or tries too often."""
+    return Problem(429, "too_many_attempts", detail, headers={"Retry-After": str(wait_s)})
 
 
 def render(problem: Problem, request_id: str) -> web.Response:
@@ -101,6 +106,8 @@ def _of_accounts(error: Exception) -> Problem | None:
             return Problem(409, "conflict", str(error))
         case Invalid():
             return invalid([(error.field, error.message)])
+        case TooManyGuesses():
+            return too_many_attempts(error.detail, error.retry_after_s)
         case Busy():
             return Problem(503, "busy", str(error), headers={"Retry-After": "2"})
     return None

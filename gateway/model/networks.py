@@ -44,6 +44,20 @@ def read_address(text: str) -> str | None:
     return None if address is None else str(address)
 
 
+@lru_cache(_REMEMBERED)
+def address_block(text: str) -> str:
+    """What one caller can easily have many of counts as one: an IPv6 address stands for its /64."""
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return text if text.isalnum() else "unknown"  # a unix socket
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+
+
 def _parsed(text: str) -> Address | None:
     if "%" in text:
         return None

@@ -22,9 +22,13 @@ class Restrictions:
             return "This key may not be used for this route."
         if self.methods and method not in self.methods:
             return f"This key may not be used for {method}."
-        if self.networks and not self._knows(address):
+        if not self.lets_in(address):
             return "This key may not be used from this address."
         return ""
+
+    def lets_in(self, address: str) -> bool:
+        """Whether the key may be used from this address."""
+        return not self.networks or self._knows(address)
 
     def _knows(self, address: str) -> bool:
         try:

@@ -11,7 +11,11 @@ from gateway.policy.problems import shown
 from gateway.policy.values import Document, Name, Range
 
 ENVIRONMENT_NAME = r"^[A-Z][A-Z0-9_]{0,99}$"
-_SETS = r"^(https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/])[^\s]{1,2000}$"
+# Never what clouds tell machines about themselves; no `@` that makes another host of what looks like ours.
+_SETS = (
+    r"^(https://(?!169\.254\.|\[[fF][eE]80:)[^\s@]{1,2000}"
+    r"|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?(/[^\s@]{0,2000})?)$"
+)
 
 OAUTH_SCOPE = r"^[!#-\[\]-~]{1,100}$"
 PARAMETER = r"^[A-Za-z0-9_.-]{1,64}$"

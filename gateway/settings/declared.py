@@ -137,6 +137,11 @@ class Settings:
         default=False,
         shown="no",
     )
+    wrong_keys_per_minute: int = _setting(
+        as_whole(0, 1_000_000),
+        "Keys that do not work a worker looks up for one address; beyond, unknown ones get 429. 0: no bound.",
+        default=60,
+    )
     log_format: str = _setting(
         as_choice("console", "json"),
         "`console` for people, `json` for machines.",

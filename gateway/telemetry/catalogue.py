@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum, IntEnum
-from itertools import product
+from enum import IntEnum
 from zlib import crc32
 
 from gateway.model.billing import Found
 from gateway.outcomes import Outcome
+from gateway.telemetry.metric import Kind, Metric
 
 
 class State(IntEnum):
@@ -30,39 +29,17 @@ def worker_names(number: int) -> tuple[str, str]:
     return f"worker-{number}", f"worker-{number}b"
 
 
-class Kind(Enum):
-    """Prometheus types we use."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One metric. `labels` are closed: every value is known here, so every series has a fixed slot."""
-
-    name: str  # without the `tollway_` prefix
-    kind: Kind
-    help: str
-    labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    bounds: tuple[float, ...] = ()  # histogram: upper bounds of its buckets, ascending, without +Inf
-    scale: float = 1.0  # slots are integers: exposed value = slot / scale
-    named: bool = False  # the values of its only label are places for names that the policies choose
-    roles: tuple[str, ...] = ("worker",)  # processes that keep it (`worker-1` is a worker); empty: all
-
-    def series(self) -> list[tuple[str, ...]]:
-        """Label values of every series, in slot order."""
-        return list(product(*(values for _, values in self.labels)))
-
-    @property
-    def slots_per_series(self) -> int:
-        """A histogram keeps one slot per bucket, one for +Inf and one for the sum."""
-        return len(self.bounds) + 2 if self.kind is Kind.HISTOGRAM else 1
-
-
 _OUTCOMES = ("outcome", tuple(outcome.label for outcome in Outcome))
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+_ACTIONS = (
+    "action",
+    (
+        "register", "verify", "login", "refresh", "forgot_password", "reset_password", "change_password",
+        "accept_invitation", "totp_enable", "totp_confirm", "totp_disable",
+    ),
+)  # fmt: skip
+_RESULTS = ("result", ("done", "refused", "code_needed", "wrong_code", "slowed", "invalid", "failed"))
 
 NAMES_MAX = 64
 OTHER = "other"
@@ -267,6 +244,20 @@ METRICS: tuple[Metric, ...] = (
         Kind.COUNTER,
         "Key look-ups by where they ended.",
         (("result", ("hit", "negative_hit", "miss", "malformed", "unavailable")),),
+    ),
+    Metric(
+        "key_guesses_refused_total",
+        Kind.COUNTER,
+        "Keys not looked up as too many that do not work came from that address, or begin alike.",
+        (("by", ("address", "beginning")),),
+        roles=("worker", *_CONTROL),
+    ),
+    Metric(
+        "people_attempts_total",
+        Kind.COUNTER,
+        "Attempts of people to get in, or to change what proves that it is them, by what came of it.",
+        (_ACTIONS, _RESULTS),
+        roles=_CONTROL,
     ),
     Metric("key_cache_entries", Kind.GAUGE, "Keys in the cache of a worker."),
     Metric("key_lookup_errors_total", Kind.COUNTER, "Questions to Postgres about keys that failed."),

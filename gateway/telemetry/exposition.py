@@ -17,7 +17,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from gateway.telemetry.catalogue import LAYOUT, METRICS, NAMES_MAX, OTHER, Kind, Metric, State
+from gateway.telemetry.catalogue import LAYOUT, METRICS, NAMES_MAX, OTHER, State
+from gateway.telemetry.metric import Kind, Metric
 from gateway.telemetry.names import names_of, read_names
 from gateway.telemetry.slots import read_slots
 

@@ -18,8 +18,9 @@ from gateway.cli.entry import ENTRIES, Entry, tollway
 from gateway.errors import GatewayError
 from gateway.outcomes import Outcome
 from gateway.settings import DECLARED, Declared
-from gateway.telemetry.catalogue import METRICS, Metric
+from gateway.telemetry.catalogue import METRICS
 from gateway.telemetry.logs import FIELDS
+from gateway.telemetry.metric import Metric
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

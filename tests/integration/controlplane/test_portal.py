@@ -7,10 +7,11 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from gateway.accounts.keys import mint
 from gateway.accounts.overrides import Overrides, quota_override
-from gateway.accounts.records import AccountDetails
+from gateway.accounts.records import AccountDetails, FoundKey, KeyLimits
 from gateway.accounts.store import Accounts
 from gateway.clock import ManualClock
 from gateway.model.principal import Mode
@@ -210,3 +211,46 @@ async def test_without_a_database_nobody_is_told_that_the_key_is_wrong(
     assert (await portal.get("/api/v1/account", headers=headers)).status == 503
     assert (await portal.get("/tiers")).status == 200
     assert clock.now_us() > 0
+
+
+async def test_guessing_keys_asks_the_database_no_more_after_a_while(
+    portal_app: web.Application, portal: Client, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = await accounts.create_account("Ours", "free")
+    _, good = await accounts.create_key(ours.public_id)
+    _, unseen = await accounts.create_key(ours.public_id)
+    asked, find_key = 0, Accounts.find_key
+
+    async def count(self: Accounts, digest: bytes) -> FoundKey | None:
+        nonlocal asked
+        asked += 1
+        return await find_key(self, digest)
+
+    monkeypatch.setattr(Accounts, "find_key", count)
+    assert (await portal.get("/api/v1/account", headers={"X-API-Key": good})).status == 200
+    asked = 0
+    statuses = []
+    for _ in range(80):
+        headers = {"X-API-Key": mint("tw", Mode.LIVE).secret}
+        statuses.append((await portal.get("/api/v1/account", headers=headers)).status)
+    assert (statuses, asked) == ([401] * 60 + [429] * 20, 60)
+    refused = [
+        await portal.get("/api/v1/account", headers={"X-API-Key": key})
+        for key in (unseen, unseen[:-1], "garbage", mint("tw", Mode.LIVE).secret)
+    ]
+    documents = {
+        json.dumps({**json.loads(await one.read()), "request_id": ""} | {"after": one.headers["Retry-After"]})
+        for one in refused
+    }
+    assert len(documents) == 1, "what is not known is answered alike"
+    assert (await portal.get("/api/v1/account", headers={"X-API-Key": good})).status == 200
+
+
+async def test_a_key_that_is_kept_to_a_network_is_none_from_elsewhere(
+    portal: Client, accounts: Accounts
+) -> None:
+    ours = await accounts.create_account("Ours", "free")
+    _, inside = await accounts.create_key(ours.public_id, limits=KeyLimits(only_networks=("10.0.0.0/8",)))
+    for address, status in (("10.1.2.3", 200), ("192.0.2.1", 401)):
+        headers = {"X-API-Key": inside, "X-Forwarded-For": address}
+        assert (await portal.get("/api/v1/account", headers=headers)).status == status

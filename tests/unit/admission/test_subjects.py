@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.admission.subjects import address_block, counter_keys
+from gateway.admission.subjects import counter_keys
 from gateway.model.exchange import Exchange
+from gateway.model.networks import address_block
 from gateway.model.policies import Limit, Route, Scope, Upstream
 from gateway.model.principal import Mode
 from tests.unit.admission.plans import call, plan

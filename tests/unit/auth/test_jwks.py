@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from gateway.auth import jwks
 from gateway.auth.jwks import AGAIN_US, MAX_BYTES, REFRESH_US, IssuerKeys, fetch
 from gateway.auth.jwt_keys import BadKey
 from gateway.clock import ManualClock
@@ -163,3 +164,30 @@ async def test_what_is_no_set_is_not_followed_or_swallowed(
 async def test_a_site_that_is_not_there(unused_tcp_port: Any) -> None:
     with pytest.raises(BadKey, match="can not be fetched"):
         await fetch(f"http://127.0.0.1:{unused_tcp_port}/")
+
+
+async def _slow(_: web.Request) -> web.Response:
+    await asyncio.sleep(3600)
+    return await _good(_)
+
+
+async def _endless(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    while True:
+        await response.write(b" " * 65536)
+
+
+@pytest.mark.parametrize(("handler", "reason"), [(_slow, "TimeoutError"), (_endless, "larger")])
+async def test_a_site_that_takes_for_ever_is_given_up(
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if handler is _slow:
+        monkeypatch.setattr(jwks, "TIMEOUT_S", 0.1)
+    app = web.Application()
+    app.add_routes([web.get("/keys", handler)])
+    async with TestServer(app) as site:
+        with pytest.raises(BadKey, match=reason):
+            await fetch(str(site.make_url("/keys")))

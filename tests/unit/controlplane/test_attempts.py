@@ -2,40 +2,79 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
+from gateway.auth.guesses import WITHIN_S, Guesses
 from gateway.clock import ManualClock
-from gateway.controlplane.attempts import MOST_ADDRESSES, MOST_FAILURES, WITHIN_US, Attempts
+from gateway.controlplane import attempts as module
+from gateway.controlplane.attempts import Attempts
+from gateway.errors import TooManyGuesses
+from gateway.telemetry.slots import Slots
 
 ADDRESS, OTHER = "192.0.2.1", "192.0.2.2"
-TOKEN, WORKS = b"a token", b"one that works"
+MOST = 20
+WORKS = b"one that works"
 
 
-def guessed_too_often(clock: ManualClock) -> Attempts:
-    attempts = Attempts(clock)
-    for _ in range(MOST_FAILURES):
-        assert attempts.wait_s(ADDRESS, TOKEN) == 0
-        attempts.failed(ADDRESS)
-    return attempts
+class Door:
+    """Tokens of which one works, and a count of the questions asked."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock(0)
+        self.attempts = Attempts(Guesses(self.clock, Slots.in_memory(), MOST))
+        self.asked = 0
+        self.works = {WORKS}
+
+    async def knock(self, secret: bytes, address: str = ADDRESS) -> bool:
+        async def look_up() -> bytes | None:
+            self.asked += 1
+            await asyncio.sleep(0)
+            return secret if secret in self.works else None
+
+        return await self.attempts.find(address, secret, look_up, whole=True) is not None
+
+    async def guess(self) -> None:
+        for number in range(MOST):
+            assert not await self.knock(b"guess %d" % number)
 
 
-def test_an_address_that_guesses_has_to_wait_and_others_need_not() -> None:
-    clock = ManualClock(0)
-    attempts = guessed_too_often(clock)
-    assert attempts.wait_s(ADDRESS, TOKEN) == WITHIN_US // 1_000_000
-    assert attempts.wait_s(OTHER, TOKEN) == 0
-    clock.advance(WITHIN_US / 1_000_000)
-    assert attempts.wait_s(ADDRESS, TOKEN) == 0
+@pytest.fixture
+def door() -> Door:
+    return Door()
 
 
-def test_a_token_that_worked_lately_goes_on_working_from_there() -> None:
-    attempts = guessed_too_often(ManualClock(0))
-    attempts.worked(WORKS)
-    assert attempts.wait_s(ADDRESS, WORKS) == 0
-    attempts.forget(WORKS)
-    assert attempts.wait_s(ADDRESS, WORKS) > 0
+async def test_an_address_that_guesses_has_to_wait_and_others_need_not(door: Door) -> None:
+    await door.guess()
+    with pytest.raises(TooManyGuesses) as caught:
+        await door.knock(WORKS)
+    assert caught.value.headers == b"Retry-After: %d\r\n" % WITHIN_S
+    assert await door.knock(WORKS, OTHER)
+    door.clock.advance(WITHIN_S)
+    assert not await door.knock(b"another guess")
 
 
-def test_what_is_remembered_is_bounded() -> None:
-    attempts = guessed_too_often(ManualClock(0))
-    for number in range(MOST_ADDRESSES):
-        attempts.failed(f"address {number}")
-    assert attempts.wait_s(ADDRESS, TOKEN) == 0, "the oldest was forgotten"
+async def test_a_token_that_worked_lately_goes_on_working_from_there(door: Door) -> None:
+    assert await door.knock(WORKS)
+    await door.guess()
+    assert await door.knock(WORKS)
+    door.works.clear()
+    assert not await door.knock(WORKS), "it was revoked"
+    with pytest.raises(TooManyGuesses):
+        await door.knock(WORKS)
+
+
+async def test_guesses_sent_at_once_cause_no_more_look_ups_than_one_by_one(door: Door) -> None:
+    guesses = [door.knock(b"guess %d" % number) for number in range(500)]
+    answers = await asyncio.gather(*guesses, return_exceptions=True)
+    assert door.asked == MOST
+    assert [type(one) for one in answers] == [bool] * MOST + [TooManyGuesses] * (500 - MOST)
+
+
+async def test_what_is_remembered_is_bounded(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_REMEMBERED", 2)
+    door.works = {b"a", b"b", b"c"}
+    for secret in (b"a", b"b", b"c"):
+        assert await door.knock(secret)
+    assert len(door.attempts._worked) == 2

@@ -80,7 +80,7 @@ def test_codes_and_tokens_and_mails(doors: Doors) -> None:
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
         ("fe80::1%eth0", "fe80::/64"),
-        ("", ""),
+        ("", "unknown"),
     ],
 )
 def test_whoever_has_one_address_of_a_network_has_them_all(

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from gateway.outcomes import Outcome
-from gateway.telemetry.catalogue import METRICS, SLOT_COUNT, Kind, Metric, slot
+from gateway.telemetry.catalogue import METRICS, SLOT_COUNT, slot
+from gateway.telemetry.metric import Kind, Metric
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.telemetry.catalogue import METRICS, Metric
+from gateway.telemetry.catalogue import METRICS
 from gateway.telemetry.logs import FIELDS
+from gateway.telemetry.metric import Metric
 
 DOCS = Path(__file__).parents[3] / "docs"
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.telemetry.catalogue import METRICS, Kind, State
+from gateway.telemetry.catalogue import METRICS, State
 from gateway.telemetry.exposition import read_processes, render
+from gateway.telemetry.metric import Kind
 from gateway.telemetry.slots import Slots
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]

@@ -31,8 +31,16 @@ class Throttle:
             self._tries.popitem(last=False)
         return 0 if allowed else -(-(since_us + self._within_us - now_us) // 1_000_000)
 
+    def wait_s(self, who: str) -> int:
+        """What `take` would answer. Counts nothing."""
+        since_us, count = self._tries.get(who, (0, 0))
+        left_us = since_us + self._within_us - self._clock.monotonic_us()
+        return -(-left_us // 1_000_000) if count >= self._most and left_us > 0 else 0
+
     def give_back(self, who: str) -> None:
         """The try was none of those that are counted."""
         since_us, count = self._tries.get(who, (0, 0))
-        if count:
+        if count > 1:
             self._tries[who] = since_us, count - 1
+        elif count:
+            del self._tries[who]  # a name that is made up for each try must not push out others

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from gateway import throttle
 from gateway.clock import ManualClock
-from gateway.controlplane import throttle
-from gateway.controlplane.throttle import Throttle
+from gateway.throttle import Throttle
 
 
 def test_so_many_tries_within_a_span() -> None:
@@ -18,6 +18,24 @@ def test_so_many_tries_within_a_span() -> None:
     assert made.take("a") == 1
     clock.advance(0.5)
     assert [made.take("a") for _ in range(4)] == [0, 0, 0, 60]
+
+
+def test_asking_how_long_counts_nothing() -> None:
+    clock = ManualClock()
+    made = Throttle(clock, 1, 60)
+    assert [made.wait_s("a"), made.wait_s("a"), made.take("a"), made.wait_s("a")] == [0, 0, 0, 60]
+    clock.advance(60)
+    assert [made.wait_s("a"), made.take("a")] == [0, 0]
+
+
+def test_a_refused_try_that_is_given_back_displaces_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle, "MOST_REMEMBERED", 2)
+    made = Throttle(ManualClock(), 1, 60)
+    made.take("victim")
+    for number in range(10):
+        made.take(f"made up {number}")
+        made.give_back(f"made up {number}")
+    assert made.take("victim") == 60
 
 
 def test_a_try_that_is_given_back_does_not_count() -> None:

@@ -51,5 +51,5 @@ class PolicyNotes:
             return
         actor = history.announced.get(digest)
         how = How(how_accepted(self._accepted)) if actor is None else How.API
-        await history.note(gateway, digest, how, actor or "gateway")
+        await history.note(gateway, digest, how, actor or await history.announcer(digest) or "gateway")
         history.announced.pop(digest, None)

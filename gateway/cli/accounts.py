@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
+from typing import Any, TypeVar
 
 import click
 
 from gateway.accounts.checks import STATUSES
-from gateway.accounts.records import Account, AccountChanges
+from gateway.accounts.records import Account, AccountChanges, AccountDetails
 from gateway.accounts.store import Accounts
 from gateway.admission.moved import count_moved
 from gateway.admission.open_counters import open_counters
 from gateway.cli.database import with_database, with_stores
-from gateway.cli.output import json_option, print_facts, print_json, print_table
+from gateway.cli.lists import paged, show_page
+from gateway.cli.output import json_option, print_facts, print_json
 from gateway.cli.overrides import override
+from gateway.cli.period import period
+from gateway.cli.suggestions import complete_tiers
+from gateway.cli.times import NO_DAY, Day
 from gateway.controlplane import wording
 from gateway.errors import TollwayError
 from gateway.policy.load import load_folder
@@ -25,72 +31,99 @@ class UnknownTier(TollwayError):
     """The policies have no such tier."""
 
 
-NO_ANCHOR = "none"
+F = TypeVar("F", bound=Callable[..., object])
 
 
-class AnchorType(click.ParamType[date | str]):
-    """A date, or `none`."""
-
-    name = "date"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> date | str:
-        """The date, or `NO_ANCHOR`."""
-        if value == NO_ANCHOR:
-            return value
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            self.fail("must be a date like 2026-01-31, or none", param, ctx)
+def _details(function: F) -> F:
+    """What accounts have beside name and tier, as options."""
+    about_anchor = "The day that periods are counted from, like 2026-01-31; none: as calendars do."
+    about_metadata = "NAME= alone deletes it; several times."
+    about_status = "Accounts that are active or past due may call."
+    for option in (
+        json_option,
+        click.option("--metadata", multiple=True, metavar="NAME=VALUE", help=about_metadata),
+        click.option("--internal/--not-internal", default=None, help="Of your own: never billed."),
+        click.option("--time-zone", help="Like Europe/Berlin."),
+        click.option("--billing-anchor", type=Day(), help=about_anchor),
+        click.option("--status", type=click.Choice(STATUSES), help=about_status),
+    ):
+        function = option(function)
+    return function
 
 
 @click.group()
 def account() -> None:
-    """Create, list, change accounts."""
+    """Create, list, show, change accounts."""
 
 
 account.add_command(override)
+account.add_command(period)
 
 
 @account.command()
 @click.option("--name", required=True, help="For people; any text.")
-@click.option("--tier", required=True, help="A tier of the policies.")
+@click.option("--tier", required=True, shell_complete=complete_tiers, help="A tier of the policies.")
 @click.option("--external-id", help="What you call this account elsewhere; unique.")
-@json_option
-def create(name: str, tier: str, external_id: str | None, as_json: bool) -> None:
+@_details
+def create(name: str, tier: str, external_id: str | None, as_json: bool, **given: Any) -> None:
     """Create an account."""
+    anchor, pairs = given["billing_anchor"], _pairs(given["metadata"])
+    details = AccountDetails(
+        status=given["status"] or AccountDetails().status,
+        billing_anchor=anchor if isinstance(anchor, date) else None,
+        time_zone=given["time_zone"] or AccountDetails().time_zone,
+        internal=bool(given["internal"]),
+        metadata={name: value for name, value in pairs.items() if value is not None},
+    )
 
     async def work(pool: Pool, settings: Settings) -> Account:
         expect_tier(settings, tier)
         store = Accounts(pool, settings.key_prefix)
-        return await store.create_account(name, tier, external_id=external_id)
+        return await store.create_account(name, tier, external_id=external_id, details=details)
 
     show(with_database(work), as_json)
 
 
 @account.command("list")
-@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many.")
-@click.option("--after", metavar="ID", help="Go on behind this account.")
-@json_option
-def list_(limit: int, after: str | None, as_json: bool) -> None:
+@click.option("--tier", shell_complete=complete_tiers, help="Only accounts of this tier.")
+@click.option("--status", type=click.Choice(STATUSES), help="Only accounts in this status.")
+@paged(after="account")
+def list_(tier: str | None, status: str | None, limit: int, after: str | None, as_json: bool) -> None:
     """List accounts, oldest first."""
 
     async def work(pool: Pool, settings: Settings) -> list[Account]:
-        return await Accounts(pool, settings.key_prefix).list_accounts(after=after, limit=limit)
+        store = Accounts(pool, settings.key_prefix)
+        return await store.list_accounts(after=after, limit=limit, tier=tier, status=status)
 
     found = with_database(work)
-    more = found[-1].public_id if len(found) == limit else None
-    if as_json:
-        print_json({"data": [wording.account(one) for one in found], "next": more})
-        return
     heads = ("ID", "NAME", "TIER", "STATUS", "CREATED (UTC)")
-    print_table(heads, [(one.public_id, one.name, one.tier, one.status, one.created_at) for one in found])
-    if more:
-        click.echo(f"There may be more: --after {more}", err=True)
+    show_page(
+        [wording.account(one) for one in found],
+        found[-1].public_id if len(found) == limit else None,
+        lambda: (heads, [(one.public_id, one.name, one.tier, one.status, one.created_at) for one in found]),
+        as_json=as_json,
+    )
+
+
+@account.command("show")
+@click.argument("id", required=False)
+@click.option("--external-id", help="Instead of ID: what you call the account elsewhere.")
+@json_option
+def show_(id: str | None, external_id: str | None, as_json: bool) -> None:  # noqa: A002 - as it is shown
+    """Show one account."""
+    if (id is None) is (external_id is None):
+        raise click.UsageError("Give the account's ID, or --external-id.")
+
+    async def work(pool: Pool, settings: Settings) -> Account:
+        store = Accounts(pool, settings.key_prefix)
+        return await (store.get_account(id) if id is not None else store.find_account(str(external_id)))
+
+    show(with_database(work), as_json)
 
 
 @account.command("set-tier")
 @click.argument("id")
-@click.argument("tier")
+@click.argument("tier", shell_complete=complete_tiers)
 @json_option
 def set_tier(id: str, tier: str, as_json: bool) -> None:  # noqa: A002 - the argument's name on the command line
     """Move an account to another tier. Gateways know within a second."""
@@ -101,42 +134,27 @@ def set_tier(id: str, tier: str, as_json: bool) -> None:  # noqa: A002 - the arg
 @account.command("set")
 @click.argument("id")
 @click.option("--name", help="For people; any text.")
-@click.option("--status", type=click.Choice(STATUSES), help="Accounts that are active or past due may call.")
-@click.option(
-    "--billing-anchor",
-    type=AnchorType(),
-    help="The day that periods are counted from, like 2026-01-31; none: as calendars do.",
-)
-@click.option("--time-zone", help="Like Europe/Berlin.")
-@click.option("--internal/--not-internal", default=None, help="Of your own: never billed.")
-@click.option(
-    "--metadata", multiple=True, metavar="NAME=VALUE", help="NAME= alone deletes it; several times."
-)
-@json_option
+@_details
 def set_(
     id: str,  # noqa: A002 - the argument's name on the command line
     name: str | None,
-    status: str | None,
     billing_anchor: date | str | None,
     time_zone: str | None,
-    internal: bool | None,
     metadata: tuple[str, ...],
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Change what is given; the rest stays."""
-    if wrong := [pair for pair in metadata if "=" not in pair]:
-        raise click.UsageError(f"--metadata {wrong[0]}: give NAME=VALUE.")
-    pairs = {one.partition("=")[0]: one.partition("=")[2] or None for one in metadata}
     changes = AccountChanges(
         name=name,
-        status=status,
         billing_anchor=billing_anchor if isinstance(billing_anchor, date) else None,
-        drop_billing_anchor=billing_anchor == NO_ANCHOR,
+        drop_billing_anchor=billing_anchor == NO_DAY,
         time_zone=time_zone,
-        internal=internal,
-        metadata=pairs or None,
+        metadata=_pairs(metadata) or None,
+        **given,
     )
-
+    if changes == AccountChanges():
+        raise click.UsageError("Say what to change: --name, --status, --metadata, ...")
     if billing_anchor is not None or time_zone is not None:
         show(_move(id, changes), as_json)
         return
@@ -192,6 +210,13 @@ def _set_status(public_id: str, status: str, as_json: bool) -> None:
     show(with_database(work), as_json)
 
 
+def _pairs(metadata: tuple[str, ...]) -> dict[str, str | None]:
+    """NAME=VALUE by name; NAME= is None."""
+    if wrong := [pair for pair in metadata if "=" not in pair]:
+        raise click.UsageError(f"--metadata {wrong[0]}: give NAME=VALUE.")
+    return {one.partition("=")[0]: one.partition("=")[2] or None for one in metadata}
+
+
 def expect_tier(settings: Settings, tier: str) -> None:
     """UnknownTier if there are policies to look into and they have no such tier."""
     policies = load_folder(settings.policies).policies if settings.policies.is_dir() else None
@@ -210,5 +235,4 @@ def show(one: Account, as_json: bool) -> None:
     if as_json:
         print_json(told)
     else:
-        pairs = ", ".join(f"{name}={value}" for name, value in told["metadata"].items())
-        print_facts({**told, "metadata": pairs})
+        print_facts(told)

@@ -9,10 +9,11 @@ import pwd
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 
+from gateway.controlplane.problems import Problem
 from gateway.errors import StartupError
 from gateway.operators.acting import ACTOR_SETTING
 from gateway.settings import Settings, read_settings
@@ -121,5 +122,9 @@ async def _on_pool(work: Callable[[Pool, Settings], Awaitable[T]], url: str, set
         raise StartupError(f"The database went away: {reason}. Look what was done, and repeat it.") from error
     except asyncpg.PostgresError as error:
         raise StartupError(refusal(error)) from error
+    except Problem as problem:  # what is shared with the admin API says which field is wrong
+        listed: Any = problem.extensions.get("errors", ())
+        lines = [f"{one['field']}: {one['message']}" for one in listed]
+        raise StartupError("\n".join(lines) or problem.detail) from problem
     finally:
         await pool.close()

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 
 import click
+from click.shell_completion import CompletionItem
 
 from gateway import __version__
 from gateway.errors import TollwayError
@@ -32,11 +33,22 @@ ENTRIES = (
     Entry("Prepare", "check", "policies", "Check a policy folder, offline."),
     Entry("Prepare", "schema", "policies", "Print the JSON Schema of policy files, for editors."),
     Entry("Prepare", "migrate", "migrations", "Bring the database to this version."),
-    Entry("Customers", "account", "accounts", "Create, list, change accounts."),
-    Entry("Customers", "key", "keys", "Create, import, list, rotate, revoke API keys."),
-    Entry("Customers", "member", "members", "Invite, list, remove members of accounts."),
+    Entry(
+        "Prepare",
+        "completion",
+        "completion",
+        "Print what a shell needs to complete commands at Tab.",
+    ),
+    Entry("Customers", "account", "accounts", "Create, list, show, change accounts."),
+    Entry("Customers", "key", "keys", "Create, import, list, show, rotate, revoke API keys."),
+    Entry("Customers", "member", "members", "Invite, list, change, remove members of accounts."),
     Entry("Customers", "usage", "usage", "What an account used; post and correct usage."),
-    Entry("Operators", "token", "operators", "Create, list, revoke tokens of the admin API."),
+    Entry(
+        "Operators", "policies", "policy_folder", "Show, check, replace policies, and list which were in use."
+    ),
+    Entry("Operators", "workers", "processes", "The processes of the gateway on this data folder."),
+    Entry("Operators", "upstreams", "processes", "Every target of every upstream, as workers see it."),
+    Entry("Operators", "token", "operators", "Create, list, show, revoke tokens of the admin API."),
     Entry("Operators", "audit", "operators", "What was changed, by whom, newest first."),
     Entry(
         "Operators",
@@ -66,6 +78,12 @@ class CommandList(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return [entry.name for entry in ENTRIES]
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names and what they do, from the list alone: a Tab should not import every command."""
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        return [CompletionItem(one.name, help=one.help) for one in ENTRIES if one.name.startswith(incomplete)]
 
     def get_command(
         self,

@@ -2,87 +2,95 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import Any, TextIO, TypeVar
 
 import click
 
+from gateway.accounts.reach import check_reach
 from gateway.accounts.records import ApiKey, KeyLimits
 from gateway.accounts.store import Accounts
 from gateway.cli.database import with_database
+from gateway.cli.lists import paged, show_page
 from gateway.cli.output import json_option, print_facts, print_json, print_table
+from gateway.cli.progress import progress
+from gateway.cli.snapshot import policies_in_use
+from gateway.cli.suggestions import complete_routes, complete_scopes
 from gateway.controlplane import wording
 from gateway.model.principal import Mode
 from gateway.settings import Settings
 from gateway.storage.postgres import Pool, transaction
 
-OVERLAP_MAX_S = 365 * 86400
+DAY_S = 86_400
+OVERLAP_MAX_S = 365 * DAY_S
+HEADS = ("ID", "KEY", "NAME", "STATE", "MODE", "LAST USED (UTC)", "CREATED (UTC)")
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def _made_of(function: F) -> F:
+    """What a key is made of, as options."""
+    modes = click.Choice([mode.value for mode in Mode])
+    about_mode = "Calls with test keys are limited alike but never billed."
+    about_days = "How long it works; without: until it is revoked."
+    about_scope = "With this scope; several times; without: all scopes."
+    for option in (
+        json_option,
+        click.option("--scope", "scopes", multiple=True, shell_complete=complete_scopes, help=about_scope),
+        click.option(
+            "--network", "networks", multiple=True, metavar="CIDR", help="Only from there; several times."
+        ),
+        click.option("--method", "methods", multiple=True, help="Only for this method; several times."),
+        click.option(
+            "--route",
+            "routes",
+            multiple=True,
+            metavar="NAME",
+            shell_complete=complete_routes,
+            help="Only for this route; several times.",
+        ),
+        click.option("--days", type=click.IntRange(1, 3650), help=about_days),
+        click.option("--mode", type=modes, default=Mode.LIVE.value, show_default=True, help=about_mode),
+        click.option("--name", default="", help="For people; any text."),
+        click.option("--account", required=True, metavar="ID", help="Whose key, acct_..."),
+    ):
+        function = option(function)
+    return function
 
 
 @click.group()
 def key() -> None:
-    """Create, import, list, rotate, revoke API keys."""
+    """Create, import, list, show, rotate, revoke API keys."""
 
 
 @key.command()
-@click.option("--account", required=True, metavar="ID", help="Whose key, acct_...")
-@click.option("--name", default="", help="For people; any text.")
-@click.option(
-    "--mode",
-    type=click.Choice([mode.value for mode in Mode]),
-    default=Mode.LIVE.value,
-    show_default=True,
-    help="Calls with test keys are limited alike but never billed.",
-)
-@click.option("--days", type=click.IntRange(1, 3650), help="How long it works; without: until it is revoked.")
-@click.option("--route", "routes", multiple=True, metavar="NAME", help="Only for this route; several times.")
-@click.option("--method", "methods", multiple=True, help="Only for this method; several times.")
-@click.option("--network", "networks", multiple=True, metavar="CIDR", help="Only from there; several times.")
-@click.option("--scope", "scopes", multiple=True, help="With this scope; several times; without: all scopes.")
-@json_option
-def create(
-    *,
-    account: str,
-    name: str,
-    mode: str,
-    days: int | None,
-    routes: tuple[str, ...],
-    methods: tuple[str, ...],
-    networks: tuple[str, ...],
-    scopes: tuple[str, ...],
-    as_json: bool,
-) -> None:
+@_made_of
+def create(account: str, name: str, mode: str, as_json: bool, **given: Any) -> None:
     """Create a key and print its secret, this once."""
-    limits = KeyLimits(
-        expires_in_s=None if days is None else days * 86400,
-        only_routes=routes,
-        only_methods=tuple(method.upper() for method in methods),
-        only_networks=networks,
-        scopes=scopes or None,
-    )
+    limits = _limits(given)
 
     async def work(pool: Pool, settings: Settings) -> tuple[ApiKey, str]:
+        _check_reach(limits, settings)
         return await Accounts(pool, settings.key_prefix).create_key(account, name, Mode(mode), limits)
 
     _show_secret(*with_database(work), as_json=as_json)
 
 
 @key.command("import")
-@click.option("--account", required=True, metavar="ID", help="Whose key, acct_...")
 @click.option("--sha256", "digests", multiple=True, metavar="HEX", help="SHA-256 of a secret; several times.")
 @click.option("--file", type=click.File(), help="One SHA-256 a line; `#` begins a comment. `-`: stdin.")
-@click.option("--name", default="", help="For people; any text.")
-@click.option("--mode", type=click.Choice([mode.value for mode in Mode]), default=Mode.LIVE.value)
-@json_option
+@_made_of
 def import_(
-    account: str,
     digests: tuple[str, ...],
     file: TextIO | None,
+    account: str,
     name: str,
     mode: str,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Import keys made elsewhere, by their SHA-256: all of them or none."""
+    limits = _limits(given)
     wanted = [_digest(text, f"--sha256 {number}") for number, text in enumerate(digests, 1)]
     for number, line in enumerate(file or (), 1):
         if text := line.partition("#")[0].strip():
@@ -91,9 +99,11 @@ def import_(
         raise click.UsageError("Give --sha256 or --file with at least one SHA-256.")
 
     async def work(pool: Pool, settings: Settings) -> list[ApiKey]:
+        _check_reach(limits, settings)
         async with transaction(pool) as connection:
             accounts = Accounts(connection, settings.key_prefix)
-            return [await accounts.import_digest(account, one, name, Mode(mode)) for one in wanted]
+            with progress("Importing keys", wanted, quiet=as_json) as each:
+                return [await accounts.import_digest(account, one, name, Mode(mode), limits) for one in each]
 
     imported = with_database(work)
     if as_json:
@@ -116,9 +126,7 @@ def _digest(text: str, where: str) -> bytes:
 
 @key.command("list")
 @click.option("--account", required=True, metavar="ID", help="Whose keys, acct_...")
-@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many.")
-@click.option("--after", metavar="ID", help="Go on behind this key.")
-@json_option
+@paged(after="key")
 def list_(account: str, limit: int, after: str | None, as_json: bool) -> None:
     """List an account's keys, oldest first, ended ones too."""
 
@@ -126,16 +134,24 @@ def list_(account: str, limit: int, after: str | None, as_json: bool) -> None:
         return await Accounts(pool, settings.key_prefix).list_keys(account, after=after, limit=limit)
 
     found = with_database(work)
-    more = found[-1].public_id if len(found) == limit else None
-    if as_json:
-        print_json({"data": [wording.key(one) for one in found], "next": more})
-        return
-    rows = [
-        (one.public_id, _shown(one), one.name, _state(one), one.last_used_at, one.created_at) for one in found
-    ]
-    print_table(("ID", "KEY", "NAME", "STATE", "LAST USED (UTC)", "CREATED (UTC)"), rows)
-    if more:
-        click.echo(f"There may be more: --after {more}", err=True)
+    show_page(
+        [wording.key(one) for one in found],
+        found[-1].public_id if len(found) == limit else None,
+        lambda: (HEADS, [_cells(one) for one in found]),
+        as_json=as_json,
+    )
+
+
+@key.command("show")
+@click.argument("id")
+@json_option
+def show_(id: str, as_json: bool) -> None:  # noqa: A002 - the argument's name on the command line
+    """Show one key, without its secret."""
+
+    async def work(pool: Pool, settings: Settings) -> ApiKey:
+        return await Accounts(pool, settings.key_prefix).get_key(id)
+
+    _show(with_database(work), as_json)
 
 
 @key.command()
@@ -147,11 +163,7 @@ def revoke(id: str, as_json: bool) -> None:  # noqa: A002 - the argument's name 
     async def work(pool: Pool, settings: Settings) -> ApiKey:
         return await Accounts(pool, settings.key_prefix).revoke_key(id)
 
-    told = wording.key(with_database(work))
-    if as_json:
-        print_json(told)
-    else:
-        print_facts(told)
+    _show(with_database(work), as_json)
 
 
 @key.command()
@@ -173,6 +185,31 @@ def rotate(id: str, overlap_s: int, as_json: bool) -> None:  # noqa: A002 - the 
     _show_secret(*with_database(work), as_json=as_json)
 
 
+def _limits(given: Mapping[str, Any]) -> KeyLimits:
+    days = given["days"]
+    return KeyLimits(
+        expires_in_s=None if days is None else days * DAY_S,
+        only_routes=given["routes"],
+        only_methods=tuple(method.upper() for method in given["methods"]),
+        only_networks=given["networks"],
+        scopes=given["scopes"] or None,
+    )
+
+
+def _check_reach(limits: KeyLimits, settings: Settings) -> None:
+    """Names of routes and scopes need policies to be checked by; other keys do without."""
+    if limits.only_routes or limits.scopes:
+        check_reach(limits, policies_in_use(settings))
+
+
+def _show(one: ApiKey, as_json: bool) -> None:
+    told = wording.key(one)
+    if as_json:
+        print_json(told)
+    else:
+        print_facts({**told, "state": _state(one)})
+
+
 def _show_secret(made: ApiKey, secret: str, *, as_json: bool) -> None:
     told = {**wording.key(made), "secret": secret}
     if as_json:
@@ -180,6 +217,11 @@ def _show_secret(made: ApiKey, secret: str, *, as_json: bool) -> None:
     else:
         print_facts(told)
         click.echo("Keep the secret now: it is stored nowhere and is not shown again.", err=True)
+
+
+def _cells(one: ApiKey) -> tuple[object, ...]:
+    what = one.public_id, _shown(one), one.name, _state(one), one.mode.value
+    return (*what, one.last_used_at, one.created_at)
 
 
 def _shown(one: ApiKey) -> str:

@@ -24,7 +24,7 @@ account_option = click.option(
 
 @click.group()
 def member() -> None:
-    """Invite, list, remove members of accounts."""
+    """Invite, list, change, remove members of accounts."""
 
 
 @member.command()
@@ -69,6 +69,26 @@ def list_(account: str, as_json: bool) -> None:
     rows: list[tuple[object, ...]] = [(one.public_id, one.email, one.role, one.created_at) for one in members]
     rows += [(one.public_id, one.email, f"{one.role}, invited", one.created_at) for one in invited]
     print_table(("ID", "MAIL ADDRESS", "ROLE", "SINCE (UTC)"), rows)
+
+
+@member.command("role")
+@account_option
+@click.argument("id")
+@click.argument("role", type=click.Choice(ROLES))
+@json_option
+def role_(account: str, id: str, role: str, as_json: bool) -> None:  # noqa: A002 - as it is shown
+    """Give a member another role. An account with members keeps at least one owner."""
+
+    async def work(pool: Pool, _: Settings) -> Membership:
+        async with transaction(pool) as connection:
+            members = Memberships(connection)
+            return await members.set_role(await members.get(id, account), role)
+
+    told = people_wording.member(with_database(work))
+    if as_json:
+        print_json(told)
+    else:
+        print_facts(told)
 
 
 @member.command()

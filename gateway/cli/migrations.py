@@ -7,6 +7,7 @@ import asyncio
 import click
 
 from gateway.cli.database import command_settings, database_url
+from gateway.cli.progress import ongoing
 from gateway.storage import migrate as migrations
 
 
@@ -17,8 +18,8 @@ def migrate() -> None:
     Safe to repeat and to run while the previous version still serves. `tollway run` does it by itself.
     """
     settings = command_settings()
-    with database_url(settings) as url:
-        applied = asyncio.run(migrations.migrate(url))
+    with database_url(settings) as url, ongoing("Migrating") as tell:
+        applied = asyncio.run(migrations.migrate(url, tell=tell))
     for name in applied:
         click.echo(f"applied {name}")
     if not applied:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
 from gateway.cli.database import with_database
-from gateway.cli.output import json_option, print_facts, print_json, print_table
+from gateway.cli.lists import newest_first, paged, show_page
+from gateway.cli.output import json_option, print_facts, print_json
+from gateway.cli.times import Instant
 from gateway.controlplane import wording
 from gateway.operators.audit import AuditLog, AuditQuestion, Change
 from gateway.operators.scopes import SCOPES
@@ -19,7 +22,7 @@ from gateway.storage.postgres import Pool
 
 @click.group()
 def token() -> None:
-    """Create, list, revoke tokens of the admin API."""
+    """Create, list, show, revoke tokens of the admin API."""
 
 
 @token.command()
@@ -50,9 +53,7 @@ def create(name: str, scopes: tuple[str, ...], days: int | None, as_json: bool) 
 
 
 @token.command("list")
-@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many.")
-@click.option("--after", metavar="ID", help="Go on behind this token.")
-@json_option
+@paged(after="token")
 def list_(limit: int, after: str | None, as_json: bool) -> None:
     """List tokens, oldest first, ended ones too."""
 
@@ -60,19 +61,25 @@ def list_(limit: int, after: str | None, as_json: bool) -> None:
         return await AdminTokens(pool).list(after=after, limit=limit)
 
     found = with_database(work)
-    more = found[-1].public_id if len(found) == limit else None
-    if as_json:
-        print_json({"data": [wording.token(one) for one in found], "next": more})
-        return
-    print_table(
-        ("ID", "NAME", "ENDS WITH", "SCOPES", "STATE", "LAST USED (UTC)"),
-        [
-            (one.public_id, one.name, one.last_four, ", ".join(one.scopes), _state(one), one.last_used_at)
-            for one in found
-        ],
+    heads = ("ID", "NAME", "ENDS WITH", "SCOPES", "STATE", "LAST USED (UTC)")
+    show_page(
+        [wording.token(one) for one in found],
+        found[-1].public_id if len(found) == limit else None,
+        lambda: (heads, [_cells(one) for one in found]),
+        as_json=as_json,
     )
-    if more:
-        click.echo(f"There may be more: --after {more}", err=True)
+
+
+@token.command("show")
+@click.argument("id")
+@json_option
+def show_(id: str, as_json: bool) -> None:  # noqa: A002 - the argument's name on the command line
+    """Show one token, without its secret."""
+
+    async def work(pool: Pool, _: Settings) -> AdminToken:
+        return await AdminTokens(pool).get(id)
+
+    _show(with_database(work), as_json)
 
 
 @token.command()
@@ -84,38 +91,47 @@ def revoke(id: str, as_json: bool) -> None:  # noqa: A002 - the argument's name 
     async def work(pool: Pool, _: Settings) -> AdminToken:
         return await AdminTokens(pool).revoke(id)
 
-    told = wording.token(with_database(work))
-    if as_json:
-        print_json(told)
-    else:
-        print_facts({**told, "scopes": ", ".join(told["scopes"])})
+    _show(with_database(work), as_json)
 
 
 @click.command()
 @click.option("--target", metavar="ID", help="Only changes of this record: acct_..., key_..., tok_...")
 @click.option("--actor", help="Only changes by: token:tok_..., bootstrap, cli:<user>, ...")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many.")
-@click.option("--before", type=click.IntRange(1), metavar="N", help="Go on behind this entry.")
-@json_option
-def audit(target: str | None, actor: str | None, limit: int, before: int | None, as_json: bool) -> None:
+@click.option("--action", help="Only changes of this kind: account.created, key.changed, ...")
+@click.option("--from", "start", type=Instant(), metavar="TIME", help="Only from here.")
+@click.option("--to", "end", type=Instant(), metavar="TIME", help="Only until here, exclusive.")
+@newest_first(50)
+def audit(limit: int, as_json: bool, **asked: Any) -> None:
     """What was changed, by whom, newest first."""
-    asked = AuditQuestion(target=target, actor=actor, limit=limit, before=before)
+    question = AuditQuestion(limit=limit, **asked)
 
     async def work(pool: Pool, _: Settings) -> list[Change]:
-        return await AuditLog(pool).page(asked)
+        return await AuditLog(pool).page(question)
 
     found = with_database(work)
-    more = found[-1].id if len(found) == limit else None
-    if as_json:
-        print_json({"data": [wording.change(one) for one in found], "next": more})
-        return
     heads = ("N", "AT (UTC)", "ACTOR", "ACTION", "TARGET", "CHANGED")
-    print_table(
-        heads,
-        [(str(one.id), one.at, one.actor, one.action, one.target, _difference(one)) for one in found],
+    show_page(
+        [wording.change(one) for one in found],
+        found[-1].id if len(found) == limit else None,
+        lambda: (
+            heads,
+            [(str(one.id), one.at, one.actor, one.action, one.target, _difference(one)) for one in found],
+        ),
+        as_json=as_json,
+        option="--before",
     )
-    if more:
-        click.echo(f"There may be more: --before {more}", err=True)
+
+
+def _show(one: AdminToken, as_json: bool) -> None:
+    told = wording.token(one)
+    if as_json:
+        print_json(told)
+    else:
+        print_facts({**told, "state": _state(one)})
+
+
+def _cells(one: AdminToken) -> tuple[object, ...]:
+    return one.public_id, one.name, one.last_four, one.scopes, _state(one), one.last_used_at
 
 
 def _state(one: AdminToken) -> str:

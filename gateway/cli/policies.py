@@ -9,7 +9,7 @@ import click
 
 from gateway.cli.output import json_option, print_json
 from gateway.model.policies import PolicySet
-from gateway.policy.load import load_folder
+from gateway.policy.load import Loaded, load_folder
 from gateway.policy.schema import policy_schema
 
 COUNTED = ("upstreams", "meters", "tiers", "routes")
@@ -31,16 +31,12 @@ def check(context: click.Context, /, dir: Path, as_json: bool) -> None:  # noqa:
     was found. A folder that passes is taken as it is by `tollway run` and by a reload.
     """
     loaded = load_folder(dir)
-    found = counts(loaded.policies)
-    if as_json:
-        problems = [asdict(problem) for problem in loaded.problems]
-        print_json({"ok": not problems, "folder": str(dir), "problems": problems, **found})
+    if as_json or loaded.policies is None:
+        print_problems(loaded, dir, as_json)
     else:
-        for problem in loaded.problems:
-            click.echo(str(problem))
-        if loaded.policies is not None:
-            said = (f"{number} {name[:-1] if number == 1 else name}" for name, number in found.items())
-            click.echo(f"{dir}: ok, {', '.join(said)}")
+        found = counts(loaded.policies).items()
+        said = (f"{number} {name[:-1] if number == 1 else name}" for name, number in found)
+        click.echo(f"{dir}: ok, {', '.join(said)}")
     context.exit(1 if loaded.problems else 0)
 
 
@@ -48,6 +44,16 @@ def check(context: click.Context, /, dir: Path, as_json: bool) -> None:  # noqa:
 def schema() -> None:
     """Print the JSON Schema of policy files, for editors."""
     print_json(policy_schema())
+
+
+def print_problems(loaded: Loaded, folder: Path, as_json: bool) -> None:
+    """Everything that is to be mended, a line each; or what came of a check as one JSON object."""
+    if not as_json:
+        for problem in loaded.problems:
+            click.echo(str(problem))
+        return
+    problems = [asdict(problem) for problem in loaded.problems]
+    print_json({"ok": not problems, "folder": str(folder), "problems": problems, **counts(loaded.policies)})
 
 
 def counts(policies: PolicySet | None) -> dict[str, int]:

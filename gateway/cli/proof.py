@@ -7,6 +7,7 @@ import secrets
 import click
 
 from gateway.cli.output import json_option, print_json, print_table
+from gateway.cli.progress import steps, tell
 from gateway.proof.prove import Verdict, prove
 
 SEEDS = 1_000_000
@@ -31,7 +32,8 @@ def prove_metering(
     of it agrees.
     """
     seed = secrets.randbelow(SEEDS) if seed is None else seed
-    verdict = prove(minutes * 60, seed, keep=keep, tell=lambda line: click.echo(line, err=True))
+    with steps("Hurting it", round(minutes * 60), quiet=as_json) as passed:
+        verdict = prove(minutes * 60, seed, keep=keep, tell=tell, passed=passed)
     if as_json:
         print_json(_document(verdict, keep=keep))
     else:

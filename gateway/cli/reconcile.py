@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from datetime import UTC, datetime
 
 import click
@@ -10,6 +11,7 @@ import click
 from gateway.admission.open_counters import open_counters
 from gateway.cli.database import with_stores
 from gateway.cli.output import json_option, print_json, print_table
+from gateway.cli.progress import steps
 from gateway.errors import StartupError, StoreUnavailable
 from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.quotas import QuotaLedger
@@ -40,7 +42,7 @@ def reconcile(context: click.Context, repair: bool, as_json: bool) -> None:
         try:
             policies = _policies(settings)
             reconciler = Reconciler(QuotaLedger(pool), counting.counters, lambda: policies)
-            return await _looks(reconciler, repair=repair)
+            return await _looks(reconciler, repair=repair, quiet=as_json)
         except (StoreUnavailable, LedgerUnavailable) as error:
             raise StartupError(f"Counters and ledger can not be compared: {error}.") from error
         finally:
@@ -55,12 +57,16 @@ def reconcile(context: click.Context, repair: bool, as_json: bool) -> None:
     context.exit(1 if wrong else 0)
 
 
-async def _looks(reconciler: Reconciler, *, repair: bool) -> list[Finding]:
+async def _looks(reconciler: Reconciler, *, repair: bool, quiet: bool) -> list[Finding]:
     first = await reconciler.look(repair=repair)
     if all(one.standing is not Standing.UNDER_WAY for one in first):
         return first
     click.echo(f"Some counters are ahead of the ledger: looking again in {QUIET_S:.0f} s.", err=True)
-    await asyncio.sleep(QUIET_S + 0.1)
+    waits = math.ceil(QUIET_S + 0.1)
+    with steps("Waiting", waits, quiet=quiet) as tell:
+        for waited in range(1, waits + 1):
+            await asyncio.sleep((QUIET_S + 0.1) / waits)
+            tell(waited)
     second = await reconciler.look(repair=repair)
     return [one for one in first if one.repaired] + second
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import click
+
+NO_DAY = "none"
 
 
 class Instant(click.ParamType[datetime]):
@@ -27,6 +29,21 @@ class Instant(click.ParamType[datetime]):
     def placed(self, at: datetime) -> datetime:
         """What a time without an offset is."""
         return at.replace(tzinfo=UTC)
+
+
+class Day(click.ParamType[date | str]):
+    """A date, or `none`."""
+
+    name = "date"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> date | str:
+        """The date, or `NO_DAY`."""
+        if value == NO_DAY:
+            return value
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail("must be a date like 2026-01-31, or none", param, ctx)
 
 
 class LocalTime(Instant):

@@ -13,21 +13,20 @@ from pydantic import ValidationError
 from gateway.accounts.store import Accounts
 from gateway.cli.database import with_database
 from gateway.cli.entries import correct, post
+from gateway.cli.ledger_lists import entries, quota_events
 from gateway.cli.output import json_option, print_json, print_table
+from gateway.cli.progress import steps
+from gateway.cli.suggestions import complete_limits, complete_meters, complete_routes
 from gateway.cli.times import LocalTime
+from gateway.cli.usage_events import MOST_EVENTS, show_events
 from gateway.controlplane.csv_answers import csv_text
 from gateway.controlplane.problems import Problem
 from gateway.controlplane.spans import Bounds, Span
-from gateway.controlplane.usage_api import (
-    EVENT_COLUMNS,
-    SUM_COLUMNS,
-    event_document,
-    sum_documents,
-    usage_document,
-)
+from gateway.controlplane.usage_api import SUM_COLUMNS, PagedSpan, sum_documents, usage_document
 from gateway.ledger.buckets import Bucket
 from gateway.ledger.entries import Kind
-from gateway.ledger.usage import MAX_EVENTS, EventFilter, EventRow, Sums, Usage, UsageRow
+from gateway.ledger.usage import DIMENSIONS, Sums, Usage, UsageRow
+from gateway.model.principal import Mode
 from gateway.settings import Settings
 from gateway.storage.postgres import Pool
 
@@ -35,6 +34,8 @@ CALLS = "api_calls"  # every call is in this meter's row
 NO_CALLS = {kind.value for kind in Kind}
 BUCKETS: tuple[Bucket, ...] = get_args(Bucket)
 AS_SHOWN = {"hour": "%Y-%m-%d %H:00", "day": "%Y-%m-%d", "month": "%Y-%m"}
+OF_EVENTS_REFUSED = "With --events: only calls that this limit refused."
+OF_EVENTS_SHADOW = "With --events: only calls that it would have refused."
 ABOUT_SUMS = (
     "Calls appear a second or so after they end. Sums count full hours: an hour that --from "
     "or --to cuts is in them whole."
@@ -42,75 +43,94 @@ ABOUT_SUMS = (
 
 
 @click.group(invoke_without_command=True, epilog=ABOUT_SUMS)
-@click.option("--account", metavar="ID", help="Whose usage, acct_...  [required]")
+@click.option("--account", metavar="ID", help="Whose usage, acct_...  [required, or --all]")
+@click.option("--all", "everybody", is_flag=True, help="Everybody's usage.")
 @click.option("--from", "start", type=LocalTime(), metavar="TIME", help="From here.  [this month's first]")
 @click.option("--to", "end", type=LocalTime(), metavar="TIME", help="Until here, exclusive.  [now]")
 @click.option("--by", type=click.Choice(BUCKETS), help="One line for each hour, day or month.")
 @click.option("--time-zone", metavar="ZONE", help="Of times, days and months.  [the account's]")
-@click.option("--meter", metavar="NAME", help="Only this meter.")
-@click.option("--route", metavar="NAME", help="Only this route.")
+@click.option("--mode", type=click.Choice([mode.value for mode in Mode]), help="Only of keys in this mode.")
+@click.option("--meter", metavar="NAME", shell_complete=complete_meters, help="Only this meter.")
+@click.option("--route", metavar="NAME", shell_complete=complete_routes, help="Only this route.")
 @click.option("--key", metavar="ID", help="Only this key.")
-@click.option("--events", type=click.IntRange(1, MAX_EVENTS), metavar="N", help="The N newest calls instead.")
+@click.option("--outcome", metavar="NAME", help="Only calls that ended so: served, rate_limited, ...")
+@click.option("--group-by", metavar="NAMES", help=f"Tell sums apart by these: {','.join(DIMENSIONS)}.")
+@click.option("--no-corrections", is_flag=True, help="As it was booked before corrections.")
+@click.option(
+    "--events", type=click.IntRange(1, MOST_EVENTS), metavar="N", help="The N newest calls instead."
+)
+@click.option("--refused-by", metavar="NAME", shell_complete=complete_limits, help=OF_EVENTS_REFUSED)
+@click.option("--shadow", metavar="NAME", shell_complete=complete_limits, help=OF_EVENTS_SHADOW)
+@click.option("--before", metavar="CURSOR", help="With --events: go on behind this call.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @json_option
 @click.pass_context
-def usage(
-    context: click.Context,
-    /,
-    account: str | None,
-    events: int | None,
-    as_csv: bool,
-    as_json: bool,
-    **asked: Any,
-) -> None:
+def usage(context: click.Context, /, as_csv: bool, as_json: bool, **asked: Any) -> None:
     """What an account used; post and correct usage."""
     if context.invoked_subcommand is not None:
         return
-    if account is None:
-        raise click.UsageError("Missing option '--account'.")
+    if asked["account"] is None and not asked["everybody"]:
+        raise click.UsageError("Missing option '--account'. Everybody's usage: --all.")
+    if asked["account"] is not None and asked["everybody"]:
+        raise click.UsageError("Choose one of --account and --all.")
     if as_csv and as_json:
         raise click.UsageError("Choose one of --csv and --json.")
-    if events is not None:
-        if any(asked[name] for name in ("start", "end", "by", "time_zone", "meter")):
-            raise click.UsageError(
-                "--events lists the newest calls; it goes with neither --from, --to, --by, --time-zone nor "
-                "--meter."
-            )
-        only = EventFilter(key=asked["key"], route=asked["route"])
-        _show_events(_read_events(account, events, only), as_csv=as_csv, as_json=as_json)
+    if asked["events"] is not None:
+        show_events(asked, as_csv=as_csv, as_json=as_json)
         return
-    sums, rows = _read_sums(account, asked)
+    if any(asked[name] is not None for name in ("refused_by", "shadow", "before")):
+        raise click.UsageError("--refused-by, --shadow and --before are about single calls: add --events N.")
+    sums, rows = _read_sums(asked, quiet=as_json)
     if as_json:
         print_json(usage_document(sums, rows))
     elif as_csv:
         click.echo(csv_text(SUM_COLUMNS, sum_documents(rows)), nl=False)
+    elif asked["group_by"] is not None:
+        _show_groups(rows, sums)
     else:
         _show_sums(rows, sums)
 
 
 usage.add_command(post)
 usage.add_command(correct)
+usage.add_command(entries)
+usage.add_command(quota_events)
 
 
-def _read_sums(account: str, asked: Mapping[str, Any]) -> tuple[Sums, list[UsageRow]]:
-    names = {"start": "from", "end": "to", "by": "bucket", "time_zone": "time_zone"}
-    try:
-        span = Span.model_validate({name: asked[given] for given, name in names.items() if asked[given]})
-    except ValidationError as error:
-        raise click.UsageError(
-            "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())
-        ) from error
-
-    _within(span, "UTC")  # what is wrong in any zone is told before anybody is looked up
+def _read_sums(asked: Mapping[str, Any], *, quiet: bool) -> tuple[Sums, list[UsageRow]]:
+    question = _question(asked)
+    _within(question, "UTC")  # what is wrong in any zone is told before anybody is looked up
+    account, mode = asked["account"], None if asked["mode"] is None else Mode(asked["mode"])
 
     async def work(pool: Pool, settings: Settings) -> tuple[Sums, list[UsageRow]]:
-        found = await Accounts(pool, settings.key_prefix).get_account(account)
-        start, end, zone = _within(span, found.time_zone)
-        only = {name: asked[name] for name in ("key", "route", "meter")}
-        sums = Sums(account, start, end, asked["by"], zone=zone, **only)
-        return sums, await Usage(pool).all(sums)
+        own_zone = "UTC"
+        if account is not None:
+            own_zone = (await Accounts(pool, settings.key_prefix).get_account(account)).time_zone
+        sums = question.sums(account, _within(question, own_zone), mode)
+        rows: list[UsageRow] = []
+        following: str | None = None
+        with steps("Reading sums", None, quiet=quiet) as tell:
+            while True:
+                page, following = await Usage(pool).page(sums, after=following)
+                rows += page
+                tell(len(rows))
+                if following is None:
+                    return sums, rows
 
     return with_database(work)
+
+
+def _question(asked: Mapping[str, Any]) -> PagedSpan:
+    names = {"start": "from", "end": "to", "by": "bucket"}
+    same = ("time_zone", "meter", "route", "key", "outcome", "group_by")
+    given = {names.get(name, name): asked[name] for name in (*names, *same) if asked[name] is not None}
+    try:
+        return PagedSpan.model_validate(
+            {**given, "corrections": "exclude" if asked["no_corrections"] else "include"}
+        )
+    except ValidationError as error:
+        wrong = (f"{one['loc'][0]}: {one['msg'].removeprefix('Value error, ')}" for one in error.errors())
+        raise click.UsageError("; ".join(wrong)) from error
 
 
 def _within(span: Span, own_zone: str) -> Bounds:
@@ -121,14 +141,6 @@ def _within(span: Span, own_zone: str) -> Bounds:
         raise click.UsageError("; ".join(f"{one['field']} {one['message']}" for one in errors)) from problem
 
 
-def _read_events(account: str, limit: int, only: EventFilter) -> list[EventRow]:
-    async def work(pool: Pool, settings: Settings) -> list[EventRow]:
-        await Accounts(pool, settings.key_prefix).get_account(account)
-        return await Usage(pool).events(account, limit, only=only)
-
-    return with_database(work)
-
-
 def _show_sums(rows: Sequence[UsageRow], sums: Sums) -> None:
     by = sums.bucket
     if not rows:
@@ -137,11 +149,7 @@ def _show_sums(rows: Sequence[UsageRow], sums: Sums) -> None:
     calls: Counter[tuple[str, ...]] = Counter()
     units: Counter[tuple[str, ...]] = Counter()
     for row in rows:
-        bucket = (
-            (row.bucket_start.astimezone(sums.zone).strftime(AS_SHOWN[by]),)
-            if by and row.bucket_start
-            else ()
-        )
+        bucket = _bucket(row, sums)
         if row.meter == CALLS and row.outcome not in NO_CALLS:
             calls[(*bucket, row.route or "", _mode(row), row.outcome or "")] += row.events
         units[(*bucket, row.meter, _mode(row))] += row.quantity
@@ -153,34 +161,27 @@ def _show_sums(rows: Sequence[UsageRow], sums: Sums) -> None:
     print_table((*head, "METER", "MODE", "UNITS"), [(*what, count) for what, count in units.items()])
 
 
+def _show_groups(rows: Sequence[UsageRow], sums: Sums) -> None:
+    if not rows:
+        click.echo("No calls in this time.")
+        return
+    by = [one for one in DIMENSIONS if one in sums.by]
+    head = (sums.bucket.upper(),) if sums.bucket else ()
+    heads = (*head, *(one.upper() for one in by), "METER", "UNITS", "CALLS")
+    cells = []
+    for row in rows:
+        told = {"account": row.account, "key": row.key, "route": row.route, "outcome": row.outcome}
+        told["mode"] = _mode(row)
+        what = (*_bucket(row, sums), *(told[one] for one in by))
+        cells.append((*what, row.meter, row.quantity, row.events))
+    print_table(heads, cells)
+
+
+def _bucket(row: UsageRow, sums: Sums) -> tuple[str, ...]:
+    if sums.bucket is None or row.bucket_start is None:
+        return ()
+    return (row.bucket_start.astimezone(sums.zone).strftime(AS_SHOWN[sums.bucket]),)
+
+
 def _mode(row: UsageRow) -> str:
     return "" if row.mode is None else row.mode.value
-
-
-def _show_events(rows: Sequence[EventRow], *, as_csv: bool, as_json: bool) -> None:
-    if as_json:
-        print_json({"data": [event_document(row) for row in rows]})
-        return
-    if as_csv:
-        click.echo(csv_text(EVENT_COLUMNS, [event_document(row) for row in rows]), nl=False)
-        return
-    heads = (
-        "STARTED (UTC)",
-        "METHOD",
-        "ROUTE",
-        "STATUS",
-        "OUTCOME",
-        "MS",
-        "IN",
-        "OUT",
-        "MESSAGES",
-        "REQUEST",
-    )
-    print_table(heads, [_event_cells(row) for row in rows])
-
-
-def _event_cells(row: EventRow) -> tuple[object, ...]:
-    took_ms = round(row.duration_us / 1000)
-    what = (row.started_at, row.method, row.route, str(row.status or "-"), row.outcome)
-    messages = row.ingress_messages + row.egress_messages
-    return (*what, took_ms, row.ingress_bytes, row.egress_bytes, messages, row.request_id)

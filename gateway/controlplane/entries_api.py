@@ -150,20 +150,20 @@ class EntriesApi:
     async def post_usage(self, request: web.Request) -> web.Response:
         """Book usage that is no call. The same again gets the same answer and books nothing."""
         sent = await read_body(request, NewEvent)
-        booked = await self._book(request, [_new(sent)], Kind.POSTED, [""])
+        booked = await self._book(request, [new_entry(sent)], Kind.POSTED, [""])
         return answer(entry_document(booked.entries[0]), status=201)
 
     async def post_batch(self, request: web.Request) -> web.Response:
         """Book up to 1000 events together. All of them are booked, or none is."""
         sent = await read_body(request, NewEvents)
         paths = [f"events.{index}." for index in range(len(sent.events))]
-        booked = await self._book(request, [_new(one) for one in sent.events], Kind.POSTED, paths)
+        booked = await self._book(request, [new_entry(one) for one in sent.events], Kind.POSTED, paths)
         return answer({"data": [entry_document(one) for one in booked.entries]}, status=201)
 
     async def correct_usage(self, request: web.Request) -> web.Response:
         """Add to what was booked, or take back from it, as an entry of its own. Nothing is ever edited."""
         sent = await read_body(request, NewCorrection)
-        booked = await self._book(request, [_new(sent, sent.reason)], Kind.CORRECTION, [""])
+        booked = await self._book(request, [new_entry(sent, sent.reason)], Kind.CORRECTION, [""])
         return answer(entry_document(booked.entries[0]), status=201)
 
     async def list_entries(self, request: web.Request) -> web.Response:
@@ -216,7 +216,8 @@ def entry_document(one: Entry) -> EntryDocument:
     }
 
 
-def _new(sent: NewEvent | NewCorrection, reason: str | None = None) -> NewEntry:
+def new_entry(sent: NewEvent | NewCorrection, reason: str | None = None) -> NewEntry:
+    """What was sent, for the ledger."""
     return NewEntry(
         id=sent.id,
         account=sent.account,

@@ -9,13 +9,13 @@ from aiohttp import web
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from gateway.accounts.reach import check_reach
 from gateway.accounts.records import KeyLimits
 from gateway.accounts.store import Accounts
 from gateway.controlplane import wording
 from gateway.controlplane.accounts_api import ACCOUNT, Empty, Page
 from gateway.controlplane.bodies import Sent, answer, read_body, read_query
 from gateway.controlplane.endpoints import CONNECTION, Endpoint
-from gateway.controlplane.problems import invalid
 from gateway.model.policies import PolicySet
 from gateway.model.principal import Mode
 
@@ -147,17 +147,13 @@ class KeysApi:
 
 
 def limits_of(wanted: NewKey, policies: PolicySet) -> KeyLimits:
-    """How far the key is to reach. Raises Problem for routes and scopes that the policies do not have."""
-    known = {route.name for route in policies.routes}
-    if unknown := sorted(set(wanted.only_routes) - known):
-        raise invalid([("only_routes", f"has {len(unknown)} that the policies in use do not have")])
-    asked_for = {scope for route in policies.routes for scope in route.access.scopes}
-    if wanted.scopes and (unknown := sorted(set(wanted.scopes) - asked_for)):
-        raise invalid([("scopes", f"has {len(unknown)} that no route of the policies in use requires")])
-    return KeyLimits(
+    """How far the key is to reach. Raises Invalid for routes and scopes that the policies do not have."""
+    limits = KeyLimits(
         expires_in_s=wanted.expires_in_s,
         only_routes=tuple(wanted.only_routes),
         only_methods=tuple(wanted.only_methods),
         only_networks=tuple(wanted.only_networks),
         scopes=None if wanted.scopes is None else tuple(wanted.scopes),
     )
+    check_reach(limits, policies)
+    return limits

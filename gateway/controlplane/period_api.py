@@ -127,7 +127,7 @@ class PeriodApi:
         """The account's present period with its quotas, and periods that are over."""
         asked = read_query(request, PeriodQuestion)
         account = await self._with.accounts.get_account(request.match_info["account"])
-        return answer(await self._billing(account, Mode(asked.mode or "live"), asked))
+        return answer(await self.billing(account, Mode(asked.mode or "live"), asked))
 
     async def get_own_period(self, request: web.Request) -> web.Response:
         """The present period with its quotas, and periods that are over. A key sees those of its mode."""
@@ -136,9 +136,10 @@ class PeriodApi:
             raise invalid([("mode", "is that of the key that asks, unless a member asks")])
         account = await self._with.accounts.get_account(viewer.account)
         mode = viewer.mode if asked.mode is None else Mode(asked.mode)
-        return answer(await self._billing(account, mode, asked))
+        return answer(await self.billing(account, mode, asked))
 
-    async def _billing(self, account: Account, mode: Mode, asked: PeriodQuestion) -> wording.Document:
+    async def billing(self, account: Account, mode: Mode, asked: PeriodQuestion) -> BillingDocument:
+        """The document of an account, for keys of a mode. Raises Problem."""
         at_us = _asked_us(asked.at, self._with.clock.now_us())
         spans = _spans(at_us, asked.history, account.calendar)
         rows = await self._with.usage.periods(

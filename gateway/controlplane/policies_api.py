@@ -122,7 +122,7 @@ class PoliciesApi:
         page = read_query(request, HistoryPage)
         found = await self._history.page(page.before, page.limit)
         following = found[-1].id if len(found) == page.limit else None
-        return answer({"data": [_entry(one) for one in found], "next": following})
+        return answer({"data": [history_entry(one) for one in found], "next": following})
 
     async def check(self, request: web.Request) -> web.Response:
         """Whether a gateway would take these files, or every problem with file and line. Changes nothing."""
@@ -162,7 +162,8 @@ class PoliciesApi:
         return False
 
 
-def _entry(one: Applied) -> HistoryEntry:
+def history_entry(one: Applied) -> HistoryEntry:
+    """A line of the history, as the API and the command line show it."""
     return {
         "id": one.id,
         "applied_at": wording.instant(one.applied_at),

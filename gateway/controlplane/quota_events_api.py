@@ -77,10 +77,11 @@ class QuotaEventsApi:
         mode = None if asked.mode is None else Mode(asked.mode)
         found = await self._events.page(asked.limit, asked.before, asked.account, mode)
         following = found[-1].id if len(found) == asked.limit else None
-        return answer({"data": [_document(one) for one in found], "next": following})
+        return answer({"data": [quota_event_document(one) for one in found], "next": following})
 
 
-def _document(one: QuotaEvent) -> QuotaEventDocument:
+def quota_event_document(one: QuotaEvent) -> QuotaEventDocument:
+    """An event, as the API and the command line show it."""
     return {
         "id": one.id,
         "at": wording.instant(one.at),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from typing_extensions import TypedDict
@@ -121,41 +121,45 @@ class SnapshotApi:
 
     async def get_policies(self, _: web.Request) -> web.Response:
         """Digest, tiers and routes of the snapshot in use; the ETag is that of the files on disk."""
-        policies, on_disk = self._policies(), self._files.digest()
-        headers = {"ETag": f'"{on_disk}"'}
-        return answer(
-            {
-                "digest": policies.digest,
-                "folder_digest": on_disk,
-                "admission_mode": policies.admission_mode.value,
-                "on_store_loss": policies.on_store_loss.value,
-                "meters": [
-                    {"name": one.name, "unit": one.unit, "scale": one.scale}
-                    for one in policies.meters.values()
-                ],
-                "tiers": [wording.tier(one, shadows=True) for one in policies.tiers.values()],
-                "routes": [_route(one) for one in policies.routes],
-            },
-            headers=headers,
-        )
+        on_disk = self._files.digest()
+        return answer(policies_document(self._policies(), on_disk), headers={"ETag": f'"{on_disk}"'})
 
     async def list_workers(self, _: web.Request) -> web.Response:
         """Every process of this gateway, with what it lacks to be counted on."""
-        now_us = self._clock.monotonic_us()
-        found = read_all(self._folder)
-        told = {name: read_report(self._folder, name) for name in found}
-        return answer({"data": [_process(one, told[one.name], now_us) for one in found.values()]})
+        return answer({"data": process_documents(self._folder, self._clock.monotonic_us())})
 
     async def list_upstreams(self, _: web.Request) -> web.Response:
         """Every target of every upstream as each worker sees it: health differs until all have noticed."""
-        targets: list[dict[str, object]] = []
-        for name in read_all(self._folder):
-            found = read_report(self._folder, name).get("targets", [])
-            targets += [{"worker": name, **target} for target in found]
-        order = sorted(
-            targets, key=lambda one: (str(one["upstream"]), str(one["target"]), str(one["worker"]))
-        )
-        return answer({"data": order})
+        return answer({"data": target_documents(self._folder)})
+
+
+def policies_document(policies: PolicySet, on_disk: str) -> PoliciesDocument:
+    """A snapshot, as the API and the command line show it; `on_disk` is the digest of the files."""
+    return {
+        "digest": policies.digest,
+        "folder_digest": on_disk,
+        "admission_mode": policies.admission_mode.value,
+        "on_store_loss": policies.on_store_loss.value,
+        "meters": [
+            {"name": one.name, "unit": one.unit, "scale": one.scale} for one in policies.meters.values()
+        ],
+        "tiers": [wording.tier(one, shadows=True) for one in policies.tiers.values()],
+        "routes": [_route(one) for one in policies.routes],
+    }
+
+
+def process_documents(folder: Path, now_us: int) -> list[ProcessDocument]:
+    """Every process that counts in `folder`. `now_us` is monotonic."""
+    return [_process(one, read_report(folder, name), now_us) for name, one in read_all(folder).items()]
+
+
+def target_documents(folder: Path) -> list[TargetDocument]:
+    """Every target, once for each worker that counts in `folder`."""
+    targets: list[TargetDocument] = []
+    for name in read_all(folder):
+        found = read_report(folder, name).get("targets", [])
+        targets += [cast("TargetDocument", {"worker": name, **target}) for target in found]
+    return sorted(targets, key=lambda one: (one["upstream"], one["target"], one["worker"]))
 
 
 def _route(one: Route) -> RouteDocument:

@@ -48,6 +48,11 @@ class PolicyHistory:
         """A line of the audit log: an operator put other policies into the folder."""
         await self._database.execute(QUERIES.audit, before, after, files)
 
+    async def announcer(self, digest: str) -> str | None:
+        """Who lately put the policies with this digest into a folder, by the audit log."""
+        actor: str | None = await self._database.fetchval(QUERIES.announced, digest)
+        return actor
+
     async def latest(self, gateway: str) -> str | None:
         """The digest that a gateway took into use last, as far as it is known."""
         digest: str | None = await self._database.fetchval(QUERIES.latest, gateway)

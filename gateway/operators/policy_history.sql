@@ -13,6 +13,14 @@ VALUES (
     jsonb_build_object('digest', $1::text), jsonb_build_object('digest', $2::text, 'files', $3::text[])
 );
 
+-- announced
+-- $1 digest. Who lately put the policies with this digest into a folder.
+SELECT actor
+FROM audit_log
+WHERE target = 'policies' AND after ->> 'digest' = $1 AND at > now() - interval '5 minutes'
+ORDER BY id DESC
+LIMIT 1;
+
 -- latest
 -- $1 gateway. The digest it took into use last.
 SELECT digest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import subprocess
 import sys
@@ -24,11 +25,12 @@ from gateway.proof.verdict import Check, Run, judge
 from gateway.proof.witness import LOG
 from gateway.proof.world import CAST
 
-TELL_EVERY_S = 15.0
+TELL_EVERY_S = 15
 SETTLE_ROUNDS = 3
 WITNESS_WITHIN_S = 30.0
 
 Tell = Callable[[str], None]
+Passed = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,11 @@ class Verdict:
         return all(check.holds for check in self.checks)
 
 
-def prove(seconds: float, seed: int, *, keep: bool, tell: Tell) -> Verdict:
-    """Carry out a proof. ProofFailed or StartupError when that can not be done; nothing is left running."""
+def prove(seconds: float, seed: int, *, keep: bool, tell: Tell, passed: Passed = lambda _: None) -> Verdict:
+    """Carry out a proof. ProofFailed or StartupError when that can not be done; nothing is left running.
+
+    `tell` hears lines for people, `passed` how many seconds the gateway has been hurt.
+    """
     if not Path("/proc/self/comm").exists():
         raise StartupError("tollway prove-metering finds processes in /proc: run it on Linux.")
     folder = Path(tempfile.mkdtemp(prefix="tollway-proof-"))
@@ -56,7 +61,7 @@ def prove(seconds: float, seed: int, *, keep: bool, tell: Tell) -> Verdict:
     with _witness(folder, keep=keep) as port:
         gate = Gate(folder, port)
         try:
-            return asyncio.run(_prove(gate, folder, seconds, seed, tell))
+            return asyncio.run(_prove(gate, folder, seconds, seed, (tell, passed)))
         finally:
             gate.end()
 
@@ -87,16 +92,18 @@ def _witness(folder: Path, *, keep: bool) -> Iterator[int]:
         process.stdout.close()
 
 
-async def _prove(gate: Gate, folder: Path, seconds: float, seed: int, tell: Tell) -> Verdict:
+async def _prove(
+    gate: Gate, folder: Path, seconds: float, seed: int, audience: tuple[Tell, Passed]
+) -> Verdict:
     gate.start()
     await gate.ready()
     callers = [await gate.make_caller(who) for who in CAST]
     traffic = Traffic(gate.port, callers, seed)
     faults = Faults(gate, random.Random(seed), folder / "faults.log")  # noqa: S311 - a plan, not a secret
     started_s = time.monotonic()
-    await _hurt(gate, traffic, faults, seconds, tell)
+    await _hurt(gate, traffic, faults, seconds, audience)
     lasted_s = time.monotonic() - started_s
-    tell("settling")
+    audience[0]("settling")
     status = await _settle(gate)
     with stores(gate.data_dir) as (database_url, redis_url):
         books = await read_books(folder / LOG, database_url, redis_url, gate.policies())
@@ -113,12 +120,14 @@ async def _prove(gate: Gate, folder: Path, seconds: float, seed: int, tell: Tell
     return Verdict(seed, lasted_s, await asyncio.to_thread(judge, run), outcomes, faults.done, folder)
 
 
-async def _hurt(gate: Gate, traffic: Traffic, faults: Faults, seconds: float, tell: Tell) -> None:
+async def _hurt(
+    gate: Gate, traffic: Traffic, faults: Faults, seconds: float, audience: tuple[Tell, Passed]
+) -> None:
     """Traffic and faults for so long; then the calls at hand finish on a gateway that is whole again."""
     keeping = asyncio.create_task(gate.keep_running(), name="proof.keep_running")
     calling = asyncio.create_task(traffic.run(), name="proof.traffic")
     hurting = asyncio.create_task(faults.run(), name="proof.faults")
-    telling = asyncio.create_task(_tell(traffic, faults, tell), name="proof.tell")
+    telling = asyncio.create_task(_tell(traffic, faults, *audience), name="proof.tell")
     try:
         await asyncio.wait({keeping, calling, hurting}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in (keeping, calling, hurting):
@@ -133,10 +142,12 @@ async def _hurt(gate: Gate, traffic: Traffic, faults: Faults, seconds: float, te
             await _cancelled(task)
 
 
-async def _tell(traffic: Traffic, faults: Faults, tell: Tell) -> None:
-    while True:
-        await asyncio.sleep(TELL_EVERY_S)
-        tell(f"{len(traffic.notes):,} calls, {faults.done.total()} faults")
+async def _tell(traffic: Traffic, faults: Faults, tell: Tell, passed: Passed) -> None:
+    for second in itertools.count(1):
+        await asyncio.sleep(1)
+        passed(second)
+        if second % TELL_EVERY_S == 0:
+            tell(f"{len(traffic.notes):,} calls, {faults.done.total()} faults")
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ LOCK = 0x746F_6C6C_7761_7901
 """Advisory lock of whoever migrates; "tollway" in ASCII."""
 LOCK_WITHIN_S = 60
 FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+")
+
+Tell = Callable[[int, int], None]
 
 CREATE_LIST = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -41,11 +44,12 @@ class Migration:
         return hashlib.sha256(self.sql.encode()).digest()
 
 
-async def migrate(url: str, *, folder: Path | None = None) -> list[str]:
+async def migrate(url: str, *, folder: Path | None = None, tell: Tell = lambda _, __: None) -> list[str]:
     """Apply what is missing and return the names applied; safe to call from several processes at once.
 
     Raises StartupError when an applied file was changed, when the database is newer than this release, or
     when a statement fails. Each file is one transaction: a failure leaves the database at the file before.
+    `tell` hears how many of how many files are applied, if any are missing.
     """
     known = read_migrations(folder or migrations_folder())
     connection = await open_connection(url)
@@ -57,21 +61,23 @@ async def migrate(url: str, *, folder: Path | None = None) -> list[str]:
         # Another process may be migrating: wait for it rather than fail.
         await connection.execute(f"SET lock_timeout = '{LOCK_WITHIN_S}s'", timeout=LOCK_WITHIN_S)
         await connection.execute("SELECT pg_advisory_lock($1)", LOCK, timeout=LOCK_WITHIN_S + 5)
-        return await _apply_missing(connection, known)
+        return await _apply_missing(connection, known, tell)
     except asyncpg.PostgresError as error:
         raise StartupError(f"The database can not be migrated. {refusal(error)}") from error
     finally:
         await connection.close(timeout=10)
 
 
-async def _apply_missing(connection: Connection, known: list[Migration]) -> list[str]:
+async def _apply_missing(connection: Connection, known: list[Migration], tell: Tell) -> list[str]:
     if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
         await connection.execute(CREATE_LIST)
     applied = {row["name"]: bytes(row["checksum"]) for row in await connection.fetch(READ_LIST)}
     check_applied(known, applied)
     missing = [migration for migration in known if migration.name not in applied]
-    for migration in missing:
+    for number, migration in enumerate(missing):
+        tell(number, len(missing))
         await _apply(connection, migration)
+        tell(number + 1, len(missing))
     return [migration.name for migration in missing]
 
 

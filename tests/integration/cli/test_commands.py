@@ -18,38 +18,7 @@ from gateway.errors import StartupError
 from gateway.storage.migrate import migrate
 from gateway.storage.postgres import connect_pool
 from tests.commands import Commands
-
-POLICIES = """
-upstreams:
-  here: {targets: [http://127.0.0.1:9000]}
-tiers:
-  community: {limits: [{name: burst, rate: 60/minute, burst: 20}]}
-  team: {extends: community}
-routes:
-  - {name: all, match: {path: /**}, upstream: here}
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Policies with two tiers."""
-    (tmp_path / "policies").mkdir()
-    (tmp_path / "policies" / "all.yaml").write_text(POLICIES)
-    return tmp_path
-
-
-@pytest.fixture
-def tollway(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database_url: str, folder: Path
-) -> Commands:
-    environ = {"TOLLWAY_DATABASE_URL": database_url, "TOLLWAY_POLICIES": str(folder / "policies")}
-    return Commands(monkeypatch, capsys, environ)
-
-
-def new_account(tollway: Commands) -> str:
-    made = tollway.run("account", "create", "--name", "Acme", "--tier", "community", "--json")
-    assert made.code == 0, made.err
-    return str(made.json["id"])
+from tests.integration.cli.conftest import new_account
 
 
 def test_an_account_from_creation_to_suspension(tollway: Commands) -> None:

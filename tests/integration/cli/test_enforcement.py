@@ -2,25 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
 from tests.commands import Commands
-from tests.integration.cli.test_commands import POLICIES
-
-
-@pytest.fixture
-def tollway(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database_url: str, tmp_path: Path
-) -> Commands:
-    (tmp_path / "all.yaml").write_text(POLICIES)
-    environ = {
-        "TOLLWAY_DATABASE_URL": database_url,
-        "TOLLWAY_POLICIES": str(tmp_path),
-        "TOLLWAY_DATA_DIR": str(tmp_path / "data"),
-    }
-    return Commands(monkeypatch, capsys, environ)
 
 
 def test_limits_are_loosened_and_enforced_again(tollway: Commands) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,18 +40,15 @@ def account(database_url: str) -> str:
 
 
 @pytest.fixture
-def tollway(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    database_url: str,
-    redis_url: str,
-    tmp_path: Path,
-) -> Commands:
-    (tmp_path / "all.yaml").write_text(POLICIES)
+def policies() -> str:
+    return POLICIES
+
+
+@pytest.fixture
+def stores(both_stores: Mapping[str, str], redis_url: str) -> Mapping[str, str]:
     with redis.Redis.from_url(redis_url) as client:
         client.set(MARK, "whatever it is called")
-    environ = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "POLICIES": str(tmp_path)}
-    return Commands(monkeypatch, capsys, {f"TOLLWAY_{name}": value for name, value in environ.items()})
+    return both_stores
 
 
 def test_usage_is_posted_once_corrected_and_shown(tollway: Commands, account: str) -> None:
@@ -89,10 +87,10 @@ def test_what_can_not_be_booked_says_why(
     assert said in ended.err
 
 
-def test_meters_are_those_of_the_policies(tollway: Commands, account: str, tmp_path: Path) -> None:
+def test_meters_are_those_of_the_policies(tollway: Commands, account: str, folder: Path) -> None:
     words = ("usage", "post", "--account", account, "--meter", "wishes", "--quantity", "1")
     assert "meter: there is no such meter" in tollway.run(*words).err
-    (tmp_path / "all.yaml").write_text("tiers: 1\n")
+    (folder / "policies" / "all.yaml").write_text("tiers: 1\n")
     assert "has no policies in order" in tollway.run(*words).err
 
 

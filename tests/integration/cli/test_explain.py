@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 
 import pytest
 
 from tests.commands import Commands
-from tests.integration.cli.test_commands import POLICIES, new_account
+from tests.integration.cli.conftest import new_account
 
 
 @pytest.fixture
-def tollway(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    database_url: str,
-    redis_url: str,
-    tmp_path: Path,
-) -> Commands:
-    (tmp_path / "all.yaml").write_text(POLICIES)
-    environ = {
-        "TOLLWAY_DATABASE_URL": database_url,
-        "TOLLWAY_REDIS_URL": redis_url,
-        "TOLLWAY_POLICIES": str(tmp_path),
-        "TOLLWAY_DATA_DIR": str(tmp_path / "data"),
-    }
-    return Commands(monkeypatch, capsys, environ)
+def stores(both_stores: Mapping[str, str]) -> Mapping[str, str]:
+    return both_stores
 
 
 def test_a_call_is_explained(tollway: Commands) -> None:

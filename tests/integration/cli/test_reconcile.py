@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 import pytest
 import redis
@@ -69,26 +68,18 @@ def count(redis_url: str, account: tuple[int, str]) -> Count:
 
 
 @pytest.fixture
-def tollway(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    database_url: str,
-    redis_url: str,
-    tmp_path: Path,
-) -> Commands:
-    (tmp_path / "all.yaml").write_text(POLICIES)
+def policies() -> str:
+    return POLICIES
+
+
+@pytest.fixture
+def stores(
+    monkeypatch: pytest.MonkeyPatch, both_stores: Mapping[str, str], redis_url: str
+) -> Mapping[str, str]:
     monkeypatch.setattr(reconcile, "QUIET_S", 0.0)
     with redis.Redis.from_url(redis_url) as client:
         client.set(MARK, "whatever it is called")
-    return Commands(
-        monkeypatch,
-        capsys,
-        {
-            "TOLLWAY_DATABASE_URL": database_url,
-            "TOLLWAY_REDIS_URL": redis_url,
-            "TOLLWAY_POLICIES": str(tmp_path),
-        },
-    )
+    return both_stores
 
 
 def test_counters_that_agree(tollway: Commands, count: Count) -> None:

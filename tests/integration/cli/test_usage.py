@@ -70,13 +70,6 @@ def account(database_url: str) -> str:
         return runner.run(book(database_url))
 
 
-@pytest.fixture
-def tollway(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database_url: str
-) -> Commands:
-    return Commands(monkeypatch, capsys, {"TOLLWAY_DATABASE_URL": database_url})
-
-
 MARCH = ("--from", "2026-03", "--to", "2026-04")
 
 

@@ -30,3 +30,15 @@ def test_facts_are_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_json_keeps_every_script(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"name": "Zoë"})
     assert capsys.readouterr().out == '{\n  "name": "Zoë"\n}\n'
+
+
+def test_a_table_too_wide_for_the_terminal_becomes_blocks(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "10")
+    print_table(("ID", "NAME"), [("acct_1", "Acme"), ("acct_2", None)])
+    assert capsys.readouterr().out == "ID    acct_1\nNAME  Acme\n\nID    acct_2\nNAME  -\n"
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table(("ID", "NAME"), [("acct_1", "Acme")])
+    assert capsys.readouterr().out == "ID      NAME\nacct_1  Acme\n"

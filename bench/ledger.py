@@ -8,11 +8,12 @@ import re
 import secrets
 import tempfile
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bench.machine import BenchError
+from bench.machine import BenchError, cpu_s, descendants
 from gateway.app.process import calm_collector
 from gateway.clock import SystemClock
 from gateway.journal.records import Call, encode_begin, encode_call, encode_end
@@ -23,12 +24,14 @@ from gateway.metering.request_ids import RequestIds
 from gateway.model.principal import Mode
 from gateway.outcomes import Outcome
 from gateway.storage.embedded import EmbeddedPostgres
+from gateway.storage.embedded.server import read_pid
 from gateway.storage.migrate import migrate
 from gateway.storage.postgres import Pool, connect_pool
 from gateway.telemetry.slots import Slots
 
 NAME = "ledger"
 CALLS = 200_000
+ROUNDS = 3
 ROWS = 500_000
 ACCOUNTS = 200
 TIMES = 7
@@ -60,43 +63,64 @@ def run(calls: int = CALLS, rows: int = ROWS) -> str:
         server = EmbeddedPostgres(Path(folder))
         server.start()
         try:
-            return asyncio.run(_measured(server.url, Path(folder) / "journals", calls, rows))
+            return asyncio.run(_measured(server, Path(folder) / "journals", calls, rows))
         finally:
             server.stop()
 
 
-async def _measured(url: str, journals: Path, calls: int, rows: int) -> str:
-    await migrate(url)
-    pool = await connect_pool(url)
+async def _measured(server: EmbeddedPostgres, journals: Path, calls: int, rows: int) -> str:
+    await migrate(server.url)
+    pool = await connect_pool(server.url)
     try:
-        per_s, cpu_us = await _booked_per_s(pool, journals, calls)
-        bytes_each = await _bytes_each(pool, calls)
+        rounds = [await _booked(pool, server, journals / str(number), calls) for number in range(ROUNDS)]
+        bytes_each = await _bytes_each(pool, calls * ROUNDS)
         queries = await _queries(pool, rows)
     finally:
         await pool.close()
+    rates = [one.per_s for one in rounds]
+    own_us, server_us = min(one.own_us for one in rounds), min(one.server_us for one in rounds)
     recorded = (
-        f"The recorder booked {calls:,} calls of two journals at **{per_s:,.0f} events/s**, with "
-        f"{cpu_us:.1f} us of its own CPU for each. "
+        f"The recorder booked {calls:,} calls of two journals, {ROUNDS} times: "
+        f"**{max(rates):,.0f} events/s** at best, {min(rates):,.0f} at worst. "
+        f"Each event took {own_us:.1f} us of its CPU and {server_us:.1f} us of PostgreSQL's. "
         f"A million calls take **{bytes_each[0]:,.0f} MB** of rows and "
         f"{bytes_each[1]:,.0f} MB of their indices."
     )
     return "\n".join(("### Ledger", "", recorded, "", *queries))
 
 
-async def _booked_per_s(pool: Pool, journals: Path, calls: int) -> tuple[float, float]:
-    """Calls a second, and microseconds of the recorder's own CPU for each."""
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """How fast a backlog went: events a second, and microseconds of CPU for each."""
+
+    per_s: float
+    own_us: float
+    server_us: float
+
+
+async def _booked(pool: Pool, server: EmbeddedPostgres, journals: Path, calls: int) -> Booked:
     clock, slots = SystemClock(), Slots.in_memory()
     for _ in range(2):
         _write(journals, clock, calls // 2)
     recorder = Recorder(pool, journals, slots, clock)
     calm_collector()  # as the recorder's process does
-    start, cpu, booked = time.perf_counter(), time.process_time(), 0
+    servers = _processes_of(server)
+    server_s = cpu_s(*servers)
+    start, own_s, booked = time.perf_counter(), time.process_time(), 0
     while found := await recorder.book_once():
         booked += found
-    took_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu
+    took_s, own_s = time.perf_counter() - start, time.process_time() - own_s
+    server_s = cpu_s(*servers) - server_s
     if booked != calls // 2 * 2:
         raise BenchError(f"{booked} of {calls} calls were booked")
-    return booked / took_s, 1_000_000 * cpu_s / booked
+    return Booked(booked / took_s, 1_000_000 * own_s / booked, 1_000_000 * server_s / booked)
+
+
+def _processes_of(server: EmbeddedPostgres) -> list[int]:
+    pid = read_pid(server.folder / "postmaster.pid")
+    if pid is None:
+        raise BenchError("PostgreSQL has ended")
+    return [pid, *descendants(pid)]
 
 
 def _write(journals: Path, clock: SystemClock, calls: int) -> None:

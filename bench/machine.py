@@ -113,7 +113,7 @@ def listeners_below(parent: int, port: int) -> tuple[int, ...]:
         for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
         if (fields := line.split())[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port
     }
-    found = tuple(pid for pid in _descendants(parent) if inodes & _sockets(pid))
+    found = tuple(pid for pid in descendants(parent) if inodes & _sockets(pid))
     if not found:
         raise BenchError(f"no process below {parent} listens on port {port}")
     return found
@@ -128,7 +128,8 @@ def _sockets(pid: int) -> set[str]:
     return inodes
 
 
-def _descendants(parent: int) -> list[int]:
+def descendants(parent: int) -> list[int]:
+    """Every process that `parent` started, and those that these started."""
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:

@@ -127,21 +127,29 @@ class Scan:
         return os.pread(descriptor, _BLOCK_BYTES, self.offset)
 
     def _records(self, block: bytes) -> Iterator[Record]:
-        at, start = 0, self.offset
-        while (frame := frame_at(block, at)) is not None:
-            kind, end = frame
+        at, start, record_at = 0, self.offset, self._decoder.record_at
+        while True:
             try:
-                record = self._decoder.decode(kind, block, at, end)
+                found = record_at(block, at)
             except ValueError as error:
-                self._damaged(end - at, str(error))
-                self.offset = start + end
-            else:
-                self.offset = start + end
-                if type(record) is Closed:
-                    self.finished = True
-                    return
-                yield record
-            at = end
+                at = self._senseless(block, at, str(error))
+                self.offset = start + at
+                continue
+            if found is None:
+                return
+            record, at = found
+            self.offset = start + at
+            if type(record) is Closed:
+                self.finished = True
+                return
+            yield record
+
+    def _senseless(self, block: bytes, at: int, why: str) -> int:
+        """Pass over an intact frame that nobody understands."""
+        frame = frame_at(block, at)
+        assert frame is not None, "only what is intact is looked into"
+        self._damaged(frame[1] - at, why)
+        return frame[1]
 
     def _recover(self, descriptor: int) -> bool:
         """There was no record at `offset`. Go on behind the damage, if there is anything to go on with.

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
+from zlib import crc32
 
-from gateway.journal.format import FRAME_BYTES, MARK, MAX_PAYLOAD_BYTES, cut
+from gateway.journal.format import FRAME_BYTES, MARK, MAX_PAYLOAD_BYTES, cut, frame_at
 from gateway.model.principal import Mode
 from gateway.model.usage import Marks
 from gateway.outcomes import Outcome
@@ -30,8 +31,8 @@ _UNITS = struct.Struct("<q")
 _PART = struct.Struct("<BH")  # further parts of a call, behind its charges: kind, size; then the content
 MARKS_PART = 1
 UPSTREAM_PART = 2
-_READ_BEGIN = struct.Struct("<4xQQ")  # as above, without what the frame said already
-_READ_END = struct.Struct("<4xQBBHqqqq")
+_BEGIN_FRAME = struct.Struct("<IHBBQQ")  # as above, with the checksum before it
+_END_FRAME = struct.Struct("<IHBBQBBHqqqq")
 _BODY = FRAME_BYTES - 4  # of a frame's head, what precedes the payload in a body
 
 _BEGIN_BYTES, _END_BYTES = _BEGIN.size, _END.size
@@ -40,6 +41,9 @@ _END_FIXED = _END.size - _BODY
 _WHOLE_FIXED = _WHOLE.size - _BODY
 _PROGRESS_FIXED = _PROGRESS.size - _BODY
 CLOSED_BYTES = FRAME_BYTES + _CLOSED.size - _BODY
+_KIND_AT = 6  # in a frame
+_PLAIN_END_LENGTH = _END_FIXED + 1  # no charges: a count of none
+_PLAIN_END_BYTES = FRAME_BYTES + _PLAIN_END_LENGTH
 
 BILLED, ITEMISED = 1, 2  # flags of an end; ITEMISED since format 3
 _SUMS_ONLY = 1  # of a call: it gets no row of its own
@@ -51,9 +55,11 @@ MAX_MARKS = 32
 MAX_ITEMS = 16
 """Units of so many charges fit what a begin reserves for its end."""
 _MAX_STARTED_AT_US = 253_370_764_800_000_000  # year 9999: beyond it calendars give up
+_MAX_SEQUENCE = (1 << 48) - 1  # six bytes of a request id
 
 _MODES = (Mode.LIVE, Mode.TEST)
 _OUTCOMES = {int(outcome): outcome for outcome in Outcome}
+_NONE: Mapping[str, int] = {}
 
 
 class Call(NamedTuple):
@@ -211,23 +217,51 @@ def encode_closed(closed_at_us: int) -> bytes:
     return _CLOSED.pack(_CLOSED.size - _BODY, CLOSED, MARK, closed_at_us)
 
 
+_new_begin = partial(tuple.__new__, Begin)  # what `Begin(...)` does, for half of its price
+_new_end = partial(tuple.__new__, End)
+
+
 class Decoder:
-    """Frames to records. Remembers decoded calls, at most `MAX_CALLS` of them."""
+    """Frames to records. Remembers decoded calls, at most `MAX_CALLS`: equal ones are the same object."""
 
     MAX_CALLS = 20_000
 
     def __init__(self) -> None:
         self._calls: dict[bytes, Call] = {}
 
+    def record_at(self, data: bytes, at: int) -> tuple[Record, int] | None:
+        """The record at `at` and where it ends; None if no intact frame is there. ValueError as `decode`.
+
+        Begins of calls seen before and ends without charges of their own are nearly all there is. They are
+        recognised here, in one look at all of their figures; whatever else there is goes the long way.
+        """
+        most = len(data) - at
+        if most >= _BEGIN_FRAME.size and data[at + _KIND_AT] == BEGIN:
+            crc, length, _, mark, sequence, started_at_us = _BEGIN_FRAME.unpack_from(data, at)
+            end = at + FRAME_BYTES + length
+            call = self._calls.get(data[at + _BEGIN_FRAME.size : end])
+            has_sense = started_at_us < _MAX_STARTED_AT_US and sequence <= _MAX_SEQUENCE
+            if call is not None and has_sense and mark == MARK and crc32(data[at + 4 : end]) == crc:
+                return _new_begin((sequence, started_at_us, call)), end
+        elif most >= _PLAIN_END_BYTES and data[at + _KIND_AT] == END:
+            crc, length, _, mark, sequence, outcome, flags, *figures = _END_FRAME.unpack_from(data, at)
+            end = at + _PLAIN_END_BYTES
+            is_plain = length == _PLAIN_END_LENGTH and flags <= BILLED and not data[end - 1]
+            if is_plain and outcome in _OUTCOMES and mark == MARK and crc32(data[at + 4 : end]) == crc:
+                rest = (*figures, _NONE, 0, 0, None)
+                return _new_end((sequence, _OUTCOMES[outcome], flags == BILLED, *rest)), end
+        frame = frame_at(data, at)
+        return None if frame is None else (self.decode(frame[0], data, at, frame[1]), frame[1])
+
     def decode(self, kind: int, data: bytes, at: int, end: int) -> Record:
         """The record in the intact frame `data[at:end]`. ValueError if it makes no sense all the same."""
         body = at + 4
         try:
             if kind == BEGIN:
-                sequence, started_at_us = _READ_BEGIN.unpack_from(data, body)
+                _, _, _, sequence, started_at_us = _BEGIN.unpack_from(data, body)
                 return self._begin(sequence, started_at_us, data[body + _BEGIN_BYTES : end])
             if kind == END:
-                sequence, *figures = _READ_END.unpack_from(data, body)
+                _, _, _, sequence, *figures = _END.unpack_from(data, body)
                 return _end(sequence, figures, data[body + _END_BYTES : end])
             if kind == WHOLE:
                 _, _, _, sequence, started_at_us, *figures = _WHOLE.unpack_from(data, body)
@@ -248,8 +282,8 @@ class Decoder:
         raise ValueError(f"no record has the type {kind}")
 
     def _begin(self, sequence: int, started_at_us: int, raw: bytes) -> Begin:
-        if started_at_us >= _MAX_STARTED_AT_US:
-            raise ValueError(f"started at {started_at_us} microseconds")
+        if started_at_us >= _MAX_STARTED_AT_US or sequence > _MAX_SEQUENCE:
+            raise ValueError(f"call {sequence} started at {started_at_us} microseconds")
         call = self._calls.get(raw)
         if call is None:
             if len(self._calls) >= self.MAX_CALLS:
@@ -342,9 +376,6 @@ def _units(raw: bytes) -> tuple[int, ...]:
     return tuple([_UNITS.unpack_from(raw, 1 + at * _UNITS.size)[0] for at in range(raw[0])])
 
 
-_NONE: Mapping[str, int] = {}
-
-
 def _text(text: str) -> bytes:
     raw = cut(text, 255)
     return bytes((len(raw),)) + raw
@@ -354,7 +385,10 @@ def _read_text(raw: bytes, at: int) -> tuple[str, int]:
     end = at + 1 + raw[at]
     if end > len(raw):
         raise IndexError("a name is longer than its record")
-    return raw[at + 1 : end].decode(), end
+    name = raw[at + 1 : end]
+    if 0 in name:
+        raise ValueError("a name has a zero byte, which no database takes")
+    return name.decode(), end
 
 
 _LONGEST = max(_WHOLE_FIXED, _PROGRESS_FIXED) + _CALL.size + 3 * 256 + 1 + MAX_METERS * (256 + _UNITS.size)

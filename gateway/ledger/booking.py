@@ -9,15 +9,16 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import asyncpg
 
 from gateway.journal.reader import Position
-from gateway.ledger.aggregates import HOUR_US, TotalRow, hourly_totals, month_of, monthly_totals
+from gateway.ledger.aggregates import Tally, TotalRow, month_of, monthly_totals
 from gateway.ledger.errors import LedgerUnavailable
-from gateway.ledger.events import EVENT_COLUMNS, event_row, instant
+from gateway.ledger.events import UsageEvent
 from gateway.ledger.open_calls import OpenCalls
-from gateway.model.usage import UsageEvent
+from gateway.ledger.rows import EVENT_COLUMNS, copy_of
 from gateway.storage.postgres import LOST, Connection, Pool
 from gateway.storage.queries import load_queries
 
@@ -75,10 +76,11 @@ class Booking:
         same, events whose rows are there are left out.
         """
         async with self._connection() as connection:
-            await self._ensure_months(connection, events)
+            tally = Tally(events)
+            await self._ensure_months(connection, tally)
             with suppress(asyncpg.UniqueViolationError):
-                booked = await _book(connection, journal_id, move, events)
-                if booked and (uses := _last_uses(events)):
+                booked = await _book(connection, journal_id, move, events, tally)
+                if booked and (uses := tally.key_uses()):
                     await connection.execute(QUERIES.note_key_uses, list(uses), list(uses.values()))
                 return booked
             new = await _not_booked_before(connection, events)
@@ -88,7 +90,7 @@ class Booking:
                 known,
                 extra={"journal": journal_id, "count": known},
             )
-            return await _book(connection, journal_id, move, new)
+            return await _book(connection, journal_id, move, new, Tally(new))
 
     async def look_up(self) -> tuple[datetime, bool]:
         """The time by Postgres, which all share, and whether somebody waits to hear how far journals are."""
@@ -106,10 +108,9 @@ class Booking:
             ]
             await connection.executemany(QUERIES.note_seen, rows)
 
-    async def _ensure_months(self, connection: Connection, events: Sequence[UsageEvent]) -> None:
+    async def _ensure_months(self, connection: Connection, tally: Tally) -> None:
         """Partitions for these events, however old they are, and for the month after each ahead of time."""
-        hours = {event.started_at_us // HOUR_US for event in events if event.raw}
-        months = {month_of(instant(hour * HOUR_US)) for hour in hours}
+        months = tally.months()
         months |= {month_of(month + timedelta(days=31)) for month in months}
         for month in sorted(months - self._months):
             await connection.execute(QUERIES.ensure_month, month)
@@ -131,21 +132,30 @@ class Booking:
             raise LedgerUnavailable(str(error), lost=False) from error
 
 
-async def _book(connection: Connection, journal_id: str, move: Move, events: Sequence[UsageEvent]) -> bool:
+async def _book(
+    connection: Connection, journal_id: str, move: Move, events: Sequence[UsageEvent], tally: Tally
+) -> bool:
     async with connection.transaction():
         row = await connection.fetchrow(QUERIES.lock_cursor, journal_id)
         if row is None or row["closed"] or Position(row["segment"], row["offset_bytes"]) != move.expected:
             return False
-        if events:
-            # Not while copying: a failure would leave it open.
-            if rows := [event_row(event) for event in events if event.raw]:
-                await connection.copy_records_to_table("usage_events", records=rows, columns=EVENT_COLUMNS)
-            await add_totals(connection, hourly_totals(events))
+        if rows := [event for event in events if event.begin.call.raw]:
+            pieces = list(copy_of(rows))  # not while copying: a failure would leave it open
+            await connection.copy_to_table(
+                "usage_events", source=_each(pieces), columns=EVENT_COLUMNS, format="binary"
+            )
+        await add_totals(connection, tally.hours())
         segment, offset = move.position.segment, move.position.offset
         await connection.execute(
             QUERIES.move_cursor, journal_id, segment, offset, move.finished, move.open_calls
         )
     return True
+
+
+async def _each(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
+    """The client library waits before each until PostgreSQL has taken enough of those before."""
+    for piece in pieces:
+        yield piece
 
 
 async def add_totals(connection: Connection, hours: Sequence[TotalRow]) -> None:
@@ -157,20 +167,11 @@ async def add_totals(connection: Connection, hours: Sequence[TotalRow]) -> None:
 
 async def _not_booked_before(connection: Connection, events: Sequence[UsageEvent]) -> list[UsageEvent]:
     """Events that are new. Those without rows may be as old as their neighbours: better free than twice."""
-    events = [event for event in events if event.raw]
-    rows = [event_row(event) for event in events]
-    found = await connection.fetch(QUERIES.booked_before, [row[0] for row in rows], [row[1] for row in rows])
-    known = {row["request_id"].bytes for row in found}
-    return [event for event in events if event.request_id not in known]
-
-
-def _last_uses(events: Sequence[UsageEvent]) -> dict[int, datetime]:
-    """When each key was used last."""
-    last_us: dict[int, int] = {}
-    for event in events:
-        if event.key_id:
-            last_us[event.key_id] = max(event.started_at_us, last_us.get(event.key_id, 0))
-    return {key: instant(at_us) for key, at_us in last_us.items()}
+    events = [event for event in events if event.begin.call.raw]
+    ids = [event.request_id for event in events]
+    asked = [event.started_at for event in events], [UUID(bytes=one) for one in ids]
+    known = {row["request_id"].bytes for row in await connection.fetch(QUERIES.booked_before, *asked)}
+    return [event for event, one in zip(events, ids, strict=True) if one not in known]
 
 
 def _columns(rows: Sequence[TotalRow]) -> list[list[object]]:

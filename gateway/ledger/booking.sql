@@ -10,7 +10,11 @@ FROM journal_cursors WHERE journal_id = $1;
 
 -- lock_cursor
 -- The same, and nobody else books this journal until the transaction ends. $1 journal_id
-SELECT segment, offset_bytes, closed_at IS NOT NULL AS closed
+-- What is booked is deleted from disk: so where commits do not wait to be durable, as the server or its database is
+-- set, this one does.
+SELECT segment, offset_bytes, closed_at IS NOT NULL AS closed,
+       CASE WHEN current_setting('synchronous_commit') = 'off'
+            THEN set_config('synchronous_commit', 'on', true) END AS made_durable
 FROM journal_cursors WHERE journal_id = $1 FOR UPDATE;
 
 -- move_cursor

@@ -6,10 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gateway.journal.reader import Journal, Position, Scan
-from gateway.journal.records import Begin, CallProgress, End, Record, Whole
-from gateway.ledger.events import ended_event, interrupted_event
+from gateway.journal.records import Begin, CallProgress, End, Whole
+from gateway.ledger.events import UsageEvent, ended_event, interrupted_event
 from gateway.ledger.open_calls import OpenCalls, open_calls
-from gateway.model.usage import UsageEvent
 
 Opened = tuple[Begin | CallProgress, int]
 """The last that is known of an open call, and the segment that says so."""
@@ -127,37 +126,36 @@ class Progress:
         return still_open
 
     def _take(self, scan: Scan, number: int, batch: Batch, limit: int) -> None:
+        prefix, begun, events = self.journal.prefix, batch.begun, batch.events
         before = scan.offset
         for record in scan:
             if type(record) is Begin:
-                batch.begun[record.sequence] = (record, number)
+                begun[record[0]] = record, number
+            elif type(record) is End:
+                begin = self._ended(record[0], batch)
+                if begin is None:  # it was damaged: nobody knows whose it was
+                    batch.damaged_bytes += scan.offset - before
+                else:
+                    events.append(ended_event(prefix, begin, record))
+            elif type(record) is Whole:
+                events.append(ended_event(prefix, record.begin, record.end))
             elif type(record) is CallProgress:
-                batch.begun[record.begin.sequence] = (record, number)
-            elif not self._close(record, batch):
-                batch.damaged_bytes += (
-                    scan.offset - before
-                )  # its begin was damaged: nobody knows whose it was
+                begun[record.begin.sequence] = record, number
             before = scan.offset
-            if len(batch.events) >= limit:
+            if len(events) >= limit:
                 batch.full = True
                 return
 
-    def _close(self, record: Record, batch: Batch) -> bool:
-        """Make the event of a call that is over, if its begin is known."""
-        prefix = self.journal.prefix
-        if type(record) is Whole:
-            batch.events.append(ended_event(prefix, record.begin, record.end))
-            return True
-        assert type(record) is End
-        known = self.open.get(record.sequence)
-        if known is not None:
-            batch.ended.append(record.sequence)
-        last, _ = batch.begun.pop(record.sequence, known) or (None, 0)
-        if last is None:
-            return False
-        begin = last.begin if isinstance(last, CallProgress) else last
-        batch.events.append(ended_event(prefix, begin, record))
-        return True
+    def _ended(self, sequence: int, batch: Batch) -> Begin | None:
+        """The begin of a call that is over, if it is known."""
+        opened = batch.begun.pop(sequence, None)
+        if sequence in self.open:
+            batch.ended.append(sequence)
+            opened = opened or self.open[sequence]
+        if opened is None:
+            return None
+        last = opened[0]
+        return last.begin if isinstance(last, CallProgress) else last
 
     def _interrupt(self, batch: Batch) -> None:
         """The writer is gone: what is still open will never end."""

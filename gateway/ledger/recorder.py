@@ -165,7 +165,7 @@ class Recorder:
     async def _book(self, progress: Progress, batch: Batch) -> int:
         journal, events = progress.journal, batch.events
         if events:
-            self._waiting_since_us[journal.id] = _ended_at_us(batch, 0)
+            self._waiting_since_us[journal.id] = events[0].ended_at_us
         move = Move(progress.committed, batch.position, progress.left_open(batch), batch.finished)
         mine = await self._booking.book(journal.id, move, events)
         self._waiting_since_us.pop(journal.id, None)
@@ -177,7 +177,7 @@ class Recorder:
         self._accept(progress, batch, committed=True)
         if batch.full:
             self._behind = True
-            self._waiting_since_us[journal.id] = _ended_at_us(batch, -1)
+            self._waiting_since_us[journal.id] = events[-1].ended_at_us
         if batch.finished:
             del self._progress[journal.id]
             self._remove(journal)
@@ -222,11 +222,6 @@ class Recorder:
         waiting = min(self._waiting_since_us.values(), default=None)
         lag_us = 0 if waiting is None else max(0, self._clock.now_us() - waiting)
         self._slots.set("recorder_lag_seconds", lag_us)
-
-
-def _ended_at_us(batch: Batch, index: int) -> int:
-    event = batch.events[index]
-    return event.started_at_us + event.duration_us
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

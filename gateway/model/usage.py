@@ -1,12 +1,9 @@
-"""What is measured and booked."""
+"""What is decided about a call, and whether it is paid."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from gateway.model.principal import Mode
 from gateway.outcomes import Outcome
 
 
@@ -21,38 +18,6 @@ class Marks:
     code: str = ""
     refused_by: tuple[str, ...] = ()
     shadows: tuple[str, ...] = ()
-
-
-class UsageEvent(NamedTuple):
-    """One finished request, as journals carry it and the ledger books it.
-
-    `request_id` is the natural key: booking it twice changes nothing. `account_id` and `key_id` are None
-    when nobody was recognised; `route` and `tier` are empty when none was found. `charges` are the
-    units of meters this call pays; empty for an outcome that is not billed.
-
-    A tuple, because the recorder makes each of them: a frozen dataclass takes four times as long.
-    """
-
-    request_id: bytes  # 16 bytes, a UUID
-    started_at_us: int
-    account_id: int | None
-    key_id: int | None
-    mode: Mode
-    tier: str
-    route: str
-    method: str
-    outcome: Outcome
-    status: int  # 0: no answer was sent
-    ingress_bytes: int
-    egress_bytes: int
-    duration_us: int
-    first_byte_us: int  # 0: no answer was sent
-    charges: Mapping[str, int]
-    ingress_messages: int = 0  # of a WebSocket, from the caller
-    egress_messages: int = 0  # to the caller
-    upstream: str = ""  # where it was sent; empty: nowhere
-    raw: bool = True  # it is a row of its own, beside its part of the sums
-    marks: Marks | None = None
 
 
 _NOT_THE_UPSTREAMS = (0, 408)

@@ -10,12 +10,14 @@ import pytest
 
 from gateway.accounts.store import Accounts
 from gateway.journal.reader import Position
+from gateway.journal.records import Call
 from gateway.ledger.booking import Booking, Move
+from gateway.ledger.events import UsageEvent
 from gateway.model.principal import Mode
-from gateway.model.usage import UsageEvent
 from gateway.outcomes import Outcome
 from gateway.storage.postgres import connect_pool
 from tests.commands import Commands
+from tests.unit.ledger.calls import an_event
 
 DAY = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
 
@@ -23,22 +25,15 @@ DAY = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
 def event(
     number: int, account: int | None, at: datetime, outcome: Outcome, charges: Mapping[str, int]
 ) -> UsageEvent:
-    return UsageEvent(
-        request_id=number.to_bytes(16, "big"),
-        started_at_us=int(at.timestamp()) * 1_000_000,
-        account_id=account,
-        key_id=None,
-        mode=Mode.LIVE,
-        tier="community",
-        route="projects",
-        method="GET",
+    return an_event(
+        number.to_bytes(16, "big"),
+        int(at.timestamp()) * 1_000_000,
+        Call(account or 0, 0, Mode.LIVE, "community", "projects", "GET", charges),
         outcome=outcome,
         status=200 if outcome is Outcome.SERVED else 429,
-        ingress_bytes=0,
         egress_bytes=2345,
         duration_us=12_300,
         first_byte_us=11_000,
-        charges=charges,
     )
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from gateway.journal.reader import Position
+from gateway.journal.records import Call
 from gateway.ledger.booking import Booking, Move
 from gateway.model.principal import Mode
-from gateway.model.usage import UsageEvent
-from gateway.outcomes import Outcome
 from gateway.storage.postgres import Pool
+from tests.unit.ledger.calls import an_event
 
 
 def request_id(account_id: int, number: int, mode: Mode = Mode.LIVE) -> bytes:
@@ -33,22 +33,12 @@ async def book(
     """So many served calls at one instant, each paying one unit of `api_calls`, or other `charges`."""
     at_us = round(at.timestamp() * 1_000_000)
     events = [
-        UsageEvent(
-            request_id=request_id(account_id, number, mode),
-            started_at_us=at_us,
-            account_id=account_id,
-            key_id=None,
-            mode=mode,
-            tier="free",
-            route="all",
-            method="GET",
-            outcome=Outcome.SERVED,
-            status=200,
-            ingress_bytes=0,
-            egress_bytes=0,
+        an_event(
+            request_id(account_id, number, mode),
+            at_us,
+            Call(account_id, 0, mode, "free", "all", "GET", dict(charges)),
             duration_us=3,
             first_byte_us=4,
-            charges=dict(charges),
         )
         for number in range(calls)
     ]

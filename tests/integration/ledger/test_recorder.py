@@ -208,8 +208,8 @@ def dying_after_commit(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("case", "kill"),
     [
-        ("before the rows", dying("gateway.ledger.booking.event_row")),
-        ("between rows and sums", dying("gateway.ledger.booking.hourly_totals")),
+        ("before the rows", dying("gateway.ledger.booking.copy_of")),
+        ("between rows and sums", dying("gateway.ledger.aggregates.Tally.hours")),
         ("between hours and months", dying("gateway.ledger.booking.monthly_totals")),
         ("after the commit, before anything is deleted", dying_after_commit),
         ("while segments are deleted", dying("gateway.journal.reader.Journal.remove_segment")),
@@ -249,6 +249,19 @@ async def test_a_recorder_killed_anywhere_books_nothing_twice_and_loses_nothing(
     assert await books.pool.fetchval(egress) == 2 * 777
     assert await books.disagreements() == []
     assert books.left == []
+
+
+@pytest.mark.parametrize(
+    ("set_to", "expected"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")]
+)
+async def test_a_commit_is_durable_before_its_journal_is_deleted(
+    books: Books, set_to: str, expected: str
+) -> None:
+    await booking.Booking(books.pool).follow("a" * 20)
+    async with books.pool.acquire() as connection, connection.transaction():
+        await connection.execute(f"SET LOCAL synchronous_commit = {set_to}")
+        await connection.fetchrow(booking.QUERIES.lock_cursor, "a" * 20)
+        assert await connection.fetchval("SHOW synchronous_commit") == expected
 
 
 async def test_two_recorders_at_once_book_everything_once(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +33,7 @@ from gateway.model.principal import Mode
 from gateway.model.usage import Marks
 from gateway.outcomes import Outcome
 
+CALL = Call(7, 9, Mode.LIVE, "team", "builds", "GET", {"api_calls": 1})
 names = st.text(max_size=40).filter(lambda text: len(text.encode("utf-8", "replace")) <= 255)
 names = names.filter(lambda text: text.isprintable())
 units = st.integers(0, 2**63 - 1)
@@ -198,6 +201,11 @@ def test_any_flipped_bit_is_noticed(call: Call, data: st.DataObject) -> None:
             "a start in the year 9999 or later",
             encode_begin(1, 2**60, encode_call(Call(1, 1, Mode.LIVE, "", "", "", {}))),
         ),
+        ("a number that fits no request id", encode_begin(1 << 48, 1, encode_call(CALL))),
+        (
+            "a name that no database takes",
+            encode_begin(1, 1, encode_call(Call(1, 1, Mode.LIVE, "a\0b", "", "", {}))),
+        ),
         ("a name that is longer than its record", encode_begin(1, 1, bytes(18) + b"\xff")),
         ("a progress that is too short", b"\x02\x00\x05\xa5ab"),
         ("an end without its messages", b"\x31\x00\x06\xa5" + bytes(8) + b"\x01" + bytes(40)),
@@ -207,6 +215,47 @@ def test_any_flipped_bit_is_noticed(call: Call, data: st.DataObject) -> None:
 def test_intact_frames_without_sense_are_refused(case: str, body: bytes) -> None:
     with pytest.raises(ValueError):
         decoded(body)
+
+
+LARGEST = (1 << 64) - 1
+KINDS = {
+    "begin": encode_begin(1, 2, encode_call(CALL)),
+    "begin of another": encode_begin(1, 2, encode_call(CALL._replace(route="other"))),
+    "begin without sense": encode_begin(1, LARGEST, encode_call(CALL)),
+    "begin beyond all ids": encode_begin(LARGEST, 2, encode_call(CALL)),
+    "end": encode_end(1, (Outcome.SERVED, 1, 200, 1, 2, 3, 4)),
+    "free end": encode_end(1, (Outcome.TIMEOUT, 0, 504, 1, 2, 3, 4)),
+    "measured end": encode_end(1, (Outcome.SERVED, 1, 200, 1, 2, 3, 4), encode_charges({"tokens": 5})),
+    "itemised end": encode_end(1, (Outcome.SERVED, 2, 200, 1, 2, 3, 4), encode_units([5])),
+    "end without sense": encode_end(1, (99, 1, 200, 1, 2, 3, 4)),
+    "end of messages": encode_end_of_messages(1, (Outcome.SERVED, 1, 101, 1, 2, 3, 4), (5, 6)),
+    "whole": encode_whole(1, 2, encode_call(CALL), (Outcome.RATE_LIMITED, 0, 429, 1, 2, 3, 4)),
+}
+
+
+def told(read: Callable[[], object]) -> object:
+    try:
+        return read()
+    except ValueError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seen_before", [True, False])
+def test_what_is_recognised_is_what_is_read_the_long_way(kind: str, seen_before: bool) -> None:
+    frame, decoder = seal(KINDS[kind]), Decoder()
+    if seen_before:
+        assert decoder.record_at(seal(KINDS["begin"]), 0)
+    at, data = 3, b"abc" + frame + bytes(30)
+    end = at + len(frame)
+    expected = told(lambda: (Decoder().decode(frame[6], data, at, end), end))
+    assert told(lambda: decoder.record_at(data, at)) == expected
+    for cut in range(end):
+        assert decoder.record_at(data[:cut], at) is None, f"cut at {cut}"
+    for bit in range(8 * len(frame)):
+        flipped = bytearray(data)
+        flipped[at + bit // 8] ^= 1 << bit % 8
+        assert decoder.record_at(bytes(flipped), at) is None, f"bit {bit}"
 
 
 def test_the_memory_for_decoded_calls_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

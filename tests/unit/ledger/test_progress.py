@@ -15,7 +15,7 @@ from tests.unit.journal.journals import PREFIX, begin, end, make_writer, note, r
 
 
 def outcomes(batch: Batch) -> list[tuple[int, str]]:
-    return [(int.from_bytes(event.request_id[10:]), event.outcome.label) for event in batch.events]
+    return [(int.from_bytes(event.request_id[10:]), event.end.outcome.label) for event in batch.events]
 
 
 def progress_in(folder: Path) -> Progress:
@@ -216,7 +216,7 @@ def test_kill_9_between_begin_and_end_is_one_interrupted_call(tmp_path: Path) ->
     dead = progress.read(10)
     assert dead.finished
     assert sorted(outcomes(dead)) == [(1, "served"), (2, "interrupted"), (3, "unauthenticated")]
-    assert [event.charges for event in dead.events if event.outcome is Outcome.INTERRUPTED] == [{}]
+    assert [event.charges for event in dead.events if event.end.outcome is Outcome.INTERRUPTED] == [{}]
 
 
 def test_a_journal_somebody_else_removed_is_noticed(tmp_path: Path) -> None:
@@ -229,7 +229,9 @@ def test_a_journal_somebody_else_removed_is_noticed(tmp_path: Path) -> None:
 
 
 def flowed(batch: Batch) -> list[tuple[str, int, int]]:
-    return [(event.outcome.label, event.egress_bytes, event.egress_messages) for event in batch.events]
+    return [
+        (event.end.outcome.label, event.end.egress_bytes, event.end.egress_messages) for event in batch.events
+    ]
 
 
 def test_a_dead_writers_long_call_has_what_flowed_until_the_last_note(tmp_path: Path) -> None:
@@ -241,7 +243,12 @@ def test_a_dead_writers_long_call_has_what_flowed_until_the_last_note(tmp_path: 
     batch = progress_in(tmp_path).read(10)
     assert flowed(batch) == [("interrupted", 900, 9)]
     (event,) = batch.events
-    assert (event.status, event.ingress_bytes, event.duration_us, event.first_byte_us) == (101, 10, 1000, 900)
+    assert (event.end.status, event.end.ingress_bytes, event.end.duration_us, event.end.first_byte_us) == (
+        101,
+        10,
+        1000,
+        900,
+    )
     assert event.charges == {}
 
 

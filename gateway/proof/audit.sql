@@ -1,9 +1,10 @@
 -- rows
 -- Every usage event.
-SELECT e.request_id::text AS request_id, a.public_id AS account, e.mode, e.tier, e.route, e.outcome, e.status,
+SELECT e.request_id::text AS request_id, a.public_id AS account, k.public_id AS key, e.mode, e.tier, e.route, e.outcome, e.status,
        e.ingress_bytes, e.egress_bytes, e.ingress_messages, e.egress_messages, e.started_at, e.charges
 FROM usage_events e
-LEFT JOIN accounts a ON a.id = e.account_id;
+LEFT JOIN accounts a ON a.id = e.account_id
+LEFT JOIN api_keys k ON k.id = e.key_id;
 
 -- sums_that_differ
 -- Cells in which the sums of hours or months are not the sums of rows and entries, one row for each side that has it.

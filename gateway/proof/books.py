@@ -30,6 +30,7 @@ class Sighting:
     request_id: str
     number: int
     kind: str
+    at_us: int = 0
     status: int = 0
     got: int = 0
     sent: int = 0
@@ -52,6 +53,8 @@ class Row:
     egress_bytes: int
     messages: tuple[int, int]
     charges: dict[str, int]
+    key: str | None = None
+    started_at_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ def read_witness(log: Path) -> list[Sighting]:
     for line in log.read_text().splitlines():
         told = json.loads(line)
         if "saw" in told:
-            seen = last[told["saw"]] = Sighting(told["saw"], told["number"], told["kind"])
+            seen = last[told["saw"]] = Sighting(told["saw"], told["number"], told["kind"], told["at_us"])
             found.append(seen)
         else:
             seen = last[told["done"]]
@@ -151,6 +154,8 @@ async def _read_ledger(pool: Pool, books: Books) -> None:
                 row["egress_bytes"],
                 (row["ingress_messages"], row["egress_messages"]),
                 json.loads(row["charges"]),
+                row["key"],
+                round(row["started_at"].timestamp() * 1_000_000),
             )
         )
     for differs in await pool.fetch(QUERIES.sums_that_differ):

@@ -22,6 +22,7 @@ class Note:
     number: int
     kind: str
     account: str
+    key: str  # public id; empty: it has none that is known
     request_id: str = ""
     status: int = 0
     code: str = ""  # of a problem document
@@ -143,7 +144,7 @@ async def _socket(line: Line, note: Note, headers: dict[str, str], chance: rando
 
 
 async def _stranger(line: Line, note: Note, headers: dict[str, str], _: random.Random) -> None:
-    note.kind = "short"
+    note.kind, note.key = "short", ""
     await _get(line, note, headers | {"X-API-Key": "tw_live_nobodys"}, f"/short/{note.number}")
 
 

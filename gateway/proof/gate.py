@@ -102,14 +102,17 @@ class Gate:
                 await asyncio.sleep(0.1)
         raise ProofFailed(f"The gateway was not ready within {READY_WITHIN_S:.0f} s.\n{self.last_words()}")
 
-    async def make_caller(self, who: Who) -> Caller:
-        """A new account with a key."""
+    async def make_callers(self, who: Who) -> list[Caller]:
+        """The callers of a new account."""
+        callers = []
         async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as session:
             account = await self._post(session, "accounts", {"name": who.tier, "tier": who.tier})
-            key = await self._post(
-                session, f"accounts/{account['id']}/keys", {"name": "proof", "mode": who.mode}
-            )
-        return Caller(who, account["id"], key["secret"])
+            for number in range(who.callers):
+                name = f"{who.tier} {who.mode} {number}"
+                told = {"name": name, "mode": who.mode}
+                key = await self._post(session, f"accounts/{account['id']}/keys", told)
+                callers.append(Caller(name, who, account["id"], key["id"], key["secret"]))
+        return callers
 
     async def _post(self, session: aiohttp.ClientSession, path: str, told: dict[str, str]) -> Any:
         url = f"http://127.0.0.1:{self._control}/admin/v1/{path}"

@@ -97,7 +97,7 @@ async def _prove(
 ) -> Verdict:
     gate.start()
     await gate.ready()
-    callers = [await gate.make_caller(who) for who in CAST]
+    callers = [caller for who in CAST for caller in await gate.make_callers(who)]
     traffic = Traffic(gate.port, callers, seed)
     faults = Faults(gate, random.Random(seed), folder / "faults.log")  # noqa: S311 - a plan, not a secret
     started_s = time.monotonic()

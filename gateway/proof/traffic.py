@@ -31,19 +31,18 @@ class Traffic:
         """Call until `stop`; then finish the calls at hand."""
         async with asyncio.TaskGroup() as group:
             for caller in self._callers:
-                for place in range(caller.who.callers):
-                    group.create_task(self._call_on(caller, place), name="proof.caller")
+                group.create_task(self._call_on(caller), name="proof.caller")
 
     def stop(self) -> None:
         """No further call."""
         self._stop.set()
 
-    async def _call_on(self, caller: Caller, place: int) -> None:
-        chance = random.Random(f"{self._seed} {caller.account} {place}")  # noqa: S311 - a plan, not a secret
+    async def _call_on(self, caller: Caller) -> None:
+        chance = random.Random(f"{self._seed} {caller.name}")  # noqa: S311 - a plan, not a secret
         line = Line(self._port)
         while not self._stop.is_set():
             kind = chance.choices(_NAMES, _WEIGHTS)[0]
-            note = Note(next(self._numbers), kind, caller.account)
+            note = Note(next(self._numbers), kind, caller.account, caller.key)
             self.notes.append(note)
             await make(line, note, caller.secret, chance)
             lost = not (note.whole or note.left)

@@ -7,10 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from gateway.errors import GatewayError
+from gateway.model.usage import billable
+from gateway.outcomes import Outcome
 from gateway.proof.books import Books, Row, Sighting
 from gateway.proof.books import Counter as QuotaCounter
 from gateway.proof.calls import Note
-from gateway.proof.world import LIMITED_BURST, LIMITED_PER_S, QUOTAS, work
+from gateway.proof.faults import STEP_S
+from gateway.proof.match import match
+from gateway.proof.world import LIMITED_BURST, LIMITED_PER_S, QUOTAS, due, work
 
 EXAMPLES = 5
 OF_THE_UPSTREAM = {"served", "client_aborted", "upstream_error", "upstream_aborted", "interrupted"}
@@ -62,11 +66,13 @@ def judge(run: Run) -> list[Check]:
         compared.refused_never_seen(),
         compared.callers_agree(),
         compared.nobody_is_counted(),
-        compared.counted_once(),
+        compared.booked_was_made(),
+        compared.what_is_due_is_billed(),
         compared.figures_agree(),
         compared.reported_is_billed(),
         compared.answers_are_the_callers_own(),
         compared.sums_agree(),
+        compared.clocks_are_off(),
         compared.nothing_unexpected(),
         compared.quotas_hold(),
         compared.rates_hold(),
@@ -83,11 +89,20 @@ class _Compared:
         self._rows = {row.request_id: row for row in run.books.rows}
         self._seen = {one.request_id: one for one in run.books.sightings}
         self._codes = _outcomes_by_code()
+        self._matches = match(run.books.rows, run.notes, run.books.sightings)
 
     def seen_is_booked(self) -> Check:
-        missing = [_seen(one) for key, one in self._seen.items() if key not in self._rows]
-        found = len(self._seen) - len(missing)
-        return Check("requests the upstream saw are booked", _n(len(self._seen)), _n(found), missing)
+        """As multisets of id, route and key: what of the upstream's log is not in the ledger."""
+        notes = {note.number: note for note in self._run.notes}
+        seen = Counter(
+            (one.request_id, one.kind, notes[one.number].key if one.number in notes else "?")
+            for one in self._run.books.sightings
+        )
+        booked = Counter((row.request_id, row.route, row.key or "") for row in self._run.books.rows)
+        missing = seen - booked
+        wrong = [f"{request_id} to {route} by {key}" for request_id, route, key in missing.elements()]
+        found = seen.total() - missing.total()
+        return Check("requests the upstream saw are booked", _n(seen.total()), _n(found), wrong)
 
     def seen_once(self) -> Check:
         sightings = self._run.books.sightings
@@ -165,11 +180,42 @@ class _Compared:
             wrong.append(f"{len(refused)} callers were refused, {total} are counted")
         return Check("refused calls of nobody are counted", f">= {_n(len(refused))}", _n(total), wrong)
 
-    def counted_once(self) -> Check:
-        """Rows, and calls that are in the sums alone: no more than were made."""
-        made, booked = len(self._run.notes), len(self._rows) + sum(self._run.books.of_nobody.values())
-        wrong = [f"{booked - made} too many"] if booked > made else []
-        return Check("no more calls are booked than were made", f"<= {_n(made)}", _n(booked), wrong)
+    def booked_was_made(self) -> Check:
+        """Each row, and each call that is in the sums alone, is a call of its own."""
+        matched, of_nobody = self._matches, sum(self._run.books.of_nobody.values())
+        wrong = list(matched.wrong)
+        if of_nobody > matched.left:
+            wrong.append(f"{of_nobody} calls of nobody are counted, {matched.left} have no row")
+        booked = len(self._run.books.rows) + of_nobody
+        found = f"{_n(len(matched.calls))} by id, {_n(matched.by_place)} by key, {_n(of_nobody)} of nobody"
+        return Check("each booked call is one that was made", _n(booked), found, wrong)
+
+    def what_is_due_is_billed(self) -> Check:
+        """All units of each row are those of its route, if it is one that pays; none otherwise."""
+        wrong = []
+        for row in self._rows.values():
+            note = self._matches.calls.get(row.request_id)
+            pays = billable(Outcome[row.outcome.upper()], row.status)
+            expected = due(note.number, row.route) if pays and note else {}
+            if row.charges != expected:
+                wrong.append(f"{_row(row)}: {row.charges} is billed, {expected} is due")
+        what = "what is due is billed, no more and no less"
+        return Check(what, _n(len(self._rows)), _n(len(self._rows) - len(wrong)), wrong)
+
+    def clocks_are_off(self) -> Check:
+        """Rows carry their worker's clock, the upstream's log the machine's: steps show as whole steps."""
+        seen: Counter[int] = Counter()
+        wrong = []
+        for key, one in self._seen.items():
+            row = self._rows.get(key)
+            if row is not None:
+                off_s = (row.started_at_us - one.at_us) / 1_000_000
+                step_s = round(off_s / STEP_S) * STEP_S
+                seen[step_s] += 1
+                if abs(step_s) > STEP_S or abs(off_s - step_s) > STEP_S / 3:
+                    wrong.append(f"{_row(row)} began {off_s:+.0f} s from when the upstream saw it")
+        found = ", ".join(f"{step:+} s: {_n(times)}" for step, times in sorted(seen.items()))
+        return Check("clocks were off by what they were set", f"0 or {STEP_S} s", found, wrong)
 
     def figures_agree(self) -> Check:
         served = [

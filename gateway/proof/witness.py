@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypedDict
@@ -35,6 +36,7 @@ class Line(TypedDict, total=False):
     """A line of the log: a call was seen, or it is done."""
 
     saw: str
+    at_us: int  # when it came, by the machine's clock
     done: str
     number: int
     kind: str
@@ -88,7 +90,8 @@ class Witness:
 
     def saw(self, seen: Seen) -> None:
         """Note that a call has come."""
-        self._write({"saw": seen.request_id, "number": seen.number, "kind": seen.kind})
+        at_us = time.time_ns() // 1000
+        self._write({"saw": seen.request_id, "at_us": at_us, "number": seen.number, "kind": seen.kind})
 
     def did(self, seen: Seen) -> None:
         """Note what it was answered."""

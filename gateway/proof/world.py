@@ -15,6 +15,10 @@ WORK = "X-Work"
 RESERVE = 10
 """Of it; no call costs more. So Redis never counts less than is billed, whatever is lost on the way to it."""
 
+PAGES = 3
+"""What an upload costs beside the call."""
+ROUTES = frozenset({"paid", "upload", "short", "slow", "stream", "socket", "fails", "breaks"})
+
 _POLICIES = Template("""
 upstreams:
   witness:
@@ -43,7 +47,7 @@ routes:
     upstream: witness
     requires: [paid]
     charges: {api_calls: 1, work: {response_header: $work, reserve: $reserve}}
-  - {name: upload, match: {methods: [POST], path: /upload/*}, upstream: witness, charges: {api_calls: 1, pages: 3}}
+  - {name: upload, match: {methods: [POST], path: /upload/*}, upstream: witness, charges: {api_calls: 1, pages: $pages}}
   - {name: short, match: {path: /short/*}, upstream: witness}
   - {name: slow, match: {path: /slow/*}, upstream: witness}
   - {name: stream, match: {path: /stream/*}, upstream: witness}
@@ -56,13 +60,13 @@ routes:
 def policies(port: int) -> str:
     """The policies of the proof, with its upstream at `port`."""
     return _POLICIES.substitute(
-        QUOTAS, port=port, rate=LIMITED_PER_S, burst=LIMITED_BURST, work=WORK, reserve=RESERVE
+        QUOTAS, port=port, pages=PAGES, rate=LIMITED_PER_S, burst=LIMITED_BURST, work=WORK, reserve=RESERVE
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """An account with a key, and how many callers use it."""
+    """An account, and how many callers it has, each with a key of its own."""
 
     tier: str
     mode: str
@@ -80,16 +84,24 @@ CAST = (
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """One of the cast, with what was made for it."""
+    """One caller of an account of the cast, with what was made for it. Makes one call after the other."""
 
+    name: str
     who: Who
     account: str  # public id
+    key: str  # public id
     secret: str = field(repr=False)
 
 
 def work(number: int) -> int:
     """What the upstream says call `number` costs, if it is a paid one."""
     return 1 + number % RESERVE
+
+
+def due(number: int, kind: str) -> dict[str, int]:
+    """What call `number` pays if it is billed, whatever its tier counts of it."""
+    more = {"upload": {"pages": PAGES}, "paid": {"work": work(number)}}
+    return {"api_calls": 1} | more.get(kind, {})
 
 
 def wanted(number: int, kind: str) -> bytes:

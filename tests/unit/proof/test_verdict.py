@@ -11,15 +11,35 @@ from gateway.proof.books import Books, Counter, Row, Sighting
 from gateway.proof.calls import Note
 from gateway.proof.verdict import Run, judge
 
+SEEN = "requests the upstream saw are booked"
+MADE = "each booked call is one that was made"
+DUE = "what is due is billed, no more and no less"
 ACME, SMALL = "acct_acme", "acct_small"
+
+
+def key_of(account: str) -> str:
+    return account.replace("acct", "key")
 
 
 def served(key: str, number: int, account: str = ACME) -> tuple[Sighting, Row, Note]:
     """A call that went well, in all three books."""
     return (
-        Sighting(key, number, "short", 200, 0, 30, whole=True),
-        Row(key, account, "live", "plentiful", "short", "served", 200, 0, 30, (0, 0), {"api_calls": 1}),
-        Note(number, "short", account, key, 200, whole=True, got_bytes=30),
+        Sighting(key, number, "short", 0, 200, 0, 30, whole=True),
+        Row(
+            key,
+            account,
+            "live",
+            "plentiful",
+            "short",
+            "served",
+            200,
+            0,
+            30,
+            (0, 0),
+            {"api_calls": 1},
+            key_of(account),
+        ),
+        Note(number, "short", account, key_of(account), key, 200, whole=True, got_bytes=30),
     )
 
 
@@ -29,12 +49,12 @@ def in_order() -> Run:
     sightings = [one[0] for one in both] + [Sighting("c", 3, "slow")]
     rows = [one[1] for one in both]
     rows += [
-        Row("c", ACME, "live", "plentiful", "slow", "interrupted", 0, 0, 0, (0, 0), {}),
-        Row("d", SMALL, "live", "scarce", "short", "quota_exceeded", 429, 0, 90, (0, 0), {}),
+        Row("c", ACME, "live", "plentiful", "slow", "interrupted", 0, 0, 0, (0, 0), {}, key_of(ACME)),
+        Row("d", SMALL, "live", "scarce", "short", "quota_exceeded", 429, 0, 90, (0, 0), {}, key_of(SMALL)),
     ]
-    notes = [one[2] for one in both] + [Note(3, "slow", ACME)]
-    notes += [Note(4, "short", SMALL, "d", 429, "quota_exceeded", whole=True, got_bytes=90)]
-    notes += [Note(5, "short", SMALL, "e", 401, "unauthenticated", whole=True, got_bytes=90)]
+    notes = [one[2] for one in both] + [Note(3, "slow", ACME, key_of(ACME))]
+    notes += [Note(4, "short", SMALL, key_of(SMALL), "d", 429, "quota_exceeded", whole=True, got_bytes=90)]
+    notes += [Note(5, "short", SMALL, "", "e", 401, "unauthenticated", whole=True, got_bytes=90)]
     books = Books(
         sightings,
         rows,
@@ -71,7 +91,8 @@ def reach_twice(run: Run) -> None:
 
 def bill_something_else(run: Run) -> None:
     run.books.sightings[0] = replace(run.books.sightings[0], kind="paid")
-    run.books.rows[0] = replace(run.books.rows[0], charges={"api_calls": 1, "work": 9})
+    run.books.rows[0] = replace(run.books.rows[0], route="paid", charges={"api_calls": 1, "work": 9})
+    run.notes[0].kind = "paid"
 
 
 def book_twice(run: Run) -> None:
@@ -80,6 +101,8 @@ def book_twice(run: Run) -> None:
 
 def call_a_failure_served(run: Run) -> None:
     run.books.sightings[0] = replace(run.books.sightings[0], kind="fails", status=500)
+    run.books.rows[0] = replace(run.books.rows[0], route="fails")
+    run.notes[0].kind = "fails"
 
 
 def invent(run: Run) -> None:
@@ -123,7 +146,7 @@ def lose_a_refusal(run: Run) -> None:
 
 
 def lose_a_refusal_that_was_cut(run: Run) -> None:
-    run.notes.append(Note(6, "stream", SMALL, "f", 503))
+    run.notes.append(Note(6, "stream", SMALL, "", "f", 503))
 
 
 def count_a_refusal_less(run: Run) -> None:
@@ -135,13 +158,89 @@ def count_a_refusal_twice(run: Run) -> None:
 
 
 def end_unexpectedly_for_nobody(run: Run) -> None:
-    run.notes.append(Note(6, "short", SMALL))
+    run.notes.append(Note(6, "short", SMALL, ""))
     run.books.of_nobody["unexpected"] = 1
 
 
 def oversell(run: Run) -> None:
     run.books.booked[SMALL, "live", "api_calls"] = 201
     run.books.counters[1] = run.books.set_right[1] = Counter(SMALL, "live", "api_calls", 201)
+
+
+def cut_off(run: Run) -> Row:
+    """A call of which neither its caller nor the upstream knows the id, and its row."""
+    run.notes.append(Note(6, "short", ACME, key_of(ACME)))
+    row = replace(run.books.rows[2], request_id="g", route="short")
+    run.books.rows.append(row)
+    return row
+
+
+def book_a_cut_call(run: Run) -> None:
+    cut_off(run)
+
+
+def book_a_cut_call_twice(run: Run) -> None:
+    run.books.rows.append(replace(cut_off(run), request_id="h"))
+
+
+def book_a_cut_call_on_another_key(run: Run) -> None:
+    run.books.rows.append(replace(cut_off(run), key=key_of(SMALL)))
+    del run.books.rows[-2]
+
+
+def book_a_cut_call_on_another_route(run: Run) -> None:
+    run.books.rows.append(replace(cut_off(run), route="slow"))
+    del run.books.rows[-2]
+
+
+def book_a_told_call_under_another_id(run: Run) -> None:
+    run.books.rows.append(replace(run.books.rows[3], request_id="h"))
+
+
+def book_seen_on_another_key(run: Run) -> None:
+    run.books.rows[2] = replace(run.books.rows[2], key=key_of(SMALL))
+
+
+def book_seen_on_another_route(run: Run) -> None:
+    run.books.rows[2] = replace(run.books.rows[2], route="short")
+
+
+def tell_the_caller_another_id(run: Run) -> None:
+    run.notes[2].request_id = "x"
+    run.notes[2].code = "?"
+    run.notes[2].status = 503
+
+
+def tell_two_callers_one_id(run: Run) -> None:
+    run.notes.append(replace(run.notes[0], number=6))
+
+
+def see_what_nobody_made(run: Run) -> None:
+    run.books.sightings[2] = replace(run.books.sightings[2], number=99)
+
+
+def bill_a_unit_more(run: Run) -> None:
+    run.books.rows[0] = replace(run.books.rows[0], charges={"api_calls": 2})
+
+
+def bill_a_unit_less(run: Run) -> None:
+    run.books.rows[0] = replace(run.books.rows[0], charges={})
+
+
+def bill_an_interrupted_call(run: Run) -> None:
+    run.books.rows[2] = replace(run.books.rows[2], charges={"api_calls": 1})
+
+
+def begin_minutes_away(run: Run) -> None:
+    run.books.rows[0] = replace(run.books.rows[0], started_at_us=-420_000_000)
+
+
+def begin_two_steps_away(run: Run) -> None:
+    run.books.rows[0] = replace(run.books.rows[0], started_at_us=600_000_000)
+
+
+def begin_a_step_away(run: Run) -> None:
+    run.books.rows[0] = replace(run.books.rows[0], started_at_us=300_100_000)
 
 
 def let_too_many_in(run: Run) -> Run:
@@ -167,22 +266,32 @@ def end_badly(run: Run) -> Run:
 @pytest.mark.parametrize(
     ("change", "noticed"),
     [
-        (lose_row, ["requests the upstream saw are booked"]),
-        (see_twice, ["no call reaches the upstream twice"]),
-        (reach_twice, ["no call reaches the upstream twice"]),
-        (book_twice, ["no request is booked twice"]),
-        (bill_something_else, ["units that the upstream reports are billed"]),
+        (lose_row, [SEEN]),
+        (see_twice, [SEEN, "no call reaches the upstream twice"]),
+        (reach_twice, [SEEN, "no call reaches the upstream twice", MADE]),
+        (book_twice, ["no request is booked twice", MADE]),
+        (bill_something_else, [DUE, "units that the upstream reports are billed"]),
         (
             call_a_failure_served,
             ["outcomes fit what the upstream did", "what is billed was done by the upstream"],
         ),
-        (invent, ["what is billed was done by the upstream", "no more calls are booked than were made"]),
+        (
+            invent,
+            [
+                "what is billed was done by the upstream",
+                MADE,
+                DUE,
+            ],
+        ),
         (lose_a_refusal, ["refused calls of nobody are counted"]),
         (lose_a_refusal_that_was_cut, ["refused calls of nobody are counted"]),
         (count_a_refusal_less, ["refused calls of nobody are counted"]),
-        (count_a_refusal_twice, ["no more calls are booked than were made"]),
+        (count_a_refusal_twice, [MADE]),
         (end_unexpectedly_for_nobody, ["nothing ended unexpectedly"]),
-        (bill_a_refusal, ["what is billed was done by the upstream"]),
+        (
+            bill_a_refusal,
+            ["what is billed was done by the upstream", DUE],
+        ),
         (refuse_too_late, ["outcomes fit what the upstream did", "what was refused never got there"]),
         (tell_a_caller_something_else, ["callers were told what is booked"]),
         (book_on_another, ["callers were told what is booked"]),
@@ -196,6 +305,22 @@ def end_badly(run: Run) -> Run:
         (leave_units_charged, ["reconciled, Redis counts what is billed"]),
         (leave_a_journal, ["all journals are booked"]),
         (end_badly, ["the gateway ended well"]),
+        (book_a_cut_call, []),
+        (book_a_cut_call_twice, [MADE]),
+        (book_a_cut_call_on_another_key, [MADE]),
+        (book_a_cut_call_on_another_route, [MADE]),
+        (book_a_told_call_under_another_id, [MADE]),
+        (book_seen_on_another_key, [SEEN]),
+        (book_seen_on_another_route, [SEEN]),
+        (tell_the_caller_another_id, ["refused calls of nobody are counted", MADE]),
+        (tell_two_callers_one_id, [MADE]),
+        (see_what_nobody_made, [SEEN, MADE]),
+        (bill_a_unit_more, [DUE]),
+        (bill_a_unit_less, [DUE]),
+        (bill_an_interrupted_call, [DUE]),
+        (begin_minutes_away, ["clocks were off by what they were set"]),
+        (begin_two_steps_away, ["clocks were off by what they were set"]),
+        (begin_a_step_away, []),
     ],
 )
 def test_one_thing_wrong_is_noticed(change: Change, noticed: list[str]) -> None:

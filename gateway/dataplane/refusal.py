@@ -63,7 +63,10 @@ def refuse(exchange: Exchange, error: GatewayError) -> None:
 
 
 def _log(exchange: Exchange, error: GatewayError) -> None:
-    is_news = error.status >= 500 and not isinstance(error, Overloaded)  # which the worker has told for all
+    is_ours = (
+        error.status >= 500 and error.outcome is not Outcome.BAD_REQUEST
+    )  # else anybody could fill the log
+    is_news = is_ours and not isinstance(error, Overloaded)  # which the worker has told for all
     level = logging.WARNING if is_news else logging.DEBUG
     if log.isEnabledFor(level):
         fields: dict[str, object] = {

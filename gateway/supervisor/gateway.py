@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import logging
 import os
-import resource
 import signal
 import sys
 import time
@@ -30,6 +29,7 @@ from gateway.model.policies import PolicySet
 from gateway.settings import Address, Settings
 from gateway.storage.postgres import connect_pool, refusal
 from gateway.supervisor.children import Child, Children
+from gateway.supervisor.descriptors import allow_as_many_as_we_may
 from gateway.supervisor.folder import admin_token, prepare_folder, token_file, unusable
 from gateway.supervisor.libraries import check_libraries
 from gateway.supervisor.own_ports import own_ports_objection
@@ -62,8 +62,7 @@ def run(settings: Settings, *, demo: bool) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     check_libraries()
     terminal = Terminal.now()
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket per caller: as many as we may have
+    allow_as_many_as_we_may(settings.max_connections)
     clock = clock_of("supervisor", settings)
     with contextlib.ExitStack() as opened:
         try:

@@ -6,7 +6,14 @@ from unittest.mock import create_autospec
 import pytest
 
 from gateway.dataplane.refusal import refuse
-from gateway.errors import GatewayError, RateLimited, TierUnknown, UpstreamUnreachable
+from gateway.errors import (
+    GatewayError,
+    NotImplementedHere,
+    RateLimited,
+    TierUnknown,
+    UpstreamUnreachable,
+    VersionRefused,
+)
 from gateway.model.exchange import Downstream, Exchange, RequestHead
 from gateway.model.policies import Route, Upstream
 from gateway.model.usage import Marks
@@ -30,6 +37,15 @@ def test_the_log_says_which_upstream_a_call_was_for(
     refuse(exchange, error)
     assert [getattr(record, "upstream", None) for record in caplog.records] == [upstream]
     assert [getattr(record, "route", None) for record in caplog.records] == ["api"]
+
+
+@pytest.mark.parametrize("error", [NotImplementedHere(), VersionRefused(), RateLimited()])
+def test_what_callers_do_wrong_fills_no_log(error: GatewayError, caplog: pytest.LogCaptureFixture) -> None:
+    """Of whatever status: anybody can do it, without a key."""
+    exchange = Exchange(RequestHead(), cast("Downstream", create_autospec(Downstream)), b"")
+    exchange.body_done = True
+    refuse(exchange, error)
+    assert [record for record in caplog.records if record.levelname != "DEBUG"] == []
 
 
 def test_a_refusal_is_marked_with_its_code_and_with_what_refused() -> None:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 
 from bench import accounts, bodies, calls, idle, latency, ledger, stages, websocket
 from bench.candidate import Candidate
 from bench.candidates import running
 from bench.machine import BenchError, cores_to_use, describe
+from bench.processes import stop_when_asked
 
 RESULTS = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
-_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 Run = Callable[[list[Candidate], int, int], str]
 PARTS: dict[str, tuple[Run, int]] = {
@@ -50,8 +48,7 @@ def main() -> int:
     unknown = [name for name in given.parts if name not in names]
     if unknown:
         options.error(f"{unknown[0]!r} is none of {', '.join(names)}")
-    for number in _STOPS:
-        signal.signal(number, _stop)
+    stop_when_asked()
     try:
         text = _run(given.parts or list(names), given.rounds, max(1, given.seconds))
     except BenchError as error:
@@ -95,14 +92,6 @@ def _beside_others(names: list[str], rounds: int | None, seconds: int) -> list[s
                 lines = "\n".join(f"- {name}: `{install}`" for name, install in found.missing.items())
                 sections.append(f"Not measured, because not installed:\n\n{lines}")
     return sections
-
-
-def _stop(_number: int, _frame: FrameType | None) -> None:
-    """Once: stop what was started. Asking again does not keep it from being stopped."""
-    for number in _STOPS:
-        signal.signal(number, signal.SIG_IGN)
-    print("\nstopping", file=sys.stderr)
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

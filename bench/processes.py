@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from bench.machine import BenchError, free_port, pin, wait_for_port, wait_for_socket
 
 STOP_S = 60
+STOPS = (signal.SIGINT, signal.SIGTERM)
 SAID_CHARACTERS = 2000
 """Of a program's output: all are told to be quiet, so what there is tells why a row is void."""
 
@@ -68,3 +70,17 @@ def server(
 
 def _above_bench() -> Path:
     return Path(__file__).parent.parent
+
+
+def stop_when_asked() -> None:
+    """From now on SIGTERM is a KeyboardInterrupt, too, so that what was started is stopped."""
+    for number in STOPS:
+        signal.signal(number, _stop)
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    """Once: asking again does not keep servers from being stopped."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
+    print("\nstopping", file=sys.stderr)
+    raise KeyboardInterrupt

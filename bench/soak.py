@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.machine import BenchError, describe, own_bytes, peak_bytes
 from bench.mixture import Mixture
-from bench.processes import Place, server
+from bench.processes import Place, server, stop_when_asked
 from bench.tollway import SOAK, tollway
 
 CEILING_BYTES = 256 << 20
@@ -62,8 +62,11 @@ def main() -> int:
     options = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     options.add_argument("--minutes", type=float, default=60.0, help="how long (60)")
     given = options.parse_args()
+    stop_when_asked()
     try:
         text, problems = _run(given.minutes * 60)
+    except KeyboardInterrupt:
+        return 130
     except BenchError as error:
         problems, text = [str(error)], ""
     print(text)

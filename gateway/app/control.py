@@ -13,6 +13,7 @@ from gateway.accounts.store import Accounts
 from gateway.admission.counters import QuotaCounters
 from gateway.admission.open_counters import open_counters
 from gateway.admission.open_store import open_onlooker
+from gateway.app.keys_file import KeysFile
 from gateway.app.policies import PoliciesInUse
 from gateway.app.policy_notes import PolicyNotes
 from gateway.app.process import Process
@@ -98,6 +99,7 @@ async def serve_control(process: Process) -> None:
         await _serve(build_portal_app(collaborators, identity, __version__), settings.portal),
     ]
     _spawn_jobs(process, pool, identity)
+    _follow_keys_file(process, collaborators)
     _compare_quotas(process, pool, counters, policies)
     thresholds = book_forever(counting.crossings, QuotaEvents(pool), process.slots)
     process.tasks.spawn(thresholds, name="control.quota_events")
@@ -118,6 +120,13 @@ def _spawn_jobs(process: Process, pool: Pool, identity: Identity) -> None:
     tasks.spawn(requests.forget_forever(pool), name="control.people")
     tasks.spawn(identity.outbox.send_forever(pool, _deliver(settings)), name="control.mail")
     tasks.spawn(keep_months_forever(pool, settings.raw_retention_months), name="control.retention")
+
+
+def _follow_keys_file(process: Process, with_: Collaborators) -> None:
+    """Keep the keys of the operator's file as its lines say, if there is one."""
+    if (path := process.wiring.settings.keys_file) is not None:
+        file = KeysFile(path, with_.pool, with_.accounts, lambda: with_.policies().tiers, process.slots)
+        process.tasks.spawn(file.follow(), name="control.keys_file")
 
 
 def _compare_quotas(process: Process, pool: Pool, counters: QuotaCounters, policies: PoliciesInUse) -> None:
@@ -167,7 +176,7 @@ def _identity(process: Process, pool: Pool, policies: PoliciesInUse) -> Identity
         registration=settings.registration,
         proxies=Proxies(settings.trusted_proxies, hops),
         default_tier=settings.default_tier,
-        foreign_keys=settings.foreign_keys,
+        foreign_keys=settings.any_keys,
         wrong_keys_per_minute=settings.wrong_keys_per_minute,
     )
     if settings.registration and identity.tier_of_newcomers(policies.policies()) is None:

@@ -145,7 +145,7 @@ def _authenticator(process: Process, pool: Pool, switches: SwitchFollower) -> Au
         process.clock,
         process.tasks,
         settings.key_prefix,
-        foreign_keys=settings.foreign_keys,
+        foreign_keys=settings.any_keys,
         guesses=Guesses(process.clock, process.slots, settings.wrong_keys_per_minute),
         account_lookup=lambda name, digest: find_account_principal(pool, name, digest),
     )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO, TypeVar
 
 import click
 
+from gateway.accounts.keys import digest
 from gateway.accounts.reach import check_reach
 from gateway.accounts.records import ApiKey, KeyLimits
 from gateway.accounts.store import Accounts
 from gateway.cli.database import with_database
+from gateway.cli.key_tables import hash_, load
 from gateway.cli.lists import paged, show_page
 from gateway.cli.output import json_option, print_facts, print_json, print_table
 from gateway.cli.progress import progress
@@ -63,6 +66,10 @@ def key() -> None:
     """Create, import, list, show, rotate, revoke API keys."""
 
 
+key.add_command(load)
+key.add_command(hash_)
+
+
 @key.command()
 @_made_of
 def create(account: str, name: str, mode: str, as_json: bool, **given: Any) -> None:
@@ -79,24 +86,28 @@ def create(account: str, name: str, mode: str, as_json: bool, **given: Any) -> N
 @key.command("import")
 @click.option("--sha256", "digests", multiple=True, metavar="HEX", help="SHA-256 of a secret; several times.")
 @click.option("--file", type=click.File(), help="One SHA-256 a line; `#` begins a comment. `-`: stdin.")
+@click.option("--secrets", is_flag=True, help="Keys themselves on stdin, one a line: hashed, not kept.")
 @_made_of
 def import_(
     digests: tuple[str, ...],
     file: TextIO | None,
+    secrets: bool,
     account: str,
     name: str,
     mode: str,
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Import keys made elsewhere, by their SHA-256: all of them or none."""
+    """Import keys made elsewhere, by their SHA-256: all of them or none. `load` takes whole tables."""
     limits = _limits(given)
     wanted = [_digest(text, f"--sha256 {number}") for number, text in enumerate(digests, 1)]
     for number, line in enumerate(file or (), 1):
         if text := line.partition("#")[0].strip():
             wanted.append(_digest(text, f"line {number}"))
+    if secrets:
+        wanted += [digest(line.strip().encode()) for line in sys.stdin if line.strip()]
     if not wanted:
-        raise click.UsageError("Give --sha256 or --file with at least one SHA-256.")
+        raise click.UsageError("Give --sha256 or --file with at least one SHA-256, or --secrets.")
 
     async def work(pool: Pool, settings: Settings) -> list[ApiKey]:
         _check_reach(limits, settings)
@@ -116,12 +127,12 @@ def import_(
 def _digest(text: str, where: str) -> bytes:
     """32 bytes; the message never repeats the text, which may be a secret after all."""
     try:
-        digest = bytes.fromhex(text)
+        found = bytes.fromhex(text)
     except ValueError:
-        digest = b""
-    if len(digest) != 32:
+        found = b""
+    if len(found) != 32:
         raise click.UsageError(f"{where} is not a SHA-256 of 64 hexadecimal digits.")
-    return digest
+    return found
 
 
 @key.command("list")

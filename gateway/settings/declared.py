@@ -137,6 +137,11 @@ class Settings:
         default=False,
         shown="no",
     )
+    keys_file: Path | None = _setting(
+        as_path,
+        "CSV of keys made elsewhere, by SHA-256, that work while they stand there; implies foreign keys.",
+        shown="none",
+    )
     wrong_keys_per_minute: int = _setting(
         as_whole(0, 1_000_000),
         "Keys that do not work a worker looks up for one address; beyond, unknown ones get 429. 0: no bound.",
@@ -272,6 +277,11 @@ class Settings:
         default=False,
         shown="no",
     )
+
+    @property
+    def any_keys(self) -> bool:
+        """Whether keys may have any format."""
+        return self.foreign_keys or self.keys_file is not None
 
     @property
     def public_url(self) -> str:

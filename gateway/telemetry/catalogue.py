@@ -329,6 +329,13 @@ METRICS: tuple[Metric, ...] = (
         "Times that quota counters could not be compared with the ledger, or rebuilt from it.",
         roles=_CONTROL,
     ),
+    Metric("keys_file_listed", Kind.GAUGE, "Keys in the file of listed keys that is in use.", roles=_CONTROL),
+    Metric(
+        "keys_file_failed_total",
+        Kind.COUNTER,
+        "Files of listed keys refused because of problems; the one before stays in use.",
+        roles=_CONTROL,
+    ),
     Metric(
         "policy_generation",
         Kind.GAUGE,

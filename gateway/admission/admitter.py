@@ -210,11 +210,16 @@ class Admitter:
         self, principal: Principal, plan: ChargePlan, buckets: tuple[str, ...] | None
     ) -> Grant:
         now_ms, by = self._store_now_ms(), principal.calendar
-        local = self._local.decide(_tag(principal), plan, buckets, now_ms, by)
+        held = self._concurrency.new(principal, plan, buckets) if plan.concurrency else None
+        under_way = () if held is None else self._concurrency.under_way(held)
+        local = self._local.decide(_tag(principal), plan, buckets, now_ms, by, under_way=under_way)
         if local.decision.status is Status.REFUSED:
             self._cells[self._refused_locally_slot] += 1
             raise refusal(local.plan, local.charges, local.decision, _later_ms(plan))
-        return Grant(principal, plan, b"", charged=False)
+        if held is None:
+            return Grant(principal, plan, b"", charged=False)
+        self._concurrency.take(held)
+        return HoldingGrant(principal, plan, b"", slot=held.name, charged=False)
 
     def settle(self, exchange: Exchange) -> None:
         """Release the slots of a call, and set right what it paid into quotas, and into limits on meters.

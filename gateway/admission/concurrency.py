@@ -52,12 +52,8 @@ class Concurrency:
 
         Raises StoreUnavailable, and why the caller left when it did so while it waited.
         """
-        if counters is None:
-            keys = tuple([slot_set_key(limit) for limit in plan.concurrency])
-        else:
-            keys = counters[len(plan.limits) :]
-        tag = account_tag(principal.account_id, principal.mode)
-        call = _Call(plan, exchange, principal.calendar, counters, self._held.new(tag, keys))
+        held = self.new(principal, plan, counters)
+        call = _Call(plan, exchange, principal.calendar, counters, held)
         position = self._others_wait(call)
         if position is None:
             bought = await self._decide(call)
@@ -65,6 +61,23 @@ class Concurrency:
             if position is None:
                 return bought, call.held.name
         return await self._queue(call, position), call.held.name
+
+    def new(self, principal: Principal, plan: ChargePlan, counters: tuple[str, ...] | None) -> Held:
+        """Slots that a call needs, and that nobody has given it yet."""
+        if counters is None:
+            keys = tuple([slot_set_key(limit) for limit in plan.concurrency])
+        else:
+            keys = counters[len(plan.limits) :]
+        return self._held.new(account_tag(principal.account_id, principal.mode), keys)
+
+    def under_way(self, held: Held) -> tuple[int, ...]:
+        """How many calls of this worker hold a slot of each of its sets."""
+        return tuple([self._held.under_way(counter) for counter in held.counters])
+
+    def take(self, held: Held) -> None:
+        """Take slots that the store could not be asked for: it hears of them when they are renewed."""
+        self._held.asked(held)
+        self._held.take(held)
 
     def release(self, slot: str) -> None:
         """The call whose slots are called so has ended. Never raises."""

@@ -64,6 +64,7 @@ class HeldSlots:
         self._on_freed = on_freed
         self._numbers = count(1)
         self._held: dict[str, Held] = {}
+        self._under_way: dict[str, int] = {}  # calls of this worker, by set
         self._released: list[Held] = []
         self._flushes_soon = False
         self._work = asyncio.Event()
@@ -81,14 +82,24 @@ class HeldSlots:
     def take(self, held: Held) -> None:
         """The store gave them: keep them until `release`."""
         self._held[held.name] = held
+        for counter in held.counters:
+            self._under_way[counter] = self._under_way.get(counter, 0) + 1
         self._cells[self._gauge] += 1
         self._wake()
+
+    def under_way(self, counter: str) -> int:
+        """Calls of this worker that hold a slot of a set."""
+        return self._under_way.get(counter, 0)
 
     def release(self, name: str) -> None:
         """Their call has ended. Never raises."""
         held = self._held.pop(name, None)
         if held is not None:
             self._cells[self._gauge] -= 1
+            for counter in held.counters:
+                self._under_way[counter] -= 1
+                if not self._under_way[counter]:
+                    del self._under_way[counter]
             self.drop(held)
 
     def drop(self, held: Held) -> None:

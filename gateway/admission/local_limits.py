@@ -7,7 +7,9 @@ A quota is divided too, by what was left of it when this worker last heard of it
 call for what others took since, and no more until its period ends. All workers together give out no more
 than was left when that one heard of it that heard longest ago. A quota of which a worker has not heard lets
 calls pass unchecked.
-Slots of calls at once are not counted.
+
+Calls at once are divided like bursts. Those that this worker admitted count, before and since; it renews
+their slots, so the store counts them as soon as it is back.
 """
 
 from __future__ import annotations
@@ -39,10 +41,11 @@ class _Heard:
 
 
 class _Part(NamedTuple):
-    """The limits of a plan, without its quotas, and one worker's part of each."""
+    """The limits of a plan, without its quotas, and one worker's part of each. `most`: calls at once."""
 
     charges: Charges
     flows: tuple[Flow, ...]
+    most: tuple[int, ...]
 
 
 class Local(NamedTuple):
@@ -80,10 +83,12 @@ class LocalLimits:
         buckets: tuple[str, ...] | None,
         now_ms: int,
         by: Calendar = IN_UTC,
+        *,
+        under_way: tuple[int, ...] = (),
     ) -> Local:
         """Take a call's tokens from this worker's part of all limits, or say how long to wait.
 
-        `by`: how the account's periods are counted.
+        `by`: how the account's periods are counted. `under_way`: calls of this worker in each set of slots.
         """
         paid: list[tuple[_Heard, int]] = []
         if self._heard and plan.quotas:
@@ -100,13 +105,18 @@ class LocalLimits:
             token_bucket.wait_ms(bucket, flow, cost, now_ms)
             for bucket, flow, cost in zip(after, part.flows, costs, strict=True)
         )
-        status = Status.REFUSED if any(waits) else Status.ADMITTED
+        in_use = tuple(
+            limit.bound if calls >= most else calls
+            for limit, calls, most in zip(plan.concurrency, under_way, part.most, strict=False)
+        )
+        is_full = any(used >= limit.bound for used, limit in zip(in_use, plan.concurrency, strict=False))
+        status = Status.REFUSED if is_full or any(waits) else Status.ADMITTED
         if status is Status.ADMITTED:
             after = [token_bucket.take(bucket, cost) for bucket, cost in zip(after, costs, strict=True)]
             self._keep(names, after)
             for heard, cost in paid:
                 heard.spent += cost
-        decision = Decision(status, now_ms, 0, tuple(bucket.tokens for bucket in after), waits)
+        decision = Decision(status, now_ms, 0, tuple(bucket.tokens for bucket in after), waits, in_use)
         return Local(plan, part.charges, decision)
 
     def _short_of(
@@ -136,11 +146,12 @@ class LocalLimits:
 
     def _divide(self, plan: ChargePlan) -> _Part:
         limits = tuple(limit for limit in plan.limits if not limit.shadow)
-        charges = Charges(replace(plan, limits=limits, quotas=(), concurrency=()), 0)
+        charges = Charges(replace(plan, limits=limits, quotas=()), 0)
         flows = tuple(Flow.of(self._part_of(limit)) for limit in limits)
+        most = tuple(max(1, limit.bound // self._workers) for limit in plan.concurrency)
         if len(self._parts) >= PLANS_MAX:
             self._parts.clear()
-        part = self._parts[plan.id] = _Part(charges, flows)
+        part = self._parts[plan.id] = _Part(charges, flows, most)
         return part
 
     def _part_of(self, limit: Limit) -> Limit:

@@ -59,7 +59,9 @@ def _card(tier: Tier, *, upgrade: bool) -> str:
         f"<h2>{escape(tier.title)}</h2>",
         f'<p class="price">{escape(price)}</p>',
         _listed("Rate limits", [wording.limit_text(one) for one in tier.limits if not one.shadow]),
-        _listed("Calls at once", map(wording.concurrency_text, tier.concurrency)),
+        _listed(
+            "Calls at once", [wording.concurrency_text(one) for one in tier.concurrency if not one.shadow]
+        ),
         _listed("Quotas", [wording.quota_text(one) for one in tier.quotas if not one.shadow]),
         _listed("Features", (name.replace("_", " ") for name in sorted(tier.features))),
         "</li>",

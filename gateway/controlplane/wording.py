@@ -195,12 +195,16 @@ def tier(one: Tier, *, shadows: bool = False) -> Document:
         "quotas": [
             quota(each) | _enforced(each, shadows) for each in one.quotas if shadows or not each.shadow
         ],
-        "concurrency": [concurrency(each) for each in one.concurrency],
+        "concurrency": [
+            concurrency(each) | _enforced(each, shadows)
+            for each in one.concurrency
+            if shadows or not each.shadow
+        ],
         "features": sorted(one.features),
     }
 
 
-def _enforced(one: Limit | Quota, shown: bool) -> Document:
+def _enforced(one: Limit | Quota | ConcurrencyLimit, shown: bool) -> Document:
     return {"enforce": one.enforce} if shown else {}
 
 

@@ -70,7 +70,8 @@ class ChargesTold:
     def _because(self, name: str) -> str:
         if self._left_of(name) is Enforcing.SHADOW:
             return "switch"
-        policies: list[Limit | Quota] = [*self._tier.limits, *self._tier.quotas]
+        tier = self._tier
+        policies: list[Limit | Quota | ConcurrencyLimit] = [*tier.limits, *tier.quotas, *tier.concurrency]
         return "rollout" if any(one.name == name and one.enforce for one in policies) else "policies"
 
     def _limit(self, limit: Limit, position: int) -> ChargeDocument:

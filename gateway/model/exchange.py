@@ -186,11 +186,12 @@ class HoldingGrant(Grant):
         plan: ChargePlan,
         header: bytes,
         *,
-        periods: Periods,
         slot: str,
+        charged: bool = True,
+        periods: Periods = NO_PERIODS,
         beyond: Mapping[str, int] = NOTHING,
     ) -> None:
-        super().__init__(principal, plan, header, periods=periods, beyond=beyond)
+        super().__init__(principal, plan, header, charged=charged, periods=periods, beyond=beyond)
         self.slot = slot  # what all of its slots are called
 
 

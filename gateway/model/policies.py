@@ -101,7 +101,12 @@ class ConcurrencyLimit:
     wait_s: float = 5.0  # for a slot, where calls queue
     scope: Scope = OF_ACCOUNT
     routes: frozenset[str] = frozenset()  # empty: every route
-    shadow: bool = False  # its slots are counted, and it refuses nobody
+    enforce: int = 100  # percent of the accounts; for the others it is a shadow
+
+    @property
+    def shadow(self) -> bool:
+        """Whether its slots are counted, and it refuses nobody."""
+        return self.enforce == 0
 
     @property
     def bound(self) -> int:

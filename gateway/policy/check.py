@@ -145,6 +145,7 @@ def _check_rollout(entry: Entry[TierDocument], tier: TierDocument, problems: Pro
     parts: tuple[tuple[str, Sequence[RolloutDocument]], ...] = (
         ("limits", tier.limits),
         ("quotas", tier.quotas),
+        ("concurrency", tier.concurrency),
     )
     for what, documents in parts:
         for position, one in enumerate(documents):

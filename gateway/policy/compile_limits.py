@@ -57,6 +57,7 @@ def compile_concurrency(name: str, document: ConcurrencyDocument) -> Concurrency
         OnFull(document.on_full),
         scope=scope(document.scope),
         routes=frozenset(document.routes or ()),
+        enforce=document.enforced,
     )
     return limit if document.wait is None else replace(limit, wait_s=duration_ms(document.wait) / 1000)
 

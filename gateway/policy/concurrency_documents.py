@@ -6,10 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from gateway.policy.values import Document, Duration, Name, Scope
+from gateway.policy.rollout_documents import RolloutDocument
+from gateway.policy.values import Duration, Name, Scope
 
 
-class ConcurrencyDocument(Document):
+class ConcurrencyDocument(RolloutDocument):
     """How many calls may be under way at once."""
 
     name: Name = Field(description="Shown to callers who are refused.", examples=["builds"])

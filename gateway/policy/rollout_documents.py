@@ -1,4 +1,4 @@
-"""How a limit or quota comes into force, as types."""
+"""How a limit, quota or concurrency limit comes into force, as types."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gateway.policy.values import Document
 
 
 class RolloutDocument(Document):
-    """What limits and quotas have in common."""
+    """What limits, quotas and concurrency limits have in common."""
 
     shadow: bool = Field(
         default=False,

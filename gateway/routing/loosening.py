@@ -27,7 +27,7 @@ def loosened(tier: Tier, route: str, enforcement: Enforcement) -> Tier:
             if left(one.name) is not Enforcing.OFF
         ),
         concurrency=tuple(
-            one if left(one.name) is Enforcing.ENFORCE else replace(one, shadow=True)
+            one if left(one.name) is Enforcing.ENFORCE else replace(one, enforce=0)
             for one in tier.concurrency
             if left(one.name) is not Enforcing.OFF
         ),

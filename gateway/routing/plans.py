@@ -98,6 +98,7 @@ def _allowance(tier: Tier, scopes: list[tuple[Scope, str]], meters: list[str]) -
         bounds.append([Fraction(limit.tokens, limit.period_ms) for limit in limits])
         bounds.append([Fraction(limit.burst) for limit in limits])
         slots = [limit for limit in tier.concurrency if limit.scope == scope and not counted]
+        slots = [limit for limit in slots if not limit.shadow]
         bounds.append([Fraction(limit.most) for limit in slots])
     bounds += [
         [

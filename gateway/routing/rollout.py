@@ -1,4 +1,4 @@
-"""Limits and quotas that are enforced for some of the accounts, and shadows for the others."""
+"""Limits, quotas and concurrency limits that are enforced for some accounts, and shadows for the others."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
+from typing import TypeVar
 
-from gateway.model.policies import Tier
+from gateway.model.policies import ConcurrencyLimit, Limit, Quota, Tier
 from gateway.model.principal import Principal
+
+Bound = TypeVar("Bound", Limit, Quota, ConcurrencyLimit)
 
 
 class Rollout:
     """Which accounts `enforce` is about: the same in every worker and after every restart.
 
-    An account for whom 10 % is enforced is among those of every higher percentage, and of all limits and
-    quotas alike. Falsy when there is nothing to tell apart.
+    An account for whom 10 % is enforced is among those of every higher percentage, and of all limits,
+    quotas and concurrency limits alike. Falsy when there is nothing to tell apart.
     """
 
     def __init__(self, tiers: Iterable[Tier]) -> None:
         percents = {0, 100}
         for tier in tiers:
-            percents |= {limit.enforce for limit in tier.limits} | {quota.enforce for quota in tier.quotas}
+            percents |= {one.enforce for one in tier.limits} | {one.enforce for one in tier.quotas}
+            percents |= {one.enforce for one in tier.concurrency}
         self._steps = sorted(percents - {0, 100})
 
     def __bool__(self) -> bool:
@@ -33,12 +37,17 @@ class Rollout:
         return f"{principal.terms} {self._least(principal.account)}%"
 
     def tier(self, tier: Tier, account: str) -> Tier:
-        """The tier as it holds for this account: each of its limits and quotas is enforced or a shadow."""
+        """The tier as it holds for this account: each of its limits is enforced or a shadow."""
         least = self._least(account)
+
+        def held(one: Bound) -> Bound:
+            return replace(one, enforce=100 if one.enforce >= least else 0)
+
         return replace(
             tier,
-            limits=tuple(replace(one, enforce=100 if one.enforce >= least else 0) for one in tier.limits),
-            quotas=tuple(replace(one, enforce=100 if one.enforce >= least else 0) for one in tier.quotas),
+            limits=tuple(map(held, tier.limits)),
+            quotas=tuple(map(held, tier.quotas)),
+            concurrency=tuple(map(held, tier.concurrency)),
         )
 
     def _least(self, account: str) -> int:

@@ -59,7 +59,7 @@ def at_once(
     scope: Scope = OF_ACCOUNT,
     shadow: bool = False,
 ) -> ConcurrencyLimit:
-    return ConcurrencyLimit(name, most, on_full, wait_s, scope, shadow=shadow)
+    return ConcurrencyLimit(name, most, on_full, wait_s, scope, enforce=0 if shadow else 100)
 
 
 def plan(

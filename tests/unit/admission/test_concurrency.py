@@ -38,8 +38,8 @@ class Room:
         self.slots = Slots.in_memory()
         self.admitter = self.worker()
 
-    def worker(self) -> Admitter:
-        return Admitter(self.store, self.slots, self.clock, self.tasks, "w")
+    def worker(self, *, workers: int = 1) -> Admitter:
+        return Admitter(self.store, self.slots, self.clock, self.tasks, "w", workers=workers)
 
     async def begin(
         self, charges: ChargePlan = ONE, *, account: int = 7, by: Admitter | None = None
@@ -359,10 +359,66 @@ async def test_without_the_store_the_policy_decides(room: Room, action: OnStoreL
     results = await asyncio.gather(*tasks, return_exceptions=True)
     if action is OnStoreLoss.REFUSE:
         assert {type(result) for result in results} == {AdmissionUnavailable}
+    elif action is OnStoreLoss.LOCAL:  # this worker's part of the slots is in use
+        assert {type(result) for result in results} == {ConcurrencyExceeded}
     else:
         assert all(isinstance(result, Exchange) and result.grant is not None for result in results)
     assert room.slots.get("concurrency_waiting") == 0
     room.end(held)
+
+
+async def test_without_the_store_each_worker_counts_its_part_of_the_slots(room: Room) -> None:
+    charges = plan(limit(burst=1000), at_once(4), on_store_loss=OnStoreLoss.LOCAL)
+    halves = [room.worker(workers=2), room.worker(workers=2)]
+    before = await room.begin(charges, by=halves[0])
+    room.store.down = True
+    second = await room.begin(charges, by=halves[0])
+    with pytest.raises(ConcurrencyExceeded) as caught:
+        await room.begin(charges, by=halves[0])
+    assert caught.value.extensions["limits"] == [{"policy": "builds", "limit": 4, "used": 4, "remaining": 0}]
+    for _ in range(2):
+        await room.begin(charges, by=halves[1])
+    room.end(before, by=halves[0])
+    assert second.grant is not None
+    assert not second.grant.charged
+    await room.begin(charges, by=halves[0])
+
+
+async def test_calls_that_only_their_worker_counted_are_counted_by_the_store_when_it_is_back(
+    room: Room,
+) -> None:
+    charges = plan(at_once(2), on_store_loss=OnStoreLoss.LOCAL)
+    room.store.down = True
+    calls = [await room.begin(charges) for _ in range(2)]
+    room.store.down = False
+    room.clock.advance(RENEW_AFTER_US / 1_000_000)
+    room.admitter.look_after_slots()
+    with pytest.raises(ConcurrencyExceeded):
+        await room.begin(charges, by=room.worker())
+    for one in calls:
+        room.end(one)
+    await asyncio.sleep(0)
+    await room.begin(charges, by=room.worker())
+
+
+async def test_without_the_store_a_shadow_and_a_limit_below_the_number_of_workers(room: Room) -> None:
+    room.store.down = True
+    worker = room.worker(workers=8)
+    one = plan(at_once(2), at_once(1, name="tried", shadow=True), on_store_loss=OnStoreLoss.LOCAL)
+    first = await room.begin(one, by=worker)  # its part would be a quarter of a call
+    with pytest.raises(ConcurrencyExceeded):
+        await room.begin(one, by=worker)
+    room.end(first, by=worker)
+    await room.begin(one, by=worker)
+
+
+async def test_without_the_store_what_is_refused_by_a_bucket_takes_no_slot(room: Room) -> None:
+    room.store.down = True
+    await room.begin(plan(limit(burst=1), at_once(2), on_store_loss=OnStoreLoss.LOCAL))
+    for _ in range(3):
+        with pytest.raises(RateLimited):
+            await room.begin(plan(limit(burst=1), at_once(2), on_store_loss=OnStoreLoss.LOCAL))
+    await room.begin(plan(limit(burst=1, name="other"), at_once(2), on_store_loss=OnStoreLoss.LOCAL))
 
 
 async def test_a_worker_that_ends_releases_everything(room: Room) -> None:

@@ -10,7 +10,7 @@ import pytest
 from gateway.controlplane import wording
 from gateway.model.overage import Overage
 from gateway.model.periods import Period, parse_period
-from gateway.model.policies import Limit, Price, Quota, Tier
+from gateway.model.policies import ConcurrencyLimit, Limit, Price, Quota, Tier
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,12 @@ def test_instants_are_utc() -> None:
 def test_customers_are_not_told_of_what_is_only_tried_out() -> None:
     limits = (Limit("a", 1, 1000, 1), Limit("b", 1, 1000, 1, enforce=10), Limit("c", 1, 1000, 1, enforce=0))
     one = Tier("t", "T", None, limits, (Quota("q", "api_calls", 1, Period.DAY, enforce=0),), frozenset())
+    slots = (ConcurrencyLimit("d", 1), ConcurrencyLimit("e", 1, enforce=0))
+    one = replace(one, concurrency=slots)
     told, known = wording.tier(one), wording.tier(one, shadows=True)
     assert told["limits"] == [wording.limit(each) for each in limits[:2]]
     assert told["quotas"] == []
+    assert told["concurrency"] == [wording.concurrency(slots[0])]
+    assert known["concurrency"] == [wording.concurrency(each) | {"enforce": each.enforce} for each in slots]
     assert known["limits"] == [wording.limit(each) | {"enforce": each.enforce} for each in limits]
     assert known["quotas"] == [wording.quota(one.quotas[0]) | {"enforce": 0}]

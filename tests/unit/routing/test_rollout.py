@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gateway.model.periods import Period
-from gateway.model.policies import Limit, Quota, Tier
+from gateway.model.policies import ConcurrencyLimit, Limit, Quota, Tier
 from gateway.model.principal import Mode, Principal
 from gateway.routing.rollout import Rollout, percentile
 
@@ -12,7 +14,9 @@ ACCOUNTS = [f"acct_{number}" for number in range(4000)]
 
 def tier(*percents: int) -> Tier:
     limits = tuple(Limit(f"l{percent}", 1, 1000, 1, enforce=percent) for percent in percents)
-    return Tier("t", "T", None, limits, (Quota("q", "api_calls", 1, Period.DAY, percents[-1]),), frozenset())
+    quotas = (Quota("q", "api_calls", 1, Period.DAY, percents[-1]),)
+    slots = (ConcurrencyLimit("s", 1, enforce=percents[0]),)
+    return Tier("t", "T", None, limits, quotas, frozenset(), concurrency=slots)
 
 
 def enforced(rollout: Rollout, one: Tier, account: str) -> set[str]:
@@ -49,6 +53,14 @@ def test_every_process_agrees() -> None:
 def test_nothing_to_tell_apart() -> None:
     assert not Rollout([tier(0, 100)])
     assert Rollout([tier(0, 100), tier(1)])
+
+
+def test_concurrency_limits_too() -> None:
+    one = tier(50)
+    rollout = Rollout([replace(one, limits=(), quotas=())])
+    held = [rollout.tier(one, account) for account in ACCOUNTS[:200]]
+    assert {each.concurrency[0].enforce for each in held} == {0, 100}
+    assert all(each.concurrency[0].shadow == each.limits[0].shadow for each in held)
 
 
 def test_quotas_too_and_terms_tell_who_pays_alike() -> None:

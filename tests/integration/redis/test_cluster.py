@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from gateway.admission.cluster_trust import mark_of
 from gateway.admission.counters import QuotaCounters
 from gateway.admission.open_counters import open_counters
 from gateway.admission.open_store import open_store
-from gateway.admission.store import Ask
+from gateway.admission.store import Ask, Status
 from gateway.clock import SystemClock
 from gateway.errors import (
     AdmissionUnavailable,
@@ -237,6 +238,29 @@ async def test_a_lost_primary_is_the_matter_of_its_accounts_alone(
     assert len(told) == 1, "once, and of the one that is gone"
     lost.start()
     await until(worker, mourning, plan(limit(PLENTY, burst=PLENTY)), "passed")
+
+
+@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
+async def test_a_node_lost_between_two_parts_of_a_call_leaves_what_is_shared(
+    cluster: Cluster, worker: Worker, how: signal.Signals
+) -> None:
+    """Here is the address's bucket, there the account: it is asked last, and can not be."""
+    here, there = cluster.nodes[:2]
+    account, near = account_of(cluster, there), account_of(cluster, here)
+    address = next(
+        f"ip=192.0.2.{one},l" for one in range(99) if cluster.owner(f"{{ip=192.0.2.{one},l}}") is here
+    )
+    vouch_for_all(cluster)
+    both = plan(limit(60, burst=9), limit(1, burst=3, period_ms=YEAR_MS, name="all", scope=("ip",)), quota(9))
+    charges = Charges(both, worker.store.now_ms()).paid_into(("b:burst", f"{{{address}}}:b:all"))
+    assert there.process is not None
+    there.process.send_signal(how)
+    for _ in range(5):
+        with pytest.raises(StoreUnavailable):
+            await worker.store.decide(f"{account}l", charges, Ask())
+    answers = [await worker.store.decide(f"{near}l", charges, Ask()) for _ in range(4)]
+    assert [one.status for one in answers] == [Status.ADMITTED] * 3 + [Status.REFUSED]
+    there.process.send_signal(signal.SIGCONT)
 
 
 async def test_a_replica_that_took_over_is_used_and_its_counters_are_doubted(

@@ -9,7 +9,7 @@
 -- ARGV[1]  now in ms, for tests; empty in production: Redis's own time, so gateways with skewed clocks agree
 -- ARGV[2]  deadline in ms by the same clock: later than that the caller has given up. 0: none
 -- ARGV[3]  holder: who buys in advance, empty: nobody   ARGV[4]  hold_ms: how long its tokens may be spent
--- ARGV[5]  calls to charge, 0 | 1   ARGV[6]  calls wanted beyond these   ARGV[7]  calls the holder still holds
+-- ARGV[5]  calls alike to charge: as many as can pay   ARGV[6]  calls wanted beyond these   ARGV[7]  calls the holder still holds
 --          Below 0: so many are wanted also when tokens and units are scarce.
 -- ARGV[8]  number of buckets   ARGV[9]  number of sets of slots
 -- ARGV[10] the server whose quota counters the ledger must vouch for; empty: nobody asks
@@ -22,9 +22,9 @@
 --          then for each of these:   most
 --          A cost below 0 is that of a shadow or of a soft quota: what it can not pay refuses nothing, a bucket is
 --          not charged then and a quota is. `wait_ms` tells, when the call is admitted; when others refuse it is 0.
--- returns  {status, now in ms, calls granted beyond, then for each charge: left, wait_ms,
+-- returns  {status, now in ms, calls granted beyond, calls charged, then for each charge: left, wait_ms,
 --          then for each set: slots in use, this call's among them}
---          status 0 refused: `wait_ms` > 0 where a retry has to wait · 1 admitted · 2 too late, nothing charged
+--          status 0 refused, not even one can pay: `wait_ms` > 0 where a retry has to wait · 1 admitted · 2 too late, nothing charged
 --                 3 now is outside a period given, nothing charged. `left` may be negative after a tier change.
 --                 4 the ledger does not vouch for a quota counter, nothing charged
 --
@@ -37,7 +37,7 @@ local AFTER_PERIOD_MS = 3600000  -- a call that ends after its period may still 
 
 local now = now_ms(ARGV[1])
 local deadline = tonumber(ARGV[2])
-if deadline > 0 and now >= deadline then return {2, now, 0} end
+if deadline > 0 and now >= deadline then return {2, now, 0, 0} end
 
 local holder, hold_ms = ARGV[3], tonumber(ARGV[4])
 local calls, wanted, held = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -45,14 +45,15 @@ local bucket_count, set_count = tonumber(ARGV[8]), tonumber(ARGV[9])
 local server, distrust = ARGV[10], ARGV[11] == '1'
 local first_set = #KEYS - set_count + (server == '' and 1 or 0)
 local scarce, wanted = wanted < 0, math.abs(wanted)
-local buckets, quotas, reply, passes = {}, {}, {1, now, 0}, true
+local one = math.min(calls, 1)
+local buckets, quotas, reply, passes = {}, {}, {1, now, 0, 0}, true
 local position = 12
 
 for i = 1, bucket_count do
   local tokens, period, burst, cost = unpack(ARGV, position, position + 3)
   local bucket = load_bucket(KEYS[i], tonumber(tokens), tonumber(period), tonumber(burst), now, hold_ms)
   bucket.cost, bucket.shadow = math.abs(tonumber(cost)), tonumber(cost) < 0
-  bucket.wait = bucket_wait_ms(bucket, calls * bucket.cost, now)
+  bucket.wait = bucket_wait_ms(bucket, one * bucket.cost, now)
   passes = passes and (bucket.wait == 0 or bucket.shadow)
   buckets[i], position = bucket, position + 4
 end
@@ -65,14 +66,14 @@ for i = bucket_count + 1, first_set - 1 do
   local amount, cost, starts, ends, first, marks = unpack(ARGV, position, position + 5)
   local quota = {key = KEYS[i], cost = math.abs(tonumber(cost)), shadow = tonumber(cost) < 0,
                  ends = tonumber(ends), wait = 0, amount = amount, first = tonumber(first), marks = marks}
-  if now < tonumber(starts) or now >= quota.ends then return {3, now, 0} end
+  if now < tonumber(starts) or now >= quota.ends then return {3, now, 0, 0} end
   local used = redis.call('GET', quota.key)
   quota.fresh = not used
   if server ~= '' and not quota.shadow and (distrust or quota.fresh) and not is_vouched_for() then
-    return {4, now, 0}
+    return {4, now, 0, 0}
   end
   quota.remaining = tonumber(amount) - tonumber(used or 0)
-  if calls * quota.cost > 0 and quota.remaining < calls * quota.cost then quota.wait = quota.ends - now end
+  if one * quota.cost > 0 and quota.remaining < quota.cost then quota.wait = quota.ends - now end
   passes = passes and (quota.wait == 0 or quota.shadow)
   quotas[#quotas + 1], position = quota, position + 6
 end
@@ -118,6 +119,21 @@ if not passes then
   end
   return report()
 end
+
+-- Of calls alike those are charged that pay in one way: a shadow or a soft quota can pay all of them, or none.
+local function as_many_as(there, cost)
+  calls = math.min(calls, math.floor(there / cost))
+  if calls * cost > there then calls = calls - 1 end  -- the quotient was rounded
+end
+if calls > 1 then
+  for _, bucket in ipairs(buckets) do
+    if bucket.wait == 0 then as_many_as(bucket.level, bucket.cost * bucket.period) end
+  end
+  for _, quota in ipairs(quotas) do
+    if quota.wait == 0 and quota.cost > 0 then as_many_as(quota.remaining, quota.cost) end
+  end
+end
+reply[4] = calls
 
 local extra = wanted
 for _, bucket in ipairs(buckets) do

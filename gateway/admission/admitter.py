@@ -9,14 +9,15 @@ from collections.abc import Mapping
 
 from gateway.admission.charges import Charges
 from gateway.admission.concurrency import Concurrency
-from gateway.admission.decider import Decider
+from gateway.admission.decider import Bought, Decider
 from gateway.admission.fields import beyond_line, granted_lines, whole_seconds
-from gateway.admission.leases import Bought, Lease, Leases
+from gateway.admission.leases import Lease, Leases
 from gateway.admission.local_limits import LocalLimits
 from gateway.admission.refunds import Refunds
 from gateway.admission.refusal import refusal, units_beyond, would_have_refused
-from gateway.admission.store import EXACT, Decision, Status, Store, account_tag
+from gateway.admission.store import Decision, Status, Store, account_tag
 from gateway.admission.subjects import bucket_key, counter_keys
+from gateway.admission.together import Together, Told
 from gateway.admission.token_bucket import Flow
 from gateway.clock import Clock
 from gateway.errors import AdmissionUnavailable, ConcurrencyExceeded, CountersLost, StoreUnavailable
@@ -64,6 +65,7 @@ class Admitter:
         self._store_now_ms = store.now_ms
         self._local = LocalLimits(workers)
         self._decider = Decider(store)
+        self._together = Together(self._decider)
         self._refunds = Refunds(store, self._wake)
         # Another worker may be called the same, on another machine or after a crash: its holds are not ours.
         holder = f"{worker_id}-{secrets.token_hex(4)}"
@@ -103,18 +105,18 @@ class Admitter:
     ) -> Grant:
         try:
             if plan.mode is AdmissionMode.EXACT or self._closed:
-                bought = await self._decider.decide(_tag(principal), plan, EXACT, buckets, principal.calendar)
+                told = await self._together.decide(_tag(principal), plan, buckets, principal.calendar)
             else:
                 lease = self._leases.open(principal, plan, buckets)
                 if lease.calls and self._monotonic_us() < lease.expires_us:
                     return self._take(lease, principal, plan)
                 if await self._restocked(lease):
                     return self._take(lease, principal, plan)
-                bought = await self._buy(lease)
+                told = await self._buy(lease)
         except StoreUnavailable as lost:
             return self._undecided(principal, plan, buckets, lost)
-        charges, decision = self._decided(principal, plan, bought, exchange)
-        lines = granted_lines(charges, decision)
+        charges, decision, lines = told
+        self._decided(principal, plan, (charges, decision), exchange)
         if not any(decision.wait_ms) or not (beyond := self._beyond(charges, decision)):
             return Grant(principal, plan, lines, periods=charges.periods)
         return Grant(principal, plan, lines + beyond_line(beyond), periods=charges.periods, beyond=beyond)
@@ -125,13 +127,14 @@ class Admitter:
             bought, slot_name = await self._concurrency.admit(principal, plan, exchange, counters)
         except StoreUnavailable as lost:
             return self._undecided(principal, plan, counters, lost)
-        charges, decision = self._decided(principal, plan, bought, exchange)
+        self._decided(principal, plan, bought, exchange)
+        charges, decision = bought
         lines, beyond = granted_lines(charges, decision), NOTHING
         if any(decision.wait_ms) and (beyond := self._beyond(charges, decision)):
             lines += beyond_line(beyond)
         return HoldingGrant(principal, plan, lines, periods=charges.periods, slot=slot_name, beyond=beyond)
 
-    def _decided(self, principal: Principal, plan: ChargePlan, bought: Bought, exchange: Exchange) -> Bought:
+    def _decided(self, principal: Principal, plan: ChargePlan, bought: Bought, exchange: Exchange) -> None:
         """The store has answered; raises what a refused caller is told."""
         if self._lost_at_us is not None and self._monotonic_us() - self._lost_at_us > SETTLED_US:
             self._lost_at_us = None
@@ -150,7 +153,6 @@ class Admitter:
                 exchange.marks = Marks(shadows=shadows)
                 for name in shadows:
                     self._count("shadow_refusals_total", name)
-        return bought
 
     def _beyond(self, charges: Charges, decision: Decision) -> Mapping[str, int]:
         """Units beyond quotas that let an admitted call pass all the same."""
@@ -173,10 +175,12 @@ class Admitter:
             await wait
         return lease.calls > 0 and self._monotonic_us() < lease.expires_us
 
-    async def _buy(self, lease: Lease) -> Bought:
-        if lease.buying:  # calls of one loop tick share one write, so asking side by side is cheap
-            return await self._decider.decide(lease.tag, lease.plan, EXACT, lease.buckets, lease.calendar)
-        return await self._leases.buy(lease, 1)
+    async def _buy(self, lease: Lease) -> Told:
+        if lease.buying:
+            return await self._together.decide(lease.tag, lease.plan, lease.buckets, lease.calendar)
+        charges, decision = await self._leases.buy(lease, 1)
+        is_admitted = decision.status is Status.ADMITTED
+        return charges, decision, granted_lines(charges, decision) if is_admitted else b""
 
     def _undecided(
         self,

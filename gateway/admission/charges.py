@@ -53,9 +53,11 @@ class Charges:
     __slots__ = (
         "concurrency",
         "costs",
+        "ends_each_ms",
         "ends_ms",
         "fields",
         "flows",
+        "forms",
         "keys",
         "lenient",
         "limits",
@@ -106,9 +108,11 @@ class Charges:
         self.most = tuple(limit.bound for limit in plan.concurrency)
         self.numbers = self._numbers()
         self.fields = plan.fields
+        self.forms: dict[tuple[int, ...], bytes] = {}  # of `fields.py`
         self.policy_line = plan.policy_header
         self.starts_ms = max((charge.span.start_s * 1000 for charge in self.quotas), default=0)
-        self.ends_ms = min((charge.span.end_s * 1000 for charge in self.quotas), default=NEVER_MS)
+        self.ends_each_ms = tuple(charge.span.end_s * 1000 for charge in self.quotas)
+        self.ends_ms = min(self.ends_each_ms, default=NEVER_MS)
         counters = tuple(charge.key for charge in self.quotas)
         self.periods = Periods(counters, self.starts_ms * 1000, self.ends_ms * 1000)
 

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 from gateway.admission.charges import Charges
 from gateway.admission.cluster_trust import ClusterTrust
 from gateway.admission.redis_store import DECIDES, RedisStore, script_source
-from gateway.admission.store import NO_TOKENS, Ask, Decision, SlotNames, Status, Tokens
+from gateway.admission.store import NO_TOKENS, Ask, Decision, SlotNames, Status, Tokens, charged_before
 from gateway.clock import Clock
 from gateway.errors import StoreUnavailable
 from gateway.storage.tick_cluster import TickCluster
@@ -61,7 +61,7 @@ class ClusterStore(RedisStore):
         return merged(charges, parts, decisions, ask)
 
     async def _decide_in_turn(self, tag: str, parts: list[Part], ask: Ask) -> list[Decision]:
-        """The decision of each part: all admitted and charged, or none is charged.
+        """The decision of each part: all admitted and charged for as many calls, or none is charged.
 
         Behind a refusal the others say what they would have answered: callers are told the longest wait.
         """
@@ -71,13 +71,17 @@ class ClusterStore(RedisStore):
                 decision = await self._decide_by(self._admit, tag, part.charges, ask)
                 if decision.status is not Status.ADMITTED:
                     break
+                if decision.calls < ask.calls:  # those before it have charged more
+                    ask = ask._replace(calls=decision.calls)
+                    await self._take_back(tag, paid, keep=ask.calls)
+                    paid = [(before, _with_fewer(before, one, ask.calls)) for before, one in paid]
                 paid.append((part, decision))
             else:
                 return [decision for _, decision in paid]
         except StoreUnavailable:
-            await self._take_back(tag, paid, ask)
+            await self._take_back(tag, paid, ask.slot)
             raise
-        await self._take_back(tag, paid, ask)
+        await self._take_back(tag, paid, ask.slot)
         if decision.status is not Status.REFUSED:
             return [decision]
         others = [await self._look_at(tag, part, ask) for part in parts[len(paid) + 1 :]]
@@ -91,22 +95,26 @@ class ClusterStore(RedisStore):
             none = (0,) * len(part.places)
             return Decision(Status.REFUSED, 0, 0, none, none, (0,) * len(part.sets))
 
-    async def _take_back(self, tag: str, paid: list[tuple[Part, Decision]], ask: Ask) -> None:
-        """At most once. What is lost on the way stays spent: tokens flow in, slots end by themselves."""
+    async def _take_back(
+        self, tag: str, paid: list[tuple[Part, Decision]], slot: str = "", *, keep: int = 0
+    ) -> None:
+        """Of each part what more than `keep` calls paid, and the slot. At most once: what is lost on the way
+        stays spent; tokens flow in, slots end by themselves.
+        """
         for part, decision in paid:
             charges = part.charges
             tokens = {
-                (key, flow): ask.calls * cost
+                (key, flow): (decision.calls - keep) * cost
                 for key, flow, cost, wait_ms in zip(
                     charges.keys, charges.flows, charges.costs, decision.wait_ms, strict=True
                 )
-                if ask.calls and not wait_ms  # a shadow that has to wait was not charged
+                if decision.calls > keep and not wait_ms  # a shadow that has to wait was not charged
             }
             with suppress(StoreUnavailable):
                 if tokens:
                     await self.refund(tag, {}, tokens)
-                if ask.slot and charges.slot_keys:
-                    await self.release(tag, dict.fromkeys(charges.slot_keys, (ask.slot,)))
+                if slot and charges.slot_keys:
+                    await self.release(tag, dict.fromkeys(charges.slot_keys, (slot,)))
 
     async def give_back(self, tag: str, charges: Charges, holder: str, calls: int) -> None:
         give = super().give_back
@@ -172,19 +180,19 @@ def merged(charges: Charges, parts: list[Part], decisions: list[Decision], ask: 
         for place, position in enumerate(part.sets):
             in_use[position] = told.in_use[place]
     status = Status.ADMITTED if is_admitted else Status.REFUSED
+    calls = min(one.calls for one in decisions) if is_admitted else 0
     now_ms = max(one.now_ms for one in decisions)
-    return Decision(status, now_ms, 0, tuple(left), tuple(wait_ms), tuple(in_use))
+    return Decision(status, now_ms, 0, tuple(left), tuple(wait_ms), tuple(in_use), calls)
+
+
+def _with_fewer(part: Part, admitted: Decision, calls: int) -> Decision:
+    """What a part says once it was given back all but so many calls."""
+    return charged_before(part.charges, admitted, admitted.calls - calls)._replace(calls=calls)
 
 
 def _returned(part: Part, admitted: Decision, ask: Ask) -> Decision:
     """What a part would have said, had it been refused for the sake of others."""
-    buckets = len(part.charges.limits)
-    left = tuple(
-        [  # a shadow of a bucket that has to wait was not charged; a quota always is
-            one if wait_ms and place < buckets else one + ask.calls * part.charges.costs[place]
-            for place, (one, wait_ms) in enumerate(zip(admitted.left, admitted.wait_ms, strict=True))
-        ]
-    )
+    left = charged_before(part.charges, admitted, admitted.calls).left
     in_use = tuple([one - 1 if ask.slot else one for one in admitted.in_use])
     return Decision(Status.REFUSED, admitted.now_ms, 0, left, (0,) * len(left), in_use)
 

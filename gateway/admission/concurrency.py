@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from gateway.admission.decider import Decider
+from gateway.admission.decider import Bought, Decider
 from gateway.admission.held_slots import Held, HeldSlots
-from gateway.admission.leases import Bought
 from gateway.admission.store import Ask, Decision, Status, Store, account_tag
 from gateway.admission.subjects import slot_set_key
 from gateway.admission.turns import Turn, Turns

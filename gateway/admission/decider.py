@@ -8,6 +8,9 @@ from gateway.errors import StoreUnavailable
 from gateway.model.periods import IN_UTC, Calendar
 from gateway.model.policies import ChargePlan
 
+Bought = tuple[Charges, Decision]
+"""A decision and what it is about."""
+
 TRIES = 3
 """A period may end between our look at the clock and the store's; not three times in a row."""
 
@@ -26,7 +29,7 @@ class Decider:
         ask: Ask,
         buckets: tuple[str, ...] | None = None,
         by: Calendar = IN_UTC,
-    ) -> tuple[Charges, Decision]:
+    ) -> Bought:
         """The decision, and the charges it is about. `buckets`: keys of a scoped plan's; `by`: whose periods.
 
         StoreUnavailable when there is none.

@@ -10,15 +10,31 @@ the period ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gateway.admission.charges import Charges
 from gateway.admission.store import Decision
-from gateway.admission.token_bucket import Flow
 from gateway.model.policies import LimitFields
 
 LEGACY = b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %s\r\nX-RateLimit-Reset: %d\r\n"
+
+
+FORMS_MAX = 64
+"""Orders of charges remembered for a plan; most plans have one or two."""
+
+
+class Rank(NamedTuple):
+    """How tight a charge is: the least is the tightest."""
+
+    lenient: bool
+    minus_wait_ms: int
+    calls: int
+    minus_window_s: int
+    position: int
+
+
+_rank = tuple.__new__  # as `Rank._make`, in half the time
 
 
 class Template(NamedTuple):
@@ -31,7 +47,7 @@ class Template(NamedTuple):
 def granted_lines(charges: Charges, decision: Decision) -> bytes:
     """The lines for an admitted call. Calls bought ahead with it are still available."""
     available = _available(charges, decision, decision.extra)
-    return _filled(_template(charges, decision, available), available)
+    return _lines(charges, decision, available, available)
 
 
 def leased_lines(charges: Charges, decision: Decision, calls: int) -> Template:
@@ -39,15 +55,26 @@ def leased_lines(charges: Charges, decision: Decision, calls: int) -> Template:
 
     Windows and order are those of the purchase: half a second later they are as good, and cost nothing.
     """
-    return _template(charges, decision, _available(charges, decision, calls))
+    available = _available(charges, decision, calls)
+    if charges.fields is LimitFields.OFF or not charges.shown:
+        return Template(b"", ())
+    ranks = _ranked(charges, decision, available)
+    if charges.fields is LimitFields.LEGACY:
+        first = ranks[0].position
+        reset_s = _reset_s(charges, decision, available, first)
+        return Template(LEGACY % (charges.sizes[first], b"%d", reset_s), (first,))
+    items = [
+        b'"%s";r=%%d;t=%d' % (charges.names[one.position].encode(), -one.minus_window_s) for one in ranks
+    ]
+    policies = charges.policy_line.replace(b"%", b"%%")
+    lines = b"%sRateLimit: %s\r\n" % (policies, b",".join(items))
+    return Template(lines, tuple([one.position for one in ranks]))
 
 
 def refused_lines(charges: Charges, decision: Decision) -> bytes:
     """The lines for a refused call: nothing is left of what refuses, and its window is when that ends."""
-    return _filled(
-        _template(charges, decision, decision.left),
-        [0 if wait else left for left, wait in zip(decision.left, decision.wait_ms, strict=True)],
-    )
+    told = [0 if wait else left for left, wait in zip(decision.left, decision.wait_ms, strict=True)]
+    return _lines(charges, decision, decision.left, told)
 
 
 def beyond_line(quotas: Iterable[str]) -> bytes:
@@ -66,53 +93,56 @@ def _available(charges: Charges, decision: Decision, calls: int) -> tuple[int, .
     return tuple([left + calls * cost for left, cost in zip(decision.left, charges.costs, strict=True)])
 
 
-def _filled(template: Template, available: tuple[int, ...] | list[int]) -> bytes:
-    return template.lines % tuple([max(0, available[position]) for position in template.shown])
-
-
-def _template(charges: Charges, decision: Decision, available: tuple[int, ...]) -> Template:
+def _lines(charges: Charges, decision: Decision, available: tuple[int, ...], told: Sequence[int]) -> bytes:
+    """`told` is what callers are shown as left; order and windows go by what is `available`."""
     if charges.fields is LimitFields.OFF or not charges.shown:
-        return Template(b"", ())
-    windows = _windows_s(charges, decision, available)
-    order = _tightest_first(charges, decision, available, windows)
+        return b""
+    ranks = _ranked(charges, decision, available)
     if charges.fields is LimitFields.LEGACY:
-        first = order[0]
+        first = ranks[0].position
         reset_s = _reset_s(charges, decision, available, first)
-        return Template(LEGACY % (charges.sizes[first], b"%d", reset_s), (first,))
-    items = [b'"%s";r=%%d;t=%d' % (charges.names[one].encode(), windows[one]) for one in order]
+        return LEGACY % (charges.sizes[first], b"%d" % max(0, told[first]), reset_s)
+    values: list[int] = []
+    for _, _, _, minus_window_s, position in ranks:
+        left = told[position]
+        values += (max(0, left), -minus_window_s)
+    order = tuple([rank[4] for rank in ranks])
+    return (charges.forms.get(order) or _form(charges, order)) % tuple(values)
+
+
+def _form(charges: Charges, order: tuple[int, ...]) -> bytes:
+    """The lines of the draft with these charges in this order, without their numbers. Remembered."""
+    items = [b'"%s";r=%%d;t=%%d' % charges.names[one].encode() for one in order]
     policies = charges.policy_line.replace(b"%", b"%%")
-    return Template(b"%sRateLimit: %s\r\n" % (policies, b",".join(items)), tuple(order))
+    if len(charges.forms) >= FORMS_MAX:
+        charges.forms.clear()
+    form = charges.forms[order] = b"%sRateLimit: %s\r\n" % (policies, b",".join(items))
+    return form
 
 
-def _tightest_first(
-    charges: Charges, decision: Decision, available: tuple[int, ...], windows: list[int]
-) -> list[int]:
-    """Positions: what refuses for longest, then what fits fewest further calls, then the longest window; what
-    refuses nobody comes last.
+def _ranked(charges: Charges, decision: Decision, available: tuple[int, ...]) -> list[Rank]:
+    """The tightest first: what refuses for longest, then what fits fewest further calls, then the longest
+    window; what refuses nobody comes last.
+
+    A bucket's window is the time its tokens take to flow in, at least a second; a quota's is what is left of
+    its period.
     """
-
-    def tightness(one: int) -> tuple[bool, int, int, int]:
-        calls = available[one] // max(1, charges.costs[one])
-        return charges.lenient[one], -decision.wait_ms[one], calls, -windows[one]
-
-    order = list(charges.shown)
-    if len(order) > 1:
-        order.sort(key=tightness)
-    return order
-
-
-def _windows_s(charges: Charges, decision: Decision, available: tuple[int, ...]) -> list[int]:
-    windows = [_window_s(flow, left) for flow, left in zip(charges.flows, available, strict=False)]
-    windows += [whole_seconds(charge.span.end_s * 1000 - decision.now_ms) for charge in charges.quotas]
-    return [
-        whole_seconds(wait) if wait else window
-        for window, wait in zip(windows, decision.wait_ms, strict=True)
-    ]
-
-
-def _window_s(flow: Flow, tokens: int) -> int:
-    """How long `tokens` take to flow in, at least a second."""
-    return max(1, -(-max(1, tokens) * flow.period_ms // (flow.tokens * 1000)))
+    ranks = []
+    waits_ms, now_ms, buckets = decision.wait_ms, decision.now_ms, len(charges.flows)
+    for one in charges.shown:
+        wait_ms, left = waits_ms[one], available[one]
+        if wait_ms:
+            minus_window_s = -wait_ms // 1000
+        elif one < buckets:
+            flow = charges.flows[one]
+            minus_window_s = -max(1, left) * flow.period_ms // (flow.tokens * 1000)
+        else:
+            minus_window_s = (now_ms - charges.ends_each_ms[one - buckets]) // 1000
+        calls = left // (charges.costs[one] or 1)
+        ranks.append(_rank(Rank, (charges.lenient[one], -wait_ms, calls, minus_window_s, one)))
+    if len(ranks) > 1:
+        ranks.sort()
+    return ranks
 
 
 def _reset_s(charges: Charges, decision: Decision, available: tuple[int, ...], position: int) -> int:

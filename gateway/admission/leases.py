@@ -13,7 +13,7 @@ from collections.abc import Callable
 from itertools import count
 
 from gateway.admission.charges import Charges
-from gateway.admission.decider import Decider
+from gateway.admission.decider import Bought, Decider
 from gateway.admission.fields import leased_lines
 from gateway.admission.refunds import Refunds
 from gateway.admission.store import Ask, Decision, Status, Store, account_tag
@@ -33,7 +33,6 @@ LEASE_US = LEASE_MS * 1000
 BUYING = -1
 """As `low`: a purchase is under way, another one is not begun."""
 
-Bought = tuple[Charges, Decision]
 LeaseKey = tuple[int, str] | tuple[int, str, tuple[str, ...]]
 """Account and plan; under a scoped plan the buckets too."""
 

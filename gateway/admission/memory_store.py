@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import floor
 
 from gateway.admission import token_bucket
 from gateway.admission.charges import Charges
@@ -47,14 +48,15 @@ class MemoryStore:
         self._forget(now_ms)
         if not charges.starts_ms <= now_ms < charges.ends_ms:
             return Decision(Status.OTHER_PERIOD, now_ms, 0, (), ())
+        one = min(ask.calls, 1)
         buckets = self._refilled(tag, charges, now_ms)
         remaining = [charge.quota.amount - self._used(tag, charge.key, now_ms) for charge in charges.quotas]
         waits = [
-            token_bucket.wait_ms(bucket, flow, ask.calls * cost, now_ms)
+            token_bucket.wait_ms(bucket, flow, one * cost, now_ms)
             for bucket, flow, cost in zip(buckets, charges.flows, charges.costs, strict=False)
         ]
         for left, charge in zip(remaining, charges.quotas, strict=True):
-            short = ask.calls * charge.cost > 0 and left < ask.calls * charge.cost
+            short = one * charge.cost > 0 and left < charge.cost
             waits.append(charge.span.end_s * 1000 - now_ms if short else 0)
         enforced = [0 if shadow else wait for shadow, wait in zip(charges.lenient, waits, strict=True)]
         taken = self._slots_in_use(tag, charges, now_ms)
@@ -87,13 +89,12 @@ class MemoryStore:
     ) -> Decision:
         now_ms = self.now_ms()
         buckets, remaining, waits = standing
+        calls = _payable(charges, ask.calls, standing)
         after = [
-            bucket if wait else token_bucket.take(bucket, ask.calls * cost)  # only a shadow can have to wait
+            bucket if wait else token_bucket.take(bucket, calls * cost)  # only a shadow can have to wait
             for bucket, cost, wait in zip(buckets, charges.costs, waits, strict=False)
         ]
-        rest = [
-            left - ask.calls * charge.cost for left, charge in zip(remaining, charges.quotas, strict=True)
-        ]
+        rest = [left - calls * charge.cost for left, charge in zip(remaining, charges.quotas, strict=True)]
         extra = self._slice(charges, ask, after, rest)
         for position, (bucket, flow) in enumerate(zip(after, charges.flows, strict=True)):
             cost = charges.costs[position]
@@ -104,12 +105,12 @@ class MemoryStore:
             after[position] = taken
             self._buckets[counter_name(tag, charges.keys[position])] = (taken, flow)
         for charge in charges.quotas:
-            self._count(tag, charge.key, (ask.calls + extra) * charge.cost, charge.span.end_s * 1000)
+            self._count(tag, charge.key, (calls + extra) * charge.cost, charge.span.end_s * 1000)
         rest = [units - extra * charge.cost for units, charge in zip(rest, charges.quotas, strict=True)]
-        if ask.calls + extra:
+        if calls + extra:
             self._tell(tag, charges, rest)
         left = (*(bucket.tokens for bucket in after), *rest)
-        return Decision(Status.ADMITTED, now_ms, extra, left, tuple(waits))
+        return Decision(Status.ADMITTED, now_ms, extra, left, tuple(waits), calls=calls)
 
     def _slice(self, charges: Charges, ask: Ask, buckets: list[Bucket], remaining: list[int]) -> int:
         slices = [
@@ -195,3 +196,19 @@ class MemoryStore:
                 del self._counters[key]
                 self._told.pop(key, None)
         self._slots = {key: slots for key, slots in self._slots.items() if in_use(slots, now_ms)}
+
+
+def _payable(charges: Charges, calls: int, standing: tuple[list[Bucket], list[int], list[int]]) -> int:
+    """As many of these calls, at least one, as can be paid alike."""
+    buckets, remaining, waits = standing
+    there = [bucket.level for bucket in buckets] + [float(left) for left in remaining]
+    costs = [
+        *(float(cost) * flow.period_ms for cost, flow in zip(charges.costs, charges.flows, strict=False)),
+        *(float(charge.cost) for charge in charges.quotas),
+    ]
+    for amount, cost, wait in zip(there, costs, waits, strict=True):
+        if calls > 1 and cost and not wait:
+            calls = min(calls, floor(amount / cost))
+            if calls * cost > amount:  # the quotient was rounded
+                calls -= 1
+    return calls

@@ -23,6 +23,8 @@ STEP_US = 1_000_000
 """An estimate wrong by more than that is not late news: the clock was set."""
 
 
+STATUSES = tuple(Status)
+"""By their numbers; to ask the enumeration for each call is slower."""
 DECIDES = ("bucket.lua", "slots.lua", "thresholds.lua", "admit.lua")
 """Parts of the script that decides. Behind `look.lua` it only looks."""
 
@@ -138,9 +140,9 @@ class RedisStore:
         if trust is not None and reply[0] == Status.UNTRUSTED:
             trust.doubt(tag)
             raise CountersLost("the quota counters are being rebuilt from the ledger")
-        end = 3 + 2 * len(charges.keys)
-        left, wait_ms, in_use = tuple(reply[3:end:2]), tuple(reply[4:end:2]), tuple(reply[end:])
-        return Decision(Status(reply[0]), reply[1], reply[2], left, wait_ms, in_use)
+        end = 4 + 2 * len(charges.keys)
+        left, wait_ms, in_use = tuple(reply[4:end:2]), tuple(reply[5:end:2]), tuple(reply[end:])
+        return Decision(STATUSES[reply[0]], reply[1], reply[2], left, wait_ms, in_use, reply[3])
 
     def _given_and_deadline(self) -> tuple[str | int, int]:
         if self._time_from is not None:

@@ -30,7 +30,8 @@ class Status(IntEnum):
 
 
 class Ask(NamedTuple):
-    """How much to decide at once. `holder` buys `wanted` calls in advance and still holds `held`.
+    """How much to decide at once. Of `calls` alike as many are charged as can pay, in one and the same
+    way; if not one can, it is a refusal. `holder` buys `wanted` calls in advance and still holds `held`.
 
     `scarce`: it buys also when there are not many left (`slices.py`).
 
@@ -48,7 +49,7 @@ class Ask(NamedTuple):
 class Decision(NamedTuple):
     """The store's answer. `left` and `wait_ms` have one entry per charge, buckets first.
 
-    `left` is what remains after the call and the `extra` calls granted in advance; a quota's is negative when
+    `left` is what remains after the calls and the `extra` ones granted in advance; a quota's is negative when
     a lower tier came into force. `wait_ms` is above 0 for each charge that refuses; when the call is
     admitted, for each shadow that would have refused it.
     `in_use` has the slots in use of each concurrency limit, those of the call among them if it was admitted.
@@ -60,6 +61,7 @@ class Decision(NamedTuple):
     left: tuple[int, ...]
     wait_ms: tuple[int, ...]
     in_use: tuple[int, ...] = ()
+    calls: int = 0  # charged, of those asked for
 
 
 EXACT = Ask()
@@ -94,6 +96,22 @@ class Store(Protocol):
 def account_tag(account_id: int, mode: Mode) -> str:
     """The name all counters of an account share, live and test apart."""
     return f"{account_id}{'l' if mode is Mode.LIVE else 't'}"
+
+
+def charged_before(charges: Charges, decision: Decision, later: int) -> Decision:
+    """What a call was told by a decision that charged `later` calls like it behind it."""
+    if not later:
+        return decision
+    buckets = len(charges.limits)
+    left = [
+        one
+        if wait_ms and place < buckets
+        else one + later * cost  # a shadow that had to wait was not charged
+        for place, (one, wait_ms, cost) in enumerate(
+            zip(decision.left, decision.wait_ms, charges.costs, strict=True)
+        )
+    ]
+    return decision._replace(left=tuple(left))
 
 
 def counter_name(tag: str, key: str) -> str:

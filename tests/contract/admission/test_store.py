@@ -298,6 +298,37 @@ async def test_dear_calls_take_what_they_cost(caller: Caller) -> None:
 TRIED = limit(60, burst=2, name="tried", shadow=True)
 
 
+async def test_of_calls_alike_as_many_are_charged_as_can_pay(caller: Caller) -> None:
+    charges = plan(limit(60, burst=7), (quota(9), 2), cost=1)
+    first = await caller.call(charges, Ask(calls=3))
+    assert (first.status, first.calls, first.left, first.wait_ms) == (Status.ADMITTED, 3, (4, 3), (0, 0))
+    second = await caller.call(charges, Ask(calls=30))
+    assert (second.status, second.calls, second.left) == (Status.ADMITTED, 1, (3, 1))
+    refused = await caller.call(charges, Ask(calls=2))
+    assert (refused.status, refused.calls, refused.left) == (Status.REFUSED, 0, (3, 1))
+    assert [wait > 0 for wait in refused.wait_ms] == [False, True], "as one call has to wait"
+
+
+async def test_calls_alike_are_charged_in_one_way(caller: Caller) -> None:
+    """A shadow pays for all of them, or for none."""
+    charges = plan(limit(60, burst=9), TRIED, quota(4, soft=True))
+    answers = [await caller.call(charges, Ask(calls=9 - made)) for made in (0, 2, 4)]
+    assert [one.calls for one in answers] == [2, 2, 5]
+    assert [tuple(wait > 0 for wait in one.wait_ms) for one in answers] == [
+        (False, False, False),
+        (False, True, False),
+        (False, True, True),
+    ]
+    assert await caller.left(charges) == (0, 0, -5)
+
+
+async def test_of_the_most_calls_and_the_largest_numbers_none_is_too_many(caller: Caller) -> None:
+    most = 10**15 - 1
+    charges = plan((quota(most), 3))
+    answer = await caller.call(charges, Ask(calls=most))
+    assert (answer.calls, answer.left) == (most // 3, (most % 3,))
+
+
 async def test_a_shadow_bucket_refuses_nobody_and_tells_when_it_would_have(
     caller: Caller, clock: ManualClock
 ) -> None:

@@ -46,7 +46,10 @@ PLANS = [
 HOLDERS = ["", "a", "b", "c"]
 
 _calls = st.tuples(
-    st.just("call"), st.sampled_from(HOLDERS), st.sampled_from([0, 1]), st.sampled_from([1, 3, 64, -3, -64])
+    st.just("call"),
+    st.sampled_from(HOLDERS),
+    st.sampled_from([0, 1, 1, 2, 7, 40]),
+    st.sampled_from([1, 3, 64, -3, -64]),
 )
 _spends = st.tuples(st.just("spend"), st.sampled_from(HOLDERS[1:]), st.integers(1, 40), st.just(0))
 _returns = st.tuples(st.just("give back"), st.sampled_from(HOLDERS[1:]), st.just(0), st.just(0))
@@ -121,7 +124,7 @@ class World:
         assert first == second, ask
         if first.status is not Status.ADMITTED:
             return
-        self.admitted_at_ms += [self.now_ms] * ask.calls
+        self.admitted_at_ms += [self.now_ms] * first.calls
         if ask.holder:
             self.held[ask.holder] = Held(ask.held + first.extra, self.now_ms + LEASE_MS)
 

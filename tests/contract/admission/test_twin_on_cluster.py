@@ -125,7 +125,7 @@ class World:
                 await self._keep(kind, charges, who)
 
     async def _begin(self, tag: str, charges: Charges, who: int, calls: int) -> None:
-        name = f"w.{next(_numbers)}" if charges.slot_keys and calls and who not in self.slots else ""
+        name = f"w.{next(_numbers)}" if charges.slot_keys and calls == 1 and who not in self.slots else ""
         decision = await self.both(tag, charges, Ask(calls=calls, slot=name))
         if decision.status is Status.ADMITTED and name:
             self.slots[who] = (tag, name)
@@ -174,7 +174,7 @@ _given = settings(
     max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 _who = st.integers(0, 5)
-_calls = st.tuples(st.just("call"), _who, st.sampled_from([1, 1, 1, 0]))
+_calls = st.tuples(st.just("call"), _who, st.sampled_from([1, 1, 1, 2, 5, 0]))
 _keeps = st.tuples(st.sampled_from(["release", "renew", "crash"]), _who, st.just(0))
 _settles = st.tuples(st.just("settle"), _who, st.sampled_from([-9, -1, 1, 4]))
 _waits = st.tuples(

@@ -53,21 +53,21 @@ def test_the_arguments_of_the_script_are_those_of_the_part() -> None:
 def test_one_decision_of_those_of_all_parts() -> None:
     parts = parts_of(charges())
     decisions = [
-        Decision(Status.ADMITTED, NOW_MS, 0, (18, 28), (0, 0)),
-        Decision(Status.ADMITTED, NOW_MS + 5, 0, (), (), (2,)),
-        Decision(Status.ADMITTED, NOW_MS + 3, 0, (8, 99), (0, 0), (1,)),
+        Decision(Status.ADMITTED, NOW_MS, 0, (18, 28), (0, 0), calls=1),
+        Decision(Status.ADMITTED, NOW_MS + 5, 0, (), (), (2,), 1),
+        Decision(Status.ADMITTED, NOW_MS + 3, 0, (8, 99), (0, 0), (1,), 1),
     ]
     together = merged(charges(), parts, decisions, EXACT)
-    assert together == Decision(Status.ADMITTED, NOW_MS + 5, 0, (8, 18, 28, 99), (0, 0, 0, 0), (1, 2))
+    assert together == Decision(Status.ADMITTED, NOW_MS + 5, 0, (8, 18, 28, 99), (0, 0, 0, 0), (1, 2), 1)
 
 
 def test_of_a_refusal_the_others_say_what_they_have_without_this_call() -> None:
     """A shadow that would have had to wait was not charged, a quota was."""
     parts, ask = parts_of(charges()), EXACT._replace(slot="s")
     decisions = [
-        Decision(Status.ADMITTED, NOW_MS, 0, (18, 1), (0, 900)),
+        Decision(Status.ADMITTED, NOW_MS, 0, (18, 1), (0, 900), calls=1),
         Decision(Status.REFUSED, NOW_MS, 0, (), (), (4,)),
-        Decision(Status.ADMITTED, NOW_MS, 0, (8, 99), (0, 0), (1,)),
+        Decision(Status.ADMITTED, NOW_MS, 0, (8, 99), (0, 0), (1,), 1),
     ]
     together = merged(charges(), parts, decisions, ask)
     assert together == Decision(Status.REFUSED, NOW_MS, 0, (10, 20, 1, 100), (0, 0, 0, 0), (0, 4))

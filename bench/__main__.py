@@ -9,9 +9,10 @@ import sys
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from bench import accounts, bodies, calls, idle, latency, ledger, stages, websocket
+from bench import accounts, bodies, calls, history, idle, latency, ledger, stages, websocket
 from bench.candidate import Candidate
 from bench.candidates import running
 from bench.machine import BenchError, cores_to_use, describe
@@ -32,6 +33,7 @@ ALONE: dict[str, Callable[[], str]] = {
     stages.NAME: stages.run,
     accounts.NAME: accounts.run,
     ledger.NAME: ledger.run,
+    history.NAME: history.run,
 }
 """What is measured of Tollway alone."""
 
@@ -43,6 +45,12 @@ def main() -> int:
     options.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(names)}; without any: all")
     options.add_argument("--rounds", type=int, help="how often each server is measured, for every part")
     options.add_argument("--seconds", type=int, default=1, help="how long each time (1)")
+    options.add_argument(
+        "--millions",
+        type=float,
+        default=history.MILLIONS,
+        help=f"calls in {history.NAME} ({history.MILLIONS:g})",
+    )
     options.add_argument("--write", action="store_true", help="append the tables to docs/benchmarks.md")
     given = options.parse_args()
     unknown = [name for name in given.parts if name not in names]
@@ -50,6 +58,7 @@ def main() -> int:
         options.error(f"{unknown[0]!r} is none of {', '.join(names)}")
     stop_when_asked()
     try:
+        ALONE[history.NAME] = partial(history.run, given.millions)
         text = _run(given.parts or list(names), given.rounds, max(1, given.seconds))
     except BenchError as error:
         print(f"\nbench: {error}", file=sys.stderr)

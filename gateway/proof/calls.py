@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -32,6 +33,8 @@ class Note:
     got_bytes: int = 0
     messages: int = 0  # sent and received back
     wrong: str = ""  # something came that must not come
+    began_s: float = 0.0  # by the caller's clock, which never steps
+    done_s: float = 0.0
 
 
 Kind = Callable[[Line, Note, dict[str, str], random.Random], Awaitable[None]]
@@ -180,7 +183,9 @@ async def make(line: Line, note: Note, secret: str, chance: random.Random) -> No
     """Make one call and note how it went. Never raises what a gateway can bring about."""
     headers = {"Host": HOST, "X-API-Key": quote(secret), "User-Agent": "proof"}
     how = KINDS[note.kind][1]
+    note.began_s = time.monotonic()
     try:
         await how(line, note, headers, chance)
     except (Cut, TimeoutError):
         line.drop()
+    note.done_s = time.monotonic()

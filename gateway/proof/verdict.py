@@ -17,6 +17,10 @@ from gateway.proof.match import match
 from gateway.proof.world import LIMITED_BURST, LIMITED_PER_S, QUOTAS, due, work
 
 EXAMPLES = 5
+JOURNAL_DIGITS = 24
+"""Of a request id as text: the ten bytes that name the journal, and four hyphens."""
+NOTICED_WITHIN_S = 5.0
+"""That a caller has left, or both ends of a tunnel."""
 OF_THE_UPSTREAM = {"served", "client_aborted", "upstream_error", "upstream_aborted", "interrupted"}
 """How a call that the upstream saw may have ended in a proof."""
 PLAUSIBLE = {
@@ -72,6 +76,7 @@ def judge(run: Run) -> list[Check]:
         compared.reported_is_billed(),
         compared.answers_are_the_callers_own(),
         compared.sums_agree(),
+        compared.interrupted_were_cut(),
         compared.clocks_are_off(),
         compared.nothing_unexpected(),
         compared.quotas_hold(),
@@ -201,6 +206,25 @@ class _Compared:
                 wrong.append(f"{_row(row)}: {row.charges} is billed, {expected} is due")
         what = "what is due is billed, no more and no less"
         return Check(what, _n(len(self._rows)), _n(len(self._rows) - len(wrong)), wrong)
+
+    def interrupted_were_cut(self) -> Check:
+        """A worker that took a call after another was over for its caller has seen the end of that other."""
+        last_s: dict[str, float] = {}
+        for key, one in self._matches.calls.items():
+            journal = key[:JOURNAL_DIGITS]
+            last_s[journal] = max(one.began_s, last_s.get(journal, 0.0))
+        cut = [
+            (row, note)
+            for row in self._rows.values()
+            if row.outcome == "interrupted" and (note := self._matches.calls.get(row.request_id))
+        ]
+        wrong = []
+        for row, note in cut:
+            lived_s = last_s[row.request_id[:JOURNAL_DIGITS]] - note.done_s
+            if lived_s > (0.0 if note.whole and row.route != "socket" else NOTICED_WITHIN_S):
+                wrong.append(f"{_row(row)}: its worker lived for {lived_s:.1f} s after it was over")
+        what = "interrupted are only calls of workers that died"
+        return Check(what, _n(len(cut)), _n(len(cut) - len(wrong)), wrong)
 
     def clocks_are_off(self) -> Check:
         """Rows carry their worker's clock, the upstream's log the machine's: steps show as whole steps."""

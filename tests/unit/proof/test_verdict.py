@@ -231,6 +231,32 @@ def bill_an_interrupted_call(run: Run) -> None:
     run.books.rows[2] = replace(run.books.rows[2], charges={"api_calls": 1})
 
 
+def live_on(run: Run, for_s: float = 5.1) -> None:
+    """The worker of the interrupted call took another, long after it was over."""
+    journal = "0192f1a2-b3c4-8abc-9def-"
+    for number, key in ((0, f"{journal}000000000001"), (2, f"{journal}000000000002")):
+        run.books.sightings[number] = replace(run.books.sightings[number], request_id=key)
+        run.books.rows[number] = replace(run.books.rows[number], request_id=key)
+    run.notes[0].request_id = f"{journal}000000000001"
+    run.notes[2].done_s, run.notes[0].began_s = 1.0, 1.0 + for_s
+
+
+def live_on_for_a_moment(run: Run) -> None:
+    live_on(run, 4.9)
+
+
+def live_on_after_a_whole_answer(run: Run) -> None:
+    live_on(run, 0.1)
+    run.notes[2].request_id = run.books.rows[2].request_id
+    run.notes[2].whole, run.notes[2].status = True, 200
+
+
+def die_right_after_a_whole_answer(run: Run) -> None:
+    live_on(run, -0.1)
+    run.notes[2].request_id = run.books.rows[2].request_id
+    run.notes[2].whole, run.notes[2].status = True, 200
+
+
 def begin_minutes_away(run: Run) -> None:
     run.books.rows[0] = replace(run.books.rows[0], started_at_us=-420_000_000)
 
@@ -318,6 +344,10 @@ def end_badly(run: Run) -> Run:
         (bill_a_unit_more, [DUE]),
         (bill_a_unit_less, [DUE]),
         (bill_an_interrupted_call, [DUE]),
+        (live_on, ["interrupted are only calls of workers that died"]),
+        (live_on_for_a_moment, []),
+        (live_on_after_a_whole_answer, ["interrupted are only calls of workers that died"]),
+        (die_right_after_a_whole_answer, []),
         (begin_minutes_away, ["clocks were off by what they were set"]),
         (begin_two_steps_away, ["clocks were off by what they were set"]),
         (begin_a_step_away, []),

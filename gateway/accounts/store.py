@@ -180,7 +180,7 @@ class Accounts:
         """The account's keys in the order of creation, revoked and expired ones too."""
         checks.check_limit(limit)
         owner = await self.get_account(account)
-        start = 0 if after is None else await self._key_cursor(after)
+        start = 0 if after is None else await self._key_cursor(after, account)
         return [_api_key(row) for row in await self._database.fetch(KEYS.list_keys, owner.id, start, limit)]
 
     async def get_key(self, public_id: str) -> ApiKey:
@@ -259,11 +259,14 @@ class Accounts:
         except NotFound:
             raise Invalid("after", "must be the id of an account") from None
 
-    async def _key_cursor(self, after: str) -> int:
+    async def _key_cursor(self, after: str, account: str) -> int:
         try:
-            return (await self.get_key(after)).id
+            found = await self.get_key(after)
         except NotFound:
-            raise Invalid("after", "must be the id of a key") from None
+            found = None
+        if found is None or found.account != account:
+            raise Invalid("after", "must be the id of a key of this account")
+        return found.id
 
 
 _RESTRICTIONS = ("only_routes", "only_methods", "only_networks")

@@ -41,6 +41,7 @@ class Endpoint:
     refuses: tuple[int, ...] = ()  # statuses beyond those that any endpoint may answer
     asks: bool = False  # a POST that is a question: it changes nothing
     csv: bool = False  # whether it answers as CSV, too
+    repeatable: bool = False  # a POST about oneself that may carry an `Idempotency-Key`
     done: Callable[[], None] | None = None  # what follows once the change is there
 
     @property

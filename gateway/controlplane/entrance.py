@@ -86,10 +86,10 @@ class Entrance:
         outbox = self._identity.outbox
         async with acting(self._pool, REGISTRATION) as connection:
             known = await People(connection).credentials(email)
+            token = await Requests(connection).keep_reset(known.person if known else None)
             if known is None:
                 await outbox.put_nothing(connection, email)
             else:
-                token = await Requests(connection).keep_reset(known.person)
                 await outbox.put(
                     connection, mails.reset(known.person.email, self._identity.portal_url, token)
                 )

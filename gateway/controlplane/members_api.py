@@ -103,6 +103,8 @@ class MembersApi:
         wanted, own = await read_body(request, Invited), request[MEMBERSHIP]
         _check(own, wanted.role)
         email = checks.check_email(wanted.email)
+        if replaced := await Memberships(request[CONNECTION]).role_invited(own.account, email):
+            _check(own, replaced)
         inviting = Inviting(self._identity.outbox, self._identity.portal_url)
         self._identity.doors.mail(caller_of(request), email)
         made = await inviting.invite(request[CONNECTION], own.account, email, wanted.role)

@@ -82,7 +82,7 @@ def _needs(scope: str) -> str:
 
 def _headers(one: Endpoint) -> list[tuple[str, Json]]:
     if one.scope in (PUBLIC, SELF):
-        return []
+        return [IDEMPOTENCY_KEY] if one.repeatable else []
     account: tuple[str, Json] = (ACCOUNT_HEADER, {"type": "string"})
     return [account, IDEMPOTENCY_KEY] if one.method == "POST" and one.scope not in KEYS_TOO else [account]
 

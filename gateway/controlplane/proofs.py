@@ -30,14 +30,19 @@ class Proofs:
         passwords = self._identity.passwords
         right = await passwords.matches(None if known is None else known.password_hash, password)
         if known is None or not right:
-            detail = "Mail address and password do not fit, or the address has not been confirmed yet."
-            raise Problem(401, "wrong_credentials", detail, headers=CHALLENGE)
+            raise _wrong_credentials()
         if passwords.is_dated(known.password_hash):
             await people.refresh_hash(known, await passwords.hash(password))
         return known
 
     async def code(self, connection: Connection, known: Credentials, code: str | None) -> None:
-        """The code of the app, or a recovery code, if the person uses an app. Each works once."""
+        """The code of the app, or a recovery code, if the person uses an app. Each works once.
+
+        In the transaction of what it is asked for. Whoever set another password meanwhile ended all that the
+        one before could prove.
+        """
+        if await People(connection).has_changed(known):
+            raise _wrong_credentials()
         if known.person.totp_enabled_at is None:
             return
         if code is None:
@@ -74,6 +79,11 @@ class Proofs:
     async def seal_totp(self, person: Person, secret: bytes) -> bytes:
         """What is kept of an app's secret."""
         return await self._identity.vault.seal(secret, person.public_id)
+
+
+def _wrong_credentials() -> Problem:
+    detail = "Mail address and password do not fit, or the address has not been confirmed yet."
+    return Problem(401, "wrong_credentials", detail, headers=CHALLENGE)
 
 
 def wrong_code() -> Problem:

@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway.controlplane.problems import Problem
 from gateway.operators import idempotency
 from gateway.operators.idempotency import KeyReused, Repeatable
-from gateway.storage.postgres import Connection
+from gateway.storage.postgres import Connection, Pool
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -49,11 +49,24 @@ async def answer_once(
     return response
 
 
+async def answer_before(pool: Pool, repeatable: Repeatable | None) -> web.Response | None:
+    """The answer that the same request had before, for handlers that prove something first."""
+    try:
+        packed = None if repeatable is None else await idempotency.find(pool, repeatable)
+    except KeyReused as reused:
+        raise _reused(reused) from reused
+    return None if packed is None else _unpacked(packed)
+
+
+def _reused(reused: KeyReused) -> Problem:
+    return Problem(409, "idempotency_key_reused", str(reused))
+
+
 async def _claim(connection: Connection, repeatable: Repeatable) -> web.Response | None:
     try:
         packed = await idempotency.claim(connection, repeatable)
     except KeyReused as reused:
-        raise Problem(409, "idempotency_key_reused", str(reused)) from reused
+        raise _reused(reused) from reused
     return None if packed is None else _unpacked(packed)
 
 

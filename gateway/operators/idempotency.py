@@ -67,8 +67,16 @@ async def claim(connection: Connection, repeatable: Repeatable) -> bytes | None:
     """
     if await connection.fetchval(QUERIES.claim, repeatable.id, repeatable.request_digest):
         return None
-    row = await connection.fetchrow(QUERIES.get, repeatable.id)
-    assert row is not None, "who claimed it has committed"
+    answer = await find(connection, repeatable)
+    assert answer is not None, "who claimed it has committed"
+    return answer
+
+
+async def find(database: Connection | Pool, repeatable: Repeatable) -> bytes | None:
+    """The answer that the request had before, if any. Raises KeyReused."""
+    row = await database.fetchrow(QUERIES.get, repeatable.id)
+    if row is None:
+        return None
     if bytes(row["request"]) != repeatable.request_digest:
         raise KeyReused("This Idempotency-Key came with another request before. Take a new key.")
     return repeatable.open(bytes(row["sealed"]))

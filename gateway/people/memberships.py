@@ -84,6 +84,11 @@ class Memberships:
             raise NotFound("There is no such account.")
         return Invitation(**row), token
 
+    async def role_invited(self, account: str, email: str) -> str | None:
+        """As what somebody is invited by now; within a transaction it stays so. None if they are not."""
+        role: str | None = await self._database.fetchval(QUERIES.role_invited, account, email)
+        return role
+
     async def invitations(self, account: str) -> list[Invitation]:
         """Those that can still be accepted."""
         rows = await self._database.fetch(QUERIES.invitations_of_account, account)

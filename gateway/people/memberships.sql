@@ -105,6 +105,14 @@ FROM invitations AS i
 INNER JOIN accounts AS a ON a.id = i.account_id
 WHERE i.public_id = $1 AND a.public_id = $2;
 
+-- role_invited
+-- $1 account's public id, $2 email. As what they are invited by now. Nobody else changes it meanwhile.
+SELECT i.role
+FROM invitations AS i
+INNER JOIN accounts AS a ON a.id = i.account_id
+WHERE a.public_id = $1 AND lower(i.email) = lower($2) AND i.expires_at > now()
+FOR UPDATE OF i;
+
 -- drop_invitation
 -- $1 id.
 DELETE FROM invitations

@@ -25,6 +25,13 @@ UPDATE people
 SET password_hash = $2
 WHERE id = $1 AND password_hash = $3;
 
+-- has_changed
+-- $1 person's id, $2 when the password was set that was compared. Nobody sets another until the transaction ends.
+SELECT password_changed_at <> $2
+FROM people
+WHERE id = $1
+FOR UPDATE;
+
 -- offer_totp
 -- $1 person's id, $2 sealed secret. True unless the app is asked for already.
 UPDATE people

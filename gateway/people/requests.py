@@ -43,10 +43,10 @@ class Requests:
         row = None if digest is None else await self._database.fetchrow(QUERIES.take_registration, digest)
         return None if row is None else Registration(**row)
 
-    async def keep_reset(self, person: Person) -> str:
-        """The token that sets another password."""
+    async def keep_reset(self, person: Person | None) -> str:
+        """The token that sets another password; for nobody as much work for one that sets none."""
         token, digest = mint(Purpose.RESET)
-        await self._database.execute(QUERIES.keep_reset, digest, person.id, RESET_S)
+        await self._database.execute(QUERIES.keep_reset, digest, person.id if person else 0, RESET_S)
         return token
 
     async def find_reset(self, token: str) -> Person | None:

@@ -16,9 +16,11 @@ WITH found AS (
 SELECT email, name, account_name, password_hash FROM found;
 
 -- keep_reset
--- $1 digest, $2 person's id, $3 seconds it works.
+-- $1 digest, $2 person's id, $3 seconds it works. Nothing for who is not there.
 INSERT INTO password_resets (digest, person_id, expires_at)
-VALUES ($1, $2, now() + make_interval(secs => $3));
+SELECT $1, p.id, now() + make_interval(secs => $3)
+FROM people AS p
+WHERE p.id = $2;
 
 -- find_reset
 -- $1 digest. One at a time.

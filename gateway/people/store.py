@@ -51,6 +51,11 @@ class People:
             QUERIES.refresh_hash, known.person.id, password_hash, known.password_hash
         )
 
+    async def has_changed(self, known: Credentials) -> bool:
+        """Whether another password was set since; within a transaction nobody sets one until that ends."""
+        person = known.person
+        return bool(await self._database.fetchval(QUERIES.has_changed, person.id, person.password_changed_at))
+
     async def offer_totp(self, person: Person, sealed: bytes) -> bool:
         """Keep the secret of an app that is not asked for yet. False if another one is already."""
         return bool(await self._database.fetchval(QUERIES.offer_totp, person.id, sealed))

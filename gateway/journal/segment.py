@@ -19,12 +19,19 @@ def segment_name(number: int) -> str:
 
 
 def segments_bytes(journals_dir: Path) -> int:
-    """What all segments of all journals take, those that vanish meanwhile left out."""
+    """What all segments of all journals take. What the recorder deletes meanwhile is left out."""
     total = 0
-    for path in journals_dir.glob("*/*" + SUFFIX):
-        with suppress(FileNotFoundError):
-            total += path.stat().st_size
+    with suppress(FileNotFoundError), os.scandir(journals_dir) as journals:
+        for journal in journals:
+            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(journal) as files:
+                total += sum(_bytes(file) for file in files if file.name.endswith(SUFFIX))
     return total
+
+
+def _bytes(file: os.DirEntry[str]) -> int:
+    with suppress(FileNotFoundError):
+        return file.stat().st_size
+    return 0
 
 
 class Segment:

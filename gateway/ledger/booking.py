@@ -68,6 +68,12 @@ class Booking:
         open_calls = None if row["open_calls"] is None else frozenset(row["open_calls"])
         return Cursor(Position(row["segment"], row["offset_bytes"]), open_calls)
 
+    async def cursor_of(self, journal_id: str) -> tuple[Position, bool] | None:
+        """Where the cursor of a journal is and whether it is closed; None if there is none."""
+        async with self._connection() as connection:
+            row = await connection.fetchrow(QUERIES.read_cursor, journal_id)
+        return None if row is None else (Position(row["segment"], row["offset_bytes"]), row["closed"])
+
     async def book(self, journal_id: str, move: Move, events: Sequence[UsageEvent]) -> bool:
         """Book `events` and move the cursor.
 

@@ -23,6 +23,7 @@ class Batch:
     begun: dict[int, Opened] = field(default_factory=dict)  # still open, by number
     ended: list[int] = field(default_factory=list)  # known from an earlier batch
     damaged_bytes: int = 0
+    lost_segments: int = 0  # that should be there and are not
     full: bool = False  # there may be more
     finished: bool = False  # the writer is gone and nothing is left
 
@@ -71,7 +72,12 @@ class Progress:
         alive = self.journal.writer_is_alive()
         batch = Batch(self.position)
         segments = [number for number in self.journal.segments() if number >= self.position.segment]
+        expected = max(self.position.segment, 1)
+        if not segments and not alive:
+            batch.lost_segments = 1  # at least
         for number in segments:
+            batch.lost_segments += number - expected
+            expected = number + 1
             offset = batch.position.offset if number == batch.position.segment else 0
             scan = self.journal.scan(Position(number, offset), final=not alive or number < segments[-1])
             self._take(scan, number, batch, limit)
@@ -84,7 +90,10 @@ class Progress:
         return batch
 
     def accept(self, batch: Batch, *, committed: bool) -> None:
-        """The batch counts. `committed`: Postgres has its position."""
+        """The batch counts. `committed`: Postgres has its position.
+
+        OSError if segments can not be deleted; the batch counts all the same, and the next tries again.
+        """
         for sequence in batch.ended:
             self.open.pop(sequence, None)
         self.open.update(batch.begun)
@@ -95,9 +104,9 @@ class Progress:
                 self._clean_up()
 
     def must_commit(self, batch: Batch) -> bool:
-        """Whether the batch has something for Postgres: events, or a segment that can go afterwards."""
+        """Whether the batch has something for Postgres: events, a segment that can go or is gone."""
         left_a_segment = 0 < self.committed.segment < batch.position.segment
-        return bool(batch.events) or batch.finished or left_a_segment
+        return bool(batch.events or batch.lost_segments) or batch.finished or left_a_segment
 
     def open_calls(self) -> OpenCalls:
         """Calls that are open, as far as it is read."""

@@ -14,6 +14,8 @@ from gateway.journal.format import SegmentRefused
 from gateway.journal.reader import Journal, find_journals, sweep_unborn
 from gateway.ledger.booking import Booking, Move
 from gateway.ledger.errors import LedgerUnavailable
+from gateway.ledger.events import instant
+from gateway.ledger.landmark import FILE, Booked, Landmark
 from gateway.ledger.progress import Batch, Progress
 from gateway.storage.postgres import Pool
 from gateway.telemetry.slots import Slots
@@ -26,6 +28,16 @@ FINAL_PASS_S = 10.0
 _SWEEP_EVERY_US = 3_600_000_000
 _TELL_EVERY_US = 10_000_000
 _ASK_EVERY_US = 500_000
+
+OLDER_LEDGER = (
+    "the ledger is older than what was booked into it: it was restored from a backup, a standby took over "
+    "without the last commits, or it is another database. What was booked since is missing, and its journals "
+    "are deleted. Recover PostgreSQL up to the time given"
+)
+LOST_SEGMENTS = (
+    "%d segments of a journal are gone that the ledger does not have: somebody deleted them, or the ledger "
+    "was restored from a backup. What they held is not booked"
+)
 
 log = logging.getLogger("tollway.ledger")
 
@@ -44,6 +56,9 @@ class Recorder:
         self._clock = clock
         self._progress: dict[str, Progress] = {}
         self._left_alone: set[str] = set()  # told about once; looked at again after a restart
+        self._not_cleaned: set[str] = set()  # told about once
+        self._landmark = Landmark(journals_dir.with_name(FILE))
+        self._in_doubt = True  # whether the ledger is the one that we left
         self._waiting_since_us: dict[str, int] = {}  # journal -> end of its oldest event not yet booked
         self._behind = False
         self._failing = False
@@ -75,6 +90,7 @@ class Recorder:
         self._drop_vanished({path.name for path in folders})
         try:
             self._sweep()
+            await self._recognise_ledger()
             asked_at = await self._time_to_tell()
             for folder in folders:
                 try:
@@ -113,15 +129,34 @@ class Recorder:
     async def _tell_seen(self, asked_at: datetime) -> None:
         """What was written before `asked_at` has been read by now, and booked if it is over."""
         open_calls = {name: progress.open_calls() for name, progress in self._progress.items()}
+        self._in_doubt = True
+        await self._recognise_ledger()
         with suppress(LedgerUnavailable):
             await self._booking.note_seen(asked_at, open_calls)
+
+    async def _recognise_ledger(self) -> None:
+        """Say so, once, if the ledger lacks what was booked last. Asked whenever it may be another."""
+        if not self._in_doubt:
+            return
+        booked = self._landmark.read()
+        if booked is not None:
+            try:
+                cursor = await self._booking.cursor_of(booked.journal_id)
+            except LedgerUnavailable:
+                return
+            if not booked.is_known_to(cursor):
+                self._landmark.forget()
+                self._slots.add("recorder_losses_total")
+                at = instant(booked.at_us).isoformat()
+                log.error(OLDER_LEDGER, extra={"journal": booked.journal_id, "at": at})
+        self._in_doubt = False
 
     async def _round(self) -> float:
         """One pass; returns how long to wait before the next."""
         try:
             await self.book_once()
         except LedgerUnavailable as error:
-            reason = str(error)
+            reason, self._in_doubt = str(error), True
         else:
             if self._failing:
                 self._failing, self._failures = False, 0
@@ -171,7 +206,11 @@ class Recorder:
         self._waiting_since_us.pop(journal.id, None)
         if not mine:
             del self._progress[journal.id]
+            self._in_doubt = True
             return 0
+        self._landmark.write(Booked(journal.id, batch.position, batch.finished, self._clock.now_us()))
+        if batch.lost_segments:
+            self._tell_lost(journal, batch.lost_segments)
         self._slots.add("recorder_batches_total")
         self._slots.add("recorder_events_total", len(events))
         self._accept(progress, batch, committed=True)
@@ -194,7 +233,23 @@ class Recorder:
     def _accept(self, progress: Progress, batch: Batch, *, committed: bool) -> None:
         if batch.damaged_bytes:
             self._slots.add("recorder_corrupt_records_total", batch.damaged_bytes)
-        progress.accept(batch, committed=committed)
+        try:
+            progress.accept(batch, committed=committed)
+        except OSError as error:  # what is booked stays on disk until it can be deleted
+            if progress.journal.id not in self._not_cleaned:
+                self._not_cleaned.add(progress.journal.id)
+                log.error(  # noqa: TRY400 - one line: the trace says nothing more
+                    "segments that are booked can not be deleted; booking goes on",
+                    extra={"file": str(progress.journal.folder), "error": str(error)},
+                )
+
+    def _tell_lost(self, journal: Journal, count: int) -> None:
+        self._slots.add("recorder_losses_total")
+        log.error(
+            LOST_SEGMENTS,
+            count,
+            extra={"journal": journal.id, "file": str(journal.folder), "count": count},
+        )
 
     def _leave_alone(self, folder: Path, error: Exception) -> None:
         self._progress.pop(folder.name, None)

@@ -290,6 +290,12 @@ METRICS: tuple[Metric, ...] = (
         roles=_RECORDER,
     ),
     Metric(
+        "recorder_losses_total",
+        Kind.COUNTER,
+        "Times usage was found gone: segments deleted unbooked, or a ledger older than what it had.",
+        roles=_RECORDER,
+    ),
+    Metric(
         "recorder_lag_seconds",
         Kind.GAUGE,
         "Age of the oldest event not yet booked.",

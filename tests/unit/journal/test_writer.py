@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -283,6 +284,29 @@ def test_all_journals_together_stay_within_their_bound(tmp_path: Path) -> None:
     assert segments_bytes(tmp_path) == 3 * 4096
     one.close()
     other.close()
+
+
+def test_a_journal_that_is_deleted_while_all_are_measured_is_no_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recorder deletes a journal that is booked just when a worker takes its next segment."""
+    one, other = (make_writer(tmp_path, prefix=PREFIX[:-1] + bytes((n,)), max_bytes=1 << 20) for n in (1, 2))
+    other.close()
+    real, seen = os.scandir, list[str]()
+
+    def scandir(path: str | os.PathLike[str] | int) -> object:
+        if not isinstance(path, int) and not seen and Path(path) == other.folder:
+            seen.append(os.fspath(path))
+            shutil.rmtree(other.folder)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    for number in range(100):
+        begin(one, number)
+        end(one, number)
+    assert seen
+    assert one.segment > 1
+    one.close()
 
 
 def test_the_bound_is_told_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from gateway.journal.reader import START, Journal
+from gateway.ledger.events import UsageEvent
 from gateway.ledger.progress import Batch, Progress
 from gateway.outcomes import Outcome
 from tests.unit.journal.journals import PREFIX, begin, end, make_writer, note, refuse
@@ -187,6 +189,7 @@ def test_an_end_whose_begin_was_damaged_is_damage(tmp_path: Path) -> None:
 KILLED_WRITER = """
 import os, sys
 from pathlib import Path
+from typing import cast
 from tests.unit.journal.journals import begin, end, make_writer, refuse
 writer = make_writer(Path(sys.argv[1]))
 begin(writer, 1)
@@ -308,3 +311,39 @@ def test_a_noted_call_lets_go_of_the_segment_it_began_in(tmp_path: Path) -> None
     successor = Progress(progress.journal, progress.committed)
     writer.close()
     assert flowed(successor.read(10)) == [("interrupted", 700, 7)]
+
+
+def test_any_flipped_bit_changes_no_event_and_stops_nothing(tmp_path: Path) -> None:
+    """Of a small journal, each bit of each record: events are those that were written, or are missing."""
+    writer = make_writer(tmp_path)
+    begin(writer, 1)
+    end(writer, 1)
+    begin(writer, 2)
+    note(writer, 2, 500)
+    refuse(writer, 3)
+    end(writer, 2)
+    writer.close()
+    path = tmp_path / PREFIX.hex() / "00000001.seg"
+    intact = path.read_bytes()
+    written = progress_in(tmp_path).read(100)
+    known = {(event.begin, event.end) for event in map(without_charges, written.events)}
+    assert len(known) == 3
+    for bit in range(8 * written.position.offset):
+        flipped = bytearray(intact)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        batch = progress_in(tmp_path).read(100)
+        assert batch.finished
+        for event in map(without_charges, batch.events):
+            cut = event.end.outcome is Outcome.INTERRUPTED
+            assert cut or (event.begin, event.end) in known, bit
+        assert len({event.request_id for event in batch.events}) == len(batch.events) >= 2
+
+
+NO_DICT = cast("dict[str, int]", ())
+
+
+def without_charges(event: UsageEvent) -> UsageEvent:
+    """To compare: dicts have no hash."""
+    call = event.begin.call._replace(charges=NO_DICT)
+    return event._replace(begin=event.begin._replace(call=call), end=event.end._replace(measured=NO_DICT))

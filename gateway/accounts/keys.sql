@@ -31,11 +31,15 @@ FROM api_keys
 WHERE public_id = $1;
 
 -- list_keys
--- $1 account's id, $2 key id to start behind, $3 how many.
+-- $1 account's id, $2 key id to start behind, $3 how many, $4 mode or NULL, $5 works, expired, revoked or NULL.
 SELECT r.*, k.scopes
 FROM key_records AS r
 INNER JOIN api_keys AS k ON k.id = r.id
-WHERE r.account_id = $1 AND r.id > $2
+WHERE
+    r.account_id = $1 AND r.id > $2 AND ($4::text IS NULL OR r.mode = $4)
+    AND ($5::text IS NULL OR CASE
+        WHEN r.revoked_at IS NOT NULL THEN 'revoked' WHEN r.expires_at <= now() THEN 'expired' ELSE 'works'
+    END = $5)
 ORDER BY r.id
 LIMIT $3;
 

@@ -175,13 +175,24 @@ class Accounts:
         return await self._import(account, name, MintedKey("", digest, None, None, mode), limits)
 
     async def list_keys(
-        self, account: str, *, after: str | None = None, limit: int = checks.PAGE_MAX
+        self,
+        account: str,
+        *,
+        after: str | None = None,
+        limit: int = checks.PAGE_MAX,
+        mode: Mode | None = None,
+        state: str | None = None,
     ) -> list[ApiKey]:
-        """The account's keys in the order of creation, revoked and expired ones too."""
+        """The account's keys in the order of creation, revoked and expired ones too.
+
+        `state`: only those that are `revoked`, `expired`, or work (`works`).
+        """
         checks.check_limit(limit)
         owner = await self.get_account(account)
         start = 0 if after is None else await self._key_cursor(after, account)
-        return [_api_key(row) for row in await self._database.fetch(KEYS.list_keys, owner.id, start, limit)]
+        wanted = None if mode is None else mode.value
+        rows = await self._database.fetch(KEYS.list_keys, owner.id, start, limit, wanted, state)
+        return [_api_key(row) for row in rows]
 
     async def get_key(self, public_id: str) -> ApiKey:
         """The key as it is now."""

@@ -15,7 +15,7 @@ from gateway.accounts.records import ApiKey, KeyLimits
 from gateway.accounts.store import Accounts
 from gateway.cli.database import with_database
 from gateway.cli.key_tables import hash_, load
-from gateway.cli.lists import paged, show_page
+from gateway.cli.lists import paged, show_page, state_option
 from gateway.cli.output import json_option, print_facts, print_json, print_table
 from gateway.cli.progress import progress
 from gateway.cli.snapshot import policies_in_use
@@ -137,12 +137,17 @@ def _digest(text: str, where: str) -> bytes:
 
 @key.command("list")
 @click.option("--account", required=True, metavar="ID", help="Whose keys, acct_...")
+@click.option("--mode", type=click.Choice([mode.value for mode in Mode]), help="Only keys in this mode.")
+@state_option
 @paged(after="key")
-def list_(account: str, limit: int, after: str | None, as_json: bool) -> None:
+def list_(
+    account: str, mode: str | None, state: str | None, limit: int, after: str | None, as_json: bool
+) -> None:
     """List an account's keys, oldest first, ended ones too."""
 
     async def work(pool: Pool, settings: Settings) -> list[ApiKey]:
-        return await Accounts(pool, settings.key_prefix).list_keys(account, after=after, limit=limit)
+        store, wanted = Accounts(pool, settings.key_prefix), None if mode is None else Mode(mode)
+        return await store.list_keys(account, after=after, limit=limit, mode=wanted, state=state)
 
     found = with_database(work)
     show_page(

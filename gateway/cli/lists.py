@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import click
 
 from gateway.cli.output import json_option, print_json, print_table, tell_more
+from gateway.controlplane.keys_api import State
 
 F = TypeVar("F", bound=Callable[..., object])
+STATES = get_args(State)
+state_option = click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
 
 
 def paged(*, after: str) -> Callable[[F], F]:

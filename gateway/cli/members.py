@@ -52,14 +52,18 @@ def invite(account: str, email: str, role: str, as_json: bool) -> None:
 
 @member.command("list")
 @account_option
+@click.option("--role", type=click.Choice(ROLES), help="Only those in this role.")
 @json_option
-def list_(account: str, as_json: bool) -> None:
+def list_(account: str, role: str | None, as_json: bool) -> None:
     """List the members of an account and the invitations that can still be accepted."""
 
     async def work(pool: Pool, settings: Settings) -> tuple[list[Membership], list[Invitation]]:
         owner = await Accounts(pool, settings.key_prefix).get_account(account)
-        members = Memberships(pool)
-        return await members.of_account(owner.public_id), await members.invitations(owner.public_id)
+        members, of = Memberships(pool), owner.public_id
+        return (
+            [one for one in await members.of_account(of) if role in (None, one.role)],
+            [one for one in await members.invitations(of) if role in (None, one.role)],
+        )
 
     members, invited = with_database(work)
     if as_json:
@@ -69,6 +73,22 @@ def list_(account: str, as_json: bool) -> None:
     rows: list[tuple[object, ...]] = [(one.public_id, one.email, one.role, one.created_at) for one in members]
     rows += [(one.public_id, one.email, f"{one.role}, invited", one.created_at) for one in invited]
     print_table(("ID", "MAIL ADDRESS", "ROLE", "SINCE (UTC)"), rows)
+
+
+@member.command()
+@account_option
+@click.argument("id")
+@json_option
+def show(account: str, id: str, as_json: bool) -> None:  # noqa: A002 - as it is shown
+    """Show a member or an invitation."""
+
+    async def work(pool: Pool, _: Settings) -> Membership | Invitation:
+        members = Memberships(pool)
+        if id.startswith("invitation_"):
+            return await members.get_invitation(id, account)
+        return await members.get(id, account)
+
+    _show(with_database(work), as_json)
 
 
 @member.command("role")
@@ -84,11 +104,7 @@ def role_(account: str, id: str, role: str, as_json: bool) -> None:  # noqa: A00
             members = Memberships(connection)
             return await members.set_role(await members.get(id, account), role)
 
-    told = people_wording.member(with_database(work))
-    if as_json:
-        print_json(told)
-    else:
-        print_facts(told)
+    _show(with_database(work), as_json)
 
 
 @member.command()
@@ -109,8 +125,11 @@ def remove(account: str, id: str, as_json: bool) -> None:  # noqa: A002 - the ar
             await members.remove(found)
             return found
 
-    gone = with_database(work)
-    told = people_wording.member(gone) if isinstance(gone, Membership) else people_wording.invitation(gone)
+    _show(with_database(work), as_json)
+
+
+def _show(one: Membership | Invitation, as_json: bool) -> None:
+    told = people_wording.member(one) if isinstance(one, Membership) else people_wording.invitation(one)
     if as_json:
         print_json(told)
     else:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from gateway.cli.database import with_database
-from gateway.cli.lists import newest_first, paged, show_page
+from gateway.cli.lists import newest_first, paged, show_page, state_option
 from gateway.cli.output import json_option, print_facts, print_json
 from gateway.cli.times import Instant
 from gateway.controlplane import wording
@@ -53,12 +53,13 @@ def create(name: str, scopes: tuple[str, ...], days: int | None, as_json: bool) 
 
 
 @token.command("list")
+@state_option
 @paged(after="token")
-def list_(limit: int, after: str | None, as_json: bool) -> None:
+def list_(state: str | None, limit: int, after: str | None, as_json: bool) -> None:
     """List tokens, oldest first, ended ones too."""
 
     async def work(pool: Pool, _: Settings) -> list[AdminToken]:
-        return await AdminTokens(pool).list(after=after, limit=limit)
+        return await AdminTokens(pool).list(after=after, limit=limit, state=state)
 
     found = with_database(work)
     heads = ("ID", "NAME", "ENDS WITH", "SCOPES", "STATE", "LAST USED (UTC)")

@@ -61,12 +61,14 @@ def set_(
 
 @override.command("list")
 @click.argument("id")
+@click.option("--key", help="Only those of this key.")
 @json_option
-def list_(id: str, as_json: bool) -> None:  # noqa: A002 - the argument's name on the command line
+def list_(id: str, key: str | None, as_json: bool) -> None:  # noqa: A002 - as it is shown
     """List the overrides of an account and its keys."""
 
     async def work(pool: Pool, settings: Settings) -> Told:
-        return await _all(pool, settings, id)
+        found, tier = await _all(pool, settings, id)
+        return [one for one in found if key in (None, one.key)], tier
 
     _show(with_database(work), as_json)
 

@@ -89,12 +89,13 @@ def _show_tiers(found: PolicySet) -> None:
 
 
 @policies.command()
+@click.option("--gateway", metavar="NAME", help="Only what this gateway took into use.")
 @newest_first()
-def history(limit: int, before: int | None, as_json: bool) -> None:
+def history(gateway: str | None, limit: int, before: int | None, as_json: bool) -> None:
     """List which policies gateways took into use, newest first."""
 
     async def work(pool: Pool, _: Settings) -> list[Applied]:
-        return await PolicyHistory(pool).page(before, limit)
+        return await PolicyHistory(pool).page(before, limit, gateway)
 
     found = with_database(work)
     heads = ("N", "AT (UTC)", "GATEWAY", "DIGEST", "HOW", "BY")

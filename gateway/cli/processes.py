@@ -41,9 +41,10 @@ def workers(context: click.Context, /, state: str | None, as_json: bool) -> None
 
 @click.command()
 @click.option("--upstream", metavar="NAME", help="Only targets of this upstream.")
+@click.option("--worker", metavar="NAME", help="Only as this worker sees them.")
 @click.option("--down", is_flag=True, help="Only targets that are not up.")
 @json_option
-def upstreams(upstream: str | None, down: bool, as_json: bool) -> None:
+def upstreams(upstream: str | None, worker: str | None, down: bool, as_json: bool) -> None:
     """Every target of every upstream, as workers see it.
 
     They are those of the gateway on this data folder.
@@ -51,7 +52,9 @@ def upstreams(upstream: str | None, down: bool, as_json: bool) -> None:
     found = [
         one
         for one in target_documents(_folder())
-        if (upstream is None or one["upstream"] == upstream) and not (down and one["up"])
+        if upstream in (None, one["upstream"])
+        and worker in (None, one["worker"])
+        and not (down and one["up"])
     ]
     if as_json:
         print_json({"data": found})

@@ -154,10 +154,10 @@ def _show_sums(rows: Sequence[UsageRow], sums: Sums) -> None:
             calls[(*bucket, row.route or "", _mode(row), row.outcome or "")] += row.events
         units[(*bucket, row.meter, _mode(row))] += row.quantity
     head = (by.upper(),) if by else ()
-    print_table(
-        (*head, "ROUTE", "MODE", "OUTCOME", "CALLS"), [(*what, count) for what, count in calls.items()]
-    )
-    click.echo()
+    if calls:
+        rows_of_calls = [(*what, count) for what, count in calls.items()]
+        print_table((*head, "ROUTE", "MODE", "OUTCOME", "CALLS"), rows_of_calls)
+        click.echo()
     print_table((*head, "METER", "MODE", "UNITS"), [(*what, count) for what, count in units.items()])
 
 

@@ -33,6 +33,17 @@ class Page(Sent):
         after = found[-1][0] if len(found) == self.limit else None
         return {"data": [document for _, document in found], "next": after}
 
+    def cut(self, found: Sequence[tuple[str, Mapping[str, object]]]) -> wording.Document:
+        """This page of a whole list, which is short. Raises Problem if it has no such `after`."""
+        ids, start = [one for one, _ in found], 0
+        if self.after is not None:
+            if self.after not in ids:
+                raise invalid([("after", "must be the `next` of the page before")])
+            start = ids.index(self.after) + 1
+        page, rest = found[start : start + self.limit], found[start + self.limit :]
+        following = page[-1][0] if rest else None
+        return {"data": [document for _, document in page], "next": following}
+
 
 class AccountPage(Page):
     """Which accounts."""

@@ -65,10 +65,18 @@ def answer(
 
 
 def tagged(
-    document: Mapping[str, object], *, status: int = 200, headers: Mapping[str, str] | None = None
+    document: Mapping[str, object],
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    state: Mapping[str, object] | None = None,
 ) -> web.Response:
-    """A JSON answer with an `ETag` (RFC 9110, section 8.8.3) that changes with the document."""
-    return answer(document, status=status, headers={**(headers or {}), "ETag": _etag(document)})
+    """A JSON answer with an `ETag` (RFC 9110, section 8.8.3) that changes with the document.
+
+    `state`: what it is to change with instead, where the document is a page of that.
+    """
+    tag = _etag(document if state is None else state)
+    return answer(document, status=status, headers={**(headers or {}), "ETag": tag})
 
 
 def check_match(request: web.Request, document: Mapping[str, object]) -> None:

@@ -84,6 +84,7 @@ class EnforcementApi:
         connection: Connection = request[CONNECTION]
         switches = Switches(connection)
         await switches.check_scope(switch, self._policies())
+        await switches.lock()
         check_match(request, enforcement_document(await switches.in_force(0)))
         await switches.set(switch, wanted.expires_in_s)
         return tagged(enforcement_document(await switches.in_force(0)))

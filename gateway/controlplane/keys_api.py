@@ -20,6 +20,7 @@ from gateway.model.policies import PolicySet
 from gateway.model.principal import Mode
 
 DAY_S = 86_400
+State = Literal["works", "expired", "revoked"]
 KEY = "/keys/{key:key_[0-9A-Za-z]+}"
 
 
@@ -39,6 +40,13 @@ class ImportedKey(NewKey):
     """A key that was made elsewhere: the SHA-256 of its secret, in hexadecimal digits."""
 
     sha256: Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$")]
+
+
+class KeyPage(Page):
+    """Which keys."""
+
+    mode: Literal["live", "test"] | None = None
+    state: State | None = None
 
 
 class Rotation(Sent):
@@ -63,7 +71,7 @@ class KeysApi:
     def endpoints(self) -> list[Endpoint]:
         """The addresses below `/admin/v1`."""
         return [
-            Endpoint("GET", f"{ACCOUNT}/keys", self.list_keys, "keys:read", KeyList, query=Page),
+            Endpoint("GET", f"{ACCOUNT}/keys", self.list_keys, "keys:read", KeyList, query=KeyPage),
             Endpoint(
                 "POST",
                 f"{ACCOUNT}/keys",
@@ -99,9 +107,15 @@ class KeysApi:
 
     async def list_keys(self, request: web.Request) -> web.Response:
         """The keys of an account, revoked ones included, without secrets."""
-        page = read_query(request, Page)
+        page = read_query(request, KeyPage)
         account = request.match_info["account"]
-        found = await self._accounts.list_keys(account, after=page.after, limit=page.limit)
+        found = await self._accounts.list_keys(
+            account,
+            after=page.after,
+            limit=page.limit,
+            mode=None if page.mode is None else Mode(page.mode),
+            state=page.state,
+        )
         return answer(page.of([(one.public_id, wording.key(one)) for one in found]))
 
     async def create_key(self, request: web.Request) -> web.Response:

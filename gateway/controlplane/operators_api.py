@@ -12,6 +12,7 @@ from gateway.controlplane import wording
 from gateway.controlplane.accounts_api import Empty, Page
 from gateway.controlplane.bodies import Sent, answer, read_body, read_query
 from gateway.controlplane.endpoints import CONNECTION, Endpoint
+from gateway.controlplane.keys_api import State
 from gateway.controlplane.spans import Instant
 from gateway.operators.audit import AuditLog, AuditQuestion
 from gateway.operators.tokens import AdminTokens
@@ -26,6 +27,12 @@ class NewToken(Sent):
     name: str
     scopes: list[str]
     expires_in_s: Annotated[int, Field(ge=60, le=3650 * DAY_S, strict=True)] | None = None
+
+
+class TokenPage(Page):
+    """Which tokens."""
+
+    state: State | None = None
 
 
 class Changes(Sent):
@@ -63,7 +70,7 @@ class OperatorsApi:
     def endpoints(self) -> list[Endpoint]:
         """The addresses below `/admin/v1`."""
         return [
-            Endpoint("GET", "/tokens", self.list_tokens, "tokens:read", TokenList, query=Page),
+            Endpoint("GET", "/tokens", self.list_tokens, "tokens:read", TokenList, query=TokenPage),
             Endpoint(
                 "POST",
                 "/tokens",
@@ -82,8 +89,8 @@ class OperatorsApi:
 
     async def list_tokens(self, request: web.Request) -> web.Response:
         """Admin tokens in the order of creation, revoked and expired ones too, without secrets."""
-        page = read_query(request, Page)
-        found = await self._tokens.list(after=page.after, limit=page.limit)
+        page = read_query(request, TokenPage)
+        found = await self._tokens.list(after=page.after, limit=page.limit, state=page.state)
         return answer(page.of([(one.public_id, wording.token(one)) for one in found]))
 
     async def create_token(self, request: web.Request) -> web.Response:

@@ -13,8 +13,8 @@ from gateway.accounts.idle_overrides import check_there_is, warnings
 from gateway.accounts.overrides import Overrides, StoredOverride, limit_override, quota_override
 from gateway.accounts.store import Accounts
 from gateway.controlplane import wording
-from gateway.controlplane.accounts_api import ACCOUNT, Empty
-from gateway.controlplane.bodies import Sent, answer, read_body
+from gateway.controlplane.accounts_api import ACCOUNT, Empty, Page
+from gateway.controlplane.bodies import Sent, check_match, read_body, read_query, tagged
 from gateway.controlplane.endpoints import CONNECTION, Endpoint
 from gateway.controlplane.problems import invalid
 from gateway.model.policies import PolicySet, Tier
@@ -48,6 +48,13 @@ class OverrideList(TypedDict):
 
     data: list[OverrideDocument]
     warnings: list[str]
+    next: str | None
+
+
+class OverridesPage(Page):
+    """Which overrides: all, or those of one key."""
+
+    key: Annotated[str, Field(pattern=r"^key_[0-9A-Za-z]+$")] | None = None
 
 
 class OverridesApi:
@@ -59,19 +66,25 @@ class OverridesApi:
     def endpoints(self) -> list[Endpoint]:
         """The addresses below `/admin/v1`."""
         read, write = "accounts:read", "accounts:write"
-        found = [Endpoint("GET", LIST, self.list_overrides, read, OverrideList)]
+        found = [Endpoint("GET", LIST, self.list_overrides, read, OverrideList, query=OverridesPage)]
         for path in (ONE, OF_KEY):
             found += [
                 Endpoint(
-                    "PUT", path, self.set_override, write, OverrideList, body=NewOverride, refuses=(409,)
+                    "PUT", path, self.set_override, write, OverrideList, body=NewOverride, refuses=(409, 412)
                 ),
-                Endpoint("DELETE", path, self.clear_override, write, OverrideList, body=Empty),
+                Endpoint(
+                    "DELETE", path, self.clear_override, write, OverrideList, body=Empty, refuses=(412,)
+                ),
             ]
         return found
 
     async def list_overrides(self, request: web.Request) -> web.Response:
-        """All overrides of an account and its keys."""
-        return await self._all(self._overrides, request)
+        """All overrides of an account and its keys. The `ETag` is about all of them, whatever page it is."""
+        page = read_query(request, OverridesPage)
+        state = await self._state(self._overrides, self._accounts, request)
+        found = [one for one in state["data"] if page.key in (None, one["key"])]
+        shown = page.cut([(_cursor(one), dict(one)) for one in found])
+        return tagged({**shown, "warnings": state["warnings"]}, state=state)
 
     async def set_override(self, request: web.Request) -> web.Response:
         """Other figures for a limit or quota, or a cap of a key. In effect within a second."""
@@ -86,6 +99,7 @@ class OverridesApi:
             raise invalid([("rate", f"must be given together with burst{others}")])
         overrides = self._overrides.on(request[CONNECTION])
         check_there_is(override, self._policies())
+        await self._lock(request)
         await overrides.set(request.match_info["account"], override, key)
         return await self._all(overrides, request)
 
@@ -94,18 +108,35 @@ class OverridesApi:
         await read_body(request, Empty)
         overrides = self._overrides.on(request[CONNECTION])
         key, name = request.match_info.get("key"), request.match_info["name"]
+        await self._lock(request)
         await overrides.clear(request.match_info["account"], name, key)
         return await self._all(overrides, request)
 
     async def _all(self, overrides: Overrides, request: web.Request) -> web.Response:
+        accounts = self._accounts.on(request[CONNECTION])
+        return tagged(await self._state(overrides, accounts, request))
+
+    async def _lock(self, request: web.Request) -> None:
+        """Nobody else changes overrides of the account meanwhile. Raises Problem unless they are as asked."""
+        accounts = self._accounts.on(request[CONNECTION])
+        await accounts.lock_account(request.match_info["account"])
+        overrides = self._overrides.on(request[CONNECTION])
+        check_match(request, await self._state(overrides, accounts, request))
+
+    async def _state(self, overrides: Overrides, accounts: Accounts, request: web.Request) -> OverrideList:
         found = await overrides.list(request.match_info["account"])
-        account = await self._accounts.get_account(request.match_info["account"])
-        return answer(overrides_document(found, self._policies().tiers.get(account.tier)))
+        account = await accounts.get_account(request.match_info["account"])
+        return overrides_document(found, self._policies().tiers.get(account.tier))
+
+
+def _cursor(one: OverrideDocument) -> str:
+    return one["name"] if one["key"] is None else f"{one['key']}/{one['name']}"
 
 
 def overrides_document(found: list[StoredOverride], tier: Tier | None) -> OverrideList:
     """All overrides of an account with this tier, and what is odd about them."""
-    return {"data": [override_document(one) for one in found], "warnings": warnings(found, tier)}
+    documents = [override_document(one) for one in found]
+    return {"data": documents, "warnings": warnings(found, tier), "next": None}
 
 
 def override_document(one: StoredOverride) -> OverrideDocument:

@@ -53,6 +53,7 @@ class HistoryPage(Sent):
 
     before: Annotated[int, Field(ge=1, le=2**62)] | None = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    gateway: Annotated[str, Field(max_length=255, pattern=r"^[!-~]*$")] | None = None
 
 
 class ProblemDocument(TypedDict):
@@ -99,6 +100,7 @@ class PoliciesApi:
         self, folder: PolicyFolder, history: PolicyHistory, policies: Callable[[], PolicySet]
     ) -> None:
         self._folder, self._history, self._policies = folder, history, policies
+        self._one_at_a_time = asyncio.Lock()
 
     def endpoints(self) -> list[Endpoint]:
         """The addresses below `/admin/v1`."""
@@ -120,7 +122,7 @@ class PoliciesApi:
     async def list_history(self, request: web.Request) -> web.Response:
         """Which policies gateways took into use, when, and what made them. Newest first."""
         page = read_query(request, HistoryPage)
-        found = await self._history.page(page.before, page.limit)
+        found = await self._history.page(page.before, page.limit, page.gateway)
         following = found[-1].id if len(found) == page.limit else None
         return answer({"data": [history_entry(one) for one in found], "next": following})
 
@@ -132,16 +134,22 @@ class PoliciesApi:
     async def apply(self, request: web.Request) -> web.Response:
         """Put these files in the place of all policy files, after a full check; `If-Match` is required."""
         sent = await read_body(request, PolicyFiles)
-        self._check_match(request)
-        loaded = await asyncio.to_thread(self._folder.check, sent.files)
+        async with self._one_at_a_time:  # what was seen must not change before it is replaced
+            self._check_match(request)
+            digest = await self._put(request, sent.files)
+        return answer({"digest": digest, "in_use": await self._is_used(digest)})
+
+    async def _put(self, request: web.Request, files: dict[str, str]) -> str:
+        """Check, note, replace. Raises Problem with everything that is wrong."""
+        loaded = await asyncio.to_thread(self._folder.check, files)
         if loaded.policies is None:
             raise invalid((_place(one), f"{one.where}: {one.message}") for one in loaded.problems)
         before, digest = self._policies().digest, loaded.policies.digest
         if digest != before:
-            await PolicyHistory(request[CONNECTION]).audit(before, digest, sorted(sent.files))
+            await PolicyHistory(request[CONNECTION]).audit(before, digest, sorted(files))
             self._history.announced[digest] = request[OPERATOR].name
-        await asyncio.to_thread(self._folder.replace, sent.files)
-        return answer({"digest": digest, "in_use": await self._is_used(digest)})
+        await asyncio.to_thread(self._folder.replace, files)
+        return digest
 
     def _check_match(self, request: web.Request) -> None:
         wanted = ",".join(request.headers.getall("If-Match", []))

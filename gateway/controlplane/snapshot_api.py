@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from aiohttp import web
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from gateway.clock import Clock
 from gateway.controlplane import wording
-from gateway.controlplane.bodies import answer
+from gateway.controlplane.accounts_api import Page
+from gateway.controlplane.bodies import answer, read_query
 from gateway.controlplane.endpoints import Endpoint
 from gateway.controlplane.processes import Process, read_all, read_report
 from gateway.model.policies import PolicySet, Route
 from gateway.policy.folder import PolicyFolder
+
+Name = Annotated[str, Field(max_length=255, pattern=r"^[!-~]*$")]
 
 
 class SideDocument(TypedDict):
@@ -95,12 +99,28 @@ class TargetList(TypedDict):
     """Every target, once for each worker."""
 
     data: list[TargetDocument]
+    next: str | None
 
 
 class ProcessList(TypedDict):
     """Every process."""
 
     data: list[ProcessDocument]
+    next: str | None
+
+
+class WorkersQuestion(Page):
+    """Which processes."""
+
+    state: Name | None = None
+
+
+class UpstreamsQuestion(Page):
+    """Which targets."""
+
+    upstream: Name | None = None
+    worker: Name | None = None
+    up: Literal["yes", "no"] | None = None
 
 
 class SnapshotApi:
@@ -115,8 +135,17 @@ class SnapshotApi:
         """The addresses below `/admin/v1`."""
         return [
             Endpoint("GET", "/policies", self.get_policies, "policies:read", PoliciesDocument),
-            Endpoint("GET", "/workers", self.list_workers, "gateway:read", ProcessList),
-            Endpoint("GET", "/upstreams", self.list_upstreams, "gateway:read", TargetList),
+            Endpoint(
+                "GET", "/workers", self.list_workers, "gateway:read", ProcessList, query=WorkersQuestion
+            ),
+            Endpoint(
+                "GET",
+                "/upstreams",
+                self.list_upstreams,
+                "gateway:read",
+                TargetList,
+                query=UpstreamsQuestion,
+            ),
         ]
 
     async def get_policies(self, _: web.Request) -> web.Response:
@@ -124,13 +153,24 @@ class SnapshotApi:
         on_disk = self._files.digest()
         return answer(policies_document(self._policies(), on_disk), headers={"ETag": f'"{on_disk}"'})
 
-    async def list_workers(self, _: web.Request) -> web.Response:
+    async def list_workers(self, request: web.Request) -> web.Response:
         """Every process of this gateway, with what it lacks to be counted on."""
-        return answer({"data": process_documents(self._folder, self._clock.monotonic_us())})
+        page = read_query(request, WorkersQuestion)
+        found = process_documents(self._folder, self._clock.monotonic_us())
+        fitting = [one for one in found if page.state in (None, one["state"])]
+        return answer(page.cut([(one["name"], one) for one in fitting]))
 
-    async def list_upstreams(self, _: web.Request) -> web.Response:
+    async def list_upstreams(self, request: web.Request) -> web.Response:
         """Every target of every upstream as each worker sees it: health differs until all have noticed."""
-        return answer({"data": target_documents(self._folder)})
+        page = read_query(request, UpstreamsQuestion)
+        fitting = [
+            one
+            for one in target_documents(self._folder)
+            if page.upstream in (None, one["upstream"])
+            and page.worker in (None, one["worker"])
+            and page.up in (None, "yes" if one["up"] else "no")
+        ]
+        return answer(page.cut([(_cursor(one), one) for one in fitting]))
 
 
 def policies_document(policies: PolicySet, on_disk: str) -> PoliciesDocument:
@@ -160,6 +200,10 @@ def target_documents(folder: Path) -> list[TargetDocument]:
         found = read_report(folder, name).get("targets", [])
         targets += [cast("TargetDocument", {"worker": name, **target}) for target in found]
     return sorted(targets, key=lambda one: (one["upstream"], one["target"], one["worker"]))
+
+
+def _cursor(one: TargetDocument) -> str:
+    return f"{one['upstream']} {one['target']} {one['worker']}"
 
 
 def _route(one: Route) -> RouteDocument:

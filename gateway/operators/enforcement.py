@@ -57,6 +57,10 @@ class Switches:
         """The same, for whoever decides calls."""
         return Enforcement(tuple([one.switch for one in await self.in_force(now_us)]))
 
+    async def lock(self) -> None:
+        """Nobody else switches until the transaction ends: what was seen stays true until then."""
+        await self._database.execute(QUERIES.lock)
+
     async def set(self, switch: Switch, expires_in_s: int | None = None) -> None:
         """Switch, in place of what had the same scope. Invalid for a reason or span that can not be."""
         reason = switch.reason.strip()

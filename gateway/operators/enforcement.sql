@@ -7,6 +7,10 @@ FROM enforcement_switches
 WHERE state <> 'enforce' AND (expires_at IS NULL OR expires_at > now())
 ORDER BY public_id;
 
+-- lock
+-- Nobody else switches until the transaction ends; who only looks does not wait.
+LOCK TABLE enforcement_switches IN SHARE ROW EXCLUSIVE MODE;
+
 -- set
 -- $1 scope as text, $2 state, $3 limit, $4 tier, $5 route, each NULL: all, $6 reason, $7 seconds or NULL.
 INSERT INTO enforcement_switches (public_id, state, limit_name, tier, route, reason, expires_at, changed_by)

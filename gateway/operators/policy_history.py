@@ -58,9 +58,9 @@ class PolicyHistory:
         digest: str | None = await self._database.fetchval(QUERIES.latest, gateway)
         return digest
 
-    async def page(self, before: int | None, limit: int) -> list[Applied]:
-        """Newest first; `before` is the id of the last one of the page before."""
-        return [Applied(**row) for row in await self._database.fetch(QUERIES.page, before, limit)]
+    async def page(self, before: int | None, limit: int, gateway: str | None = None) -> list[Applied]:
+        """Newest first, of one gateway or of all; `before` is the id of the last one of the page before."""
+        return [Applied(**row) for row in await self._database.fetch(QUERIES.page, before, limit, gateway)]
 
     async def at(self, instant: datetime) -> list[Applied]:
         """What each gateway had in use at an instant, as far as it is known."""

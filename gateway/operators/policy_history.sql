@@ -30,10 +30,10 @@ ORDER BY applied_at DESC, id DESC
 LIMIT 1;
 
 -- page
--- $1 id of the last row of the page before or NULL, $2 how many. Newest first.
+-- $1 id of the last row of the page before or NULL, $2 how many, $3 gateway or NULL. Newest first.
 SELECT id, applied_at, gateway, digest, how, actor
 FROM policy_history
-WHERE $1::bigint IS NULL OR id < $1
+WHERE ($1::bigint IS NULL OR id < $1) AND ($3::text IS NULL OR gateway = $3)
 ORDER BY id DESC
 LIMIT $2;
 

@@ -71,13 +71,15 @@ class AdminTokens:
         """The token as it is now."""
         return _token(await self._database.fetchrow(QUERIES.get, _expect_id(public_id)))
 
-    async def list(self, *, after: str | None = None, limit: int = 100) -> list[AdminToken]:
-        """A page in the order of creation, revoked and expired ones too."""
+    async def list(
+        self, *, after: str | None = None, limit: int = 100, state: str | None = None
+    ) -> list[AdminToken]:
+        """A page in the order of creation; `state`: only those that are `revoked`, `expired`, or `works`."""
         try:
             start = 0 if after is None else (await self.get(after)).id
         except NotFound:
             raise Invalid("after", "must be the id of a token") from None
-        return [_token(row) for row in await self._database.fetch(QUERIES.list, start, limit)]
+        return [_token(row) for row in await self._database.fetch(QUERIES.list, start, limit, state)]
 
     async def revoke(self, public_id: str) -> AdminToken:
         """End a token for good. Again changes nothing."""

@@ -11,10 +11,14 @@ FROM admin_tokens
 WHERE public_id = $1;
 
 -- list
--- $1 id to start behind, $2 how many.
+-- $1 id to start behind, $2 how many, $3 works, expired, revoked or NULL.
 SELECT id, public_id, name, last_four, scopes, created_at, expires_at, revoked_at, last_used_at
 FROM admin_tokens
-WHERE id > $1
+WHERE
+    id > $1
+    AND ($3::text IS NULL OR CASE
+        WHEN revoked_at IS NOT NULL THEN 'revoked' WHEN expires_at <= now() THEN 'expired' ELSE 'works'
+    END = $3)
 ORDER BY id
 LIMIT $2;
 

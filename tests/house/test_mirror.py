@@ -21,6 +21,7 @@ from gateway.controlplane import (
     period_api,
     policies_api,
     quota_events_api,
+    snapshot_api,
     usage_api,
 )
 from tests.house.test_docs import ALL_COMMANDS
@@ -45,6 +46,8 @@ MIRRORS = {
     "POST /keys/{key}/revoke": "key revoke",
     "POST /keys/{key}/rotate": "key rotate",
     f"GET {ONE_ACCOUNT}/members": "member list",
+    f"GET {ONE_ACCOUNT}/members/{{member}}": "member show",
+    f"GET {ONE_ACCOUNT}/invitations/{{invitation}}": "member show",
     f"PATCH {ONE_ACCOUNT}/members/{{member}}": "member role",
     f"DELETE {ONE_ACCOUNT}/members/{{member}}": "member remove",
     f"GET {ONE_ACCOUNT}/invitations": "member list",
@@ -95,17 +98,24 @@ SAID_OTHERWISE = {
 }
 """Fields whose option or argument is called otherwise, or is about the same."""
 
+WHOLE = "the list is shown whole"
 FIELDS: list[tuple[type[BaseModel], str, dict[str, str]]] = [
     (accounts_api.AccountPage, "account list", {}),
     (accounts_api.NewAccount, "account create", {}),
     (accounts_api.AccountChange, "account set", {"tier": "account set-tier"}),
     (overrides_api.NewOverride, "account override set", {}),
+    (keys_api.KeyPage, "key list", {}),
+    (operators_api.TokenPage, "token list", {}),
+    (account_members_api.MembersQuestion, "member list", {"after": WHOLE, "limit": WHOLE}),
+    (overrides_api.OverridesPage, "account override list", {"after": WHOLE, "limit": WHOLE}),
+    (snapshot_api.WorkersQuestion, "workers", {"after": WHOLE, "limit": WHOLE}),
+    (snapshot_api.UpstreamsQuestion, "upstreams", {"after": WHOLE, "limit": WHOLE, "up": "--down"}),
     (keys_api.NewKey, "key create", {}),
     (keys_api.ImportedKey, "key import", {}),
     (keys_api.Rotation, "key rotate", {}),
     (account_members_api.FirstMember, "member invite", {}),
     (period_api.PeriodQuestion, "account period", {}),
-    (usage_api.UsageQuestion, "usage", {"after": "all pages are read", "limit": "all pages are read"}),
+    (usage_api.UsageQuestion, "usage", {"after": WHOLE, "limit": WHOLE}),
     (usage_api.EventsQuestion, "usage", {"limit": "--events"}),
     (entries_api.NewEvent, "usage post", {}),
     (entries_api.NewCorrection, "usage correct", {}),

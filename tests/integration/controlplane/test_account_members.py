@@ -41,13 +41,13 @@ async def test_an_account_that_an_operator_made_gets_its_first_owner(
     admin: Client, portal: Client, post: Post, account: str, pool: Pool
 ) -> None:
     path = f"/admin/v1/accounts/{account}"
-    assert (await (await admin.get(f"{path}/members")).json()) == {"data": []}
+    assert (await (await admin.get(f"{path}/members")).json()) == {"data": [], "next": None}
     owner = await invited(admin, post, portal, path, email="ada@example.com")
     assert (await owner.ok("GET", "/me"))["accounts"][0] == {"id": account, "name": "Acme", "role": "owner"}
     await owner.ok("POST", "/keys", {"name": "laptop"}, status=201)
     listed = (await (await admin.get(f"{path}/members")).json())["data"]
     assert [(one["email"], one["role"]) for one in listed] == [("ada@example.com", "owner")]
-    assert (await (await admin.get(f"{path}/invitations")).json()) == {"data": []}
+    assert (await (await admin.get(f"{path}/invitations")).json()) == {"data": [], "next": None}
     noted = await pool.fetch("SELECT actor, after::text FROM audit_log WHERE action = 'invitation.created'")
     assert [row["actor"] for row in noted] == ["bootstrap"]
     assert "ada@example.com" not in noted[0]["after"]

@@ -59,7 +59,7 @@ async def test_what_is_not_there_is_refused_and_what_changes_nothing_is_told(
     refused = await admin.put(f"{path}/mothly", json={"amount": 5})
     assert refused.status == 404
     assert "monthly" in (await refused.json())["detail"]
-    assert (await (await admin.get(path)).json()) == {"data": [], "warnings": []}
+    assert (await (await admin.get(path)).json()) == {"data": [], "warnings": [], "next": None}
     told = await (await admin.put(f"{path}/brust", json={"rate": "9/second", "burst": 9})).json()
     assert len(told["warnings"]) == 1
     assert (await (await admin.get(path)).json()) == told

@@ -6,8 +6,6 @@ Opening a link changes nothing, for mail programs open links, too: the button do
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from html import escape
@@ -18,6 +16,7 @@ from gateway.controlplane.attempted import attempted
 from gateway.controlplane.bodies import BODY_TIMEOUT_S
 from gateway.controlplane.doors import caller_of
 from gateway.controlplane.entrance import Entrance
+from gateway.controlplane.html_pages import content_security_policy, html_page
 from gateway.controlplane.problems import REQUEST_ID, Problem
 from gateway.errors import Invalid
 from gateway.people.passwords import Busy
@@ -31,10 +30,7 @@ input { display: block; width: 100%; box-sizing: border-box; font: inherit; padd
 button { font: inherit; padding: .5rem 1.5rem; }
 """
 
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
-    f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
-)
+CONTENT_SECURITY_POLICY = content_security_policy(_STYLE, forms=True)
 
 Sent = dict[str, str]
 Act = Callable[[web.Request, Sent], Awaitable[object]]
@@ -147,22 +143,7 @@ def _rendered(form: Form, token: str) -> str:
 
 
 def _page(title: str, body: str, status: int = 200) -> web.Response:
-    text = f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-{body}
-</main>
-</body>
-</html>
-"""
+    text = html_page(title, _STYLE, f"<h1>{escape(title)}</h1>\n{body}")
     headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
     encoded = text.encode("utf-8", "replace")
     return web.Response(

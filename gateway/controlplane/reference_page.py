@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from gateway.controlplane.html_pages import content_security_policy, html_page
+
 _STYLE = (Path(__file__).parent / "reference.css").read_text(encoding="utf-8")
 
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
-)
+CONTENT_SECURITY_POLICY = content_security_policy(_STYLE)
 
 Json = Mapping[str, Any]
 
@@ -27,25 +24,12 @@ def render_reference(described: Json) -> str:
         for method, operation in operations.items():
             groups.setdefault(operation["tags"][0], []).append(_operation(path, method, operation, described))
     sections = "\n".join(f"<h2>{escape(name)}</h2>\n{''.join(groups[name])}" for name in sorted(groups))
-    title = escape(described["info"]["title"])
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-<p>Version {escape(described["info"]["version"])}. For programs: <a href="/openapi.json">openapi.json</a>.
+    title, version = described["info"]["title"], escape(described["info"]["version"])
+    body = f"""<h1>{escape(title)}</h1>
+<p>Version {version}. For programs: <a href="/openapi.json">openapi.json</a>.
 Requests carry <code>Authorization: Bearer &lt;token&gt;</code>, unless they are for everybody.</p>
-{sections}
-</main>
-</body>
-</html>
-"""
+{sections}"""
+    return html_page(title, _STYLE, body)
 
 
 def _operation(path: str, method: str, operation: Json, described: Json) -> str:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
 from gateway.controlplane import wording
+from gateway.controlplane.html_pages import content_security_policy, html_page
 from gateway.model.policies import PolicySet, Tier
 
 _STYLE = (Path(__file__).parent / "tiers.css").read_text(encoding="utf-8")
 
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
-)
+CONTENT_SECURITY_POLICY = content_security_policy(_STYLE)
 
 
 def render_tiers(policies: PolicySet, upgrade: str | None) -> str:
@@ -28,27 +24,14 @@ def render_tiers(policies: PolicySet, upgrade: str | None) -> str:
         if chosen
         else "What each tier costs and what it includes."
     )
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Tiers</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<main>
-<header>
+    body = f"""<header>
 <h1>Tiers</h1>
 <p>{lead}</p>
 </header>
 <ul class="tiers">
 {cards}
-</ul>
-</main>
-</body>
-</html>
-"""
+</ul>"""
+    return html_page("Tiers", _STYLE, body)
 
 
 def _card(tier: Tier, *, upgrade: bool) -> str:

@@ -7,35 +7,23 @@ RETURNING public_id;
 
 -- of_person
 -- $1 person's id.
-SELECT
-    m.public_id, p.public_id AS person, p.email, p.name, m.account_id, a.public_id AS account,
-    a.name AS account_name, m.role, m.created_at
-FROM memberships AS m
-INNER JOIN people AS p ON p.id = m.person_id
-INNER JOIN accounts AS a ON a.id = m.account_id
-WHERE m.person_id = $1
-ORDER BY m.id;
+SELECT public_id, person, email, name, account_id, account, account_name, role, created_at
+FROM member_records
+WHERE person_id = $1
+ORDER BY id;
 
 -- of_account
 -- $1 account's public id.
-SELECT
-    m.public_id, p.public_id AS person, p.email, p.name, m.account_id, a.public_id AS account,
-    a.name AS account_name, m.role, m.created_at
-FROM memberships AS m
-INNER JOIN people AS p ON p.id = m.person_id
-INNER JOIN accounts AS a ON a.id = m.account_id
-WHERE a.public_id = $1
-ORDER BY m.id;
+SELECT public_id, person, email, name, account_id, account, account_name, role, created_at
+FROM member_records
+WHERE account = $1
+ORDER BY id;
 
 -- get
 -- $1 public id, $2 account's public id.
-SELECT
-    m.public_id, p.public_id AS person, p.email, p.name, m.account_id, a.public_id AS account,
-    a.name AS account_name, m.role, m.created_at
-FROM memberships AS m
-INNER JOIN people AS p ON p.id = m.person_id
-INNER JOIN accounts AS a ON a.id = m.account_id
-WHERE m.public_id = $1 AND a.public_id = $2;
+SELECT public_id, person, email, name, account_id, account, account_name, role, created_at
+FROM member_records
+WHERE public_id = $1 AND account = $2;
 
 -- lock_owners
 -- $1 account's id. Nobody else takes an owner away until the transaction ends.
@@ -69,41 +57,31 @@ RETURNING id;
 
 -- get_invitation
 -- $1 id.
-SELECT
-    i.id, i.public_id, i.account_id, a.public_id AS account, a.name AS account_name, i.email, i.role,
-    i.created_at, i.expires_at
-FROM invitations AS i
-INNER JOIN accounts AS a ON a.id = i.account_id
-WHERE i.id = $1;
+SELECT id, public_id, account_id, account, account_name, email, role, created_at, expires_at
+FROM invitation_records
+WHERE id = $1;
 
 -- invitations_of_account
 -- $1 account's public id.
-SELECT
-    i.id, i.public_id, i.account_id, a.public_id AS account, a.name AS account_name, i.email, i.role,
-    i.created_at, i.expires_at
-FROM invitations AS i
-INNER JOIN accounts AS a ON a.id = i.account_id
-WHERE a.public_id = $1 AND i.expires_at > now()
-ORDER BY i.id;
+SELECT id, public_id, account_id, account, account_name, email, role, created_at, expires_at
+FROM invitation_records
+WHERE account = $1 AND expires_at > now()
+ORDER BY id;
 
 -- find_invitation
 -- $1 digest. One at a time.
 SELECT
-    i.id, i.public_id, i.account_id, a.public_id AS account, a.name AS account_name, i.email, i.role,
-    i.created_at, i.expires_at
+    r.id, r.public_id, r.account_id, r.account, r.account_name, r.email, r.role, r.created_at, r.expires_at
 FROM invitations AS i
-INNER JOIN accounts AS a ON a.id = i.account_id
+INNER JOIN invitation_records AS r ON r.id = i.id
 WHERE i.digest = $1 AND i.expires_at > now()
 FOR UPDATE OF i;
 
 -- find_invitation_of_account
 -- $1 public id, $2 account's public id.
-SELECT
-    i.id, i.public_id, i.account_id, a.public_id AS account, a.name AS account_name, i.email, i.role,
-    i.created_at, i.expires_at
-FROM invitations AS i
-INNER JOIN accounts AS a ON a.id = i.account_id
-WHERE i.public_id = $1 AND a.public_id = $2;
+SELECT id, public_id, account_id, account, account_name, email, role, created_at, expires_at
+FROM invitation_records
+WHERE public_id = $1 AND account = $2;
 
 -- role_invited
 -- $1 account's public id, $2 email. As what they are invited by now. Nobody else changes it meanwhile.

@@ -27,5 +27,5 @@ EXPOSE 8080 8090 8091
 # Drains; let it take longer than TOLLWAY_DRAIN_DELAY_S + TOLLWAY_DRAIN_TIMEOUT_S: `docker stop --time 60`.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8090/readyz', timeout=2)"]
+    CMD ["python", "-c", "import os, ssl, urllib.request; tls = os.environ.get('TOLLWAY_CONTROL_TLS_CERT'); urllib.request.urlopen(f'http{\"s\" * bool(tls)}://127.0.0.1:8090/readyz', timeout=2, context=ssl._create_unverified_context() if tls else None)"]
 CMD ["tollway", "run"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from datetime import timedelta
 
 from aiohttp import web
@@ -26,6 +27,7 @@ from gateway.controlplane.portal import build_portal_app
 from gateway.controlplane.proxies import Proxies
 from gateway.controlplane.serving import ControlRunner
 from gateway.controlplane.tokens import BootstrapToken
+from gateway.dataplane.tls import Certificate
 from gateway.explain.explainer import Explainer, Frame
 from gateway.ledger.quota_events import QuotaEvents
 from gateway.ledger.quotas import QuotaLedger
@@ -95,7 +97,7 @@ async def serve_control(process: Process) -> None:
         version=__version__,
     )
     runners = [
-        await _serve(operators, settings.control),
+        await _serve(operators, settings.control, _operators_tls(process)),
         await _serve(build_portal_app(collaborators, identity, __version__), settings.portal),
     ]
     _spawn_jobs(process, pool, identity)
@@ -190,8 +192,23 @@ def _deliver(settings: Settings) -> Deliver:
     return into_files(settings.data_dir / "mail", settings.mail_from)
 
 
-async def _serve(app: web.Application, address: Address) -> ControlRunner:
+def check_operators_certificate(settings: Settings) -> Certificate | None:
+    """The control port's certificate, if it has one. StartupError in one line if it can not be used."""
+    if settings.control_tls_cert is None or settings.control_tls_key is None:
+        return None
+    return Certificate(settings.control_tls_cert, settings.control_tls_key, "TOLLWAY_CONTROL_TLS")
+
+
+def _operators_tls(process: Process) -> ssl.SSLContext | None:
+    certificate = check_operators_certificate(process.wiring.settings)
+    if certificate is None:
+        return None
+    process.tasks.spawn(certificate.watch(), name="control.certificate")
+    return certificate.context
+
+
+async def _serve(app: web.Application, address: Address, tls: ssl.SSLContext | None = None) -> ControlRunner:
     runner = ControlRunner(app)
     await runner.setup()
-    await web.TCPSite(runner, address.host, address.port, reuse_port=True).start()
+    await web.TCPSite(runner, address.host, address.port, reuse_port=True, ssl_context=tls).start()
     return runner

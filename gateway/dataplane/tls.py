@@ -1,4 +1,4 @@
-"""TLS of the public port: a certificate that can be replaced while it is in use."""
+"""TLS of a port: a certificate that can be replaced while it is in use."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Certificate:
     New connections get what the files held when they last fitted together; open ones are not touched.
     """
 
-    def __init__(self, chain: Path, key: Path) -> None:
-        """StartupError in one line if the files can not be used."""
+    def __init__(self, chain: Path, key: Path, settings: str = "TOLLWAY_TLS") -> None:
+        """StartupError in one line if the files can not be used. `settings`: how those of the port begin."""
         self._chain, self._key = chain, key
         self._seen = self._fingerprint()
         problem = self._problem()
         if problem:
-            raise StartupError(f"TOLLWAY_TLS_CERT and TOLLWAY_TLS_KEY can not be used: {problem}.")
+            raise StartupError(f"{settings}_CERT and {settings}_KEY can not be used: {problem}.")
         self.context = _context(chain, key)
 
     def reload_if_changed(self) -> bool:

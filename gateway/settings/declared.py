@@ -249,9 +249,15 @@ class Settings:
         shown="none",
     )
     tls_key: Path | None = _setting(as_path, "PEM file of that certificate's key.", shown="none")
+    control_tls_cert: Path | None = _setting(
+        as_path,
+        "PEM file of the control port's certificate and its chain; operators then come by TLS.",
+        shown="none",
+    )
+    control_tls_key: Path | None = _setting(as_path, "PEM file of that certificate's key.", shown="none")
     control_wide: bool = _setting(
         as_flag,
-        "`yes` lets the control port listen beyond loopback without an admin token.",
+        "`yes` lets the control port listen beyond loopback without a token of yours or without TLS.",
         default=False,
         shown="no",
     )
@@ -288,6 +294,12 @@ class Settings:
         """The public port as one can call it from this machine."""
         url = self.listen.url
         return url.replace("http:", "https:", 1) if self.tls_cert is not None else url
+
+    @property
+    def control_url(self) -> str:
+        """The control port as one can call it from this machine."""
+        url = self.control.url
+        return url.replace("http:", "https:", 1) if self.control_tls_cert is not None else url
 
     @property
     def portal_base_url(self) -> str:

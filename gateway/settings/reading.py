@@ -63,13 +63,17 @@ def _unknown(environ: Mapping[str, str]) -> list[str]:
 
 def _conflicts(settings: Settings, given: Mapping[str, str]) -> list[str]:
     problems = []
-    if not (settings.control.is_loopback or settings.control_wide or settings.admin_token):
+    is_guarded = settings.admin_token is not None and settings.control_tls_cert is not None
+    if not (settings.control.is_loopback or settings.control_wide or is_guarded):
         problems.append(
             f"{_source('control', given)} {settings.control} is open to the network: "
-            f"set {PREFIX}ADMIN_TOKEN, or {PREFIX}CONTROL_WIDE=yes if something else guards it"
+            f"set {PREFIX}ADMIN_TOKEN, {PREFIX}CONTROL_TLS_CERT and {PREFIX}CONTROL_TLS_KEY, "
+            f"or {PREFIX}CONTROL_WIDE=yes if something else guards it"
         )
-    if (settings.tls_cert is None) is not (settings.tls_key is None):
-        problems.append(f"{PREFIX}TLS_CERT and {PREFIX}TLS_KEY go together: set both or neither")
+    for name in ("tls", "control_tls"):
+        if (getattr(settings, f"{name}_cert") is None) is not (getattr(settings, f"{name}_key") is None):
+            cert, key = f"{PREFIX}{name.upper()}_CERT", f"{PREFIX}{name.upper()}_KEY"
+            problems.append(f"{cert} and {key} go together: set both or neither")
     if settings.smtp_url is not None and settings.mail_from == MAIL_FROM:
         problems.append(f"{PREFIX}SMTP_URL needs {PREFIX}MAIL_FROM: an address that may send there")
     if settings.journal_max_mb < MB_PER_WORKER * settings.workers:

@@ -17,7 +17,7 @@ import asyncpg
 from gateway.accounts.store import Accounts
 from gateway.app.board import Board, Phase
 from gateway.app.clocks import clock_of
-from gateway.app.control import serve_control
+from gateway.app.control import check_operators_certificate, serve_control
 from gateway.app.process import EXIT_CONFIG, Process, Serve, run_process
 from gateway.app.recorder import serve_recorder
 from gateway.app.wiring import Wiring, accepted_policies, board_file, metrics_dir
@@ -69,6 +69,7 @@ def run(settings: Settings, *, demo: bool) -> int:
             prepare_folder(settings.data_dir, opened)
             slots = Slots.open(metrics_dir(settings.data_dir) / "supervisor.slots")
             check_certificate(settings)
+            check_operators_certificate(settings)
             if demo:
                 check_free(f"The demo upstream's port {DEMO_UPSTREAM}", DEMO_UPSTREAM, "End what uses it.")
             ports = reserve(settings)
@@ -322,7 +323,7 @@ def _tell_ready(wiring: Wiring, keys: DemoKeys | None, policies: PolicySet) -> N
         told = render_demo(
             keys,
             gateway_url=settings.public_url,
-            control_url=settings.control.url,
+            control_url=settings.control_url,
             token_file=token_file(settings) if settings.admin_token is None else None,
         )
         print(told, file=sys.stderr)  # noqa: T201  for the person at the terminal

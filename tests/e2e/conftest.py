@@ -107,7 +107,8 @@ class Gateway:
         return f"http://127.0.0.1:{self.listen}{path}"
 
     def control_url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.control}{path}"
+        is_tls = "TOLLWAY_CONTROL_TLS_CERT" in self.settings  # of a certificate for localhost
+        return f"{'https://localhost' if is_tls else 'http://127.0.0.1'}:{self.control}{path}"
 
     def write_policies(self, text: str) -> None:
         self.policies.mkdir(parents=True, exist_ok=True)
@@ -127,7 +128,8 @@ class Gateway:
         assert self.process is not None
         if self.process.poll() is not None:
             raise RuntimeError(f"the gateway ended:\n{self.log}")  # not for `eventually` to wait out
-        return requests.get(self.control_url("/readyz"), timeout=2).status_code == 200
+        trusted = self.settings.get("TOLLWAY_CONTROL_TLS_CERT", True)
+        return requests.get(self.control_url("/readyz"), timeout=2, verify=trusted).status_code == 200
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait; the exit status."""

@@ -122,6 +122,10 @@ def test_a_problem_is_a_startup_error_of_one_line_each() -> None:
         read_settings({"TOLLWAY_WORKERS": "x", "TOLLWAY_LOG_LEVEL": "x"})
 
 
+TOKEN = {"ADMIN_TOKEN": "0123456789abcdef"}
+TLS = {"CONTROL_TLS_CERT": "cert.pem", "CONTROL_TLS_KEY": "key.pem"}
+
+
 @pytest.mark.parametrize(
     ("case", "environ", "accepted"),
     [
@@ -130,7 +134,12 @@ def test_a_problem_is_a_startup_error_of_one_line_each() -> None:
         ("IPv6 loopback too", {"CONTROL": "[::1]:8090"}, True),
         ("the network needs a token", {"CONTROL": "0.0.0.0:8090"}, False),
         ("no host means the network", {"CONTROL": ":8090"}, False),
-        ("a token opens it", {"CONTROL": ":8090", "ADMIN_TOKEN": "0123456789abcdef"}, True),
+        ("every address of IPv6 is one", {"CONTROL": "[::]:8090"}, False),
+        ("so is a name", {"CONTROL": "gateway.internal:8090"}, False),
+        ("and a name that only looks like loopback", {"CONTROL": "localhost.example:8090"}, False),
+        ("a token alone is readable on its way", {"CONTROL": ":8090", **TOKEN}, False),
+        ("TLS alone guards nothing", {"CONTROL": ":8090", **TLS}, False),
+        ("a token and TLS open it", {"CONTROL": ":8090", **TOKEN, **TLS}, True),
         ("so does saying so", {"CONTROL": ":8090", "CONTROL_WIDE": "yes"}, True),
     ],
 )
@@ -142,6 +151,16 @@ def test_the_control_port_is_not_opened_by_accident(
         read_settings(prefixed)
     else:
         assert "is open to the network: set TOLLWAY_ADMIN_TOKEN" in problems_of(prefixed)[0]
+
+
+def test_a_socket_is_no_place_for_the_control_port() -> None:
+    (line,) = problems_of({"TOLLWAY_CONTROL": "unix:/run/tollway.sock"})
+    assert line == "TOLLWAY_CONTROL must be host:port, like 127.0.0.1:8080"
+
+
+def test_half_a_certificate_of_the_control_port_is_told() -> None:
+    (line,) = problems_of({"TOLLWAY_CONTROL_TLS_CERT": "cert.pem"})
+    assert line.startswith("TOLLWAY_CONTROL_TLS_CERT and TOLLWAY_CONTROL_TLS_KEY go together")
 
 
 def test_every_worker_needs_room_for_its_journal() -> None:

@@ -41,7 +41,7 @@ ADMIN_FLAVOUR = Flavour(
     title="Tollway admin API",
     needs=lambda scope: f"Needs the scope `{scope}`.",
     is_public=lambda _: False,
-    headers=lambda one: [IDEMPOTENCY_KEY] if one.method == "POST" else [],
+    headers=lambda one: [IDEMPOTENCY_KEY] if one.method == "POST" and one.changes else [],
     also_refuses=lambda _: set(),
 )
 

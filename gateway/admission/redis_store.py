@@ -13,10 +13,8 @@ from gateway.admission.token_bucket import HOLD_MS
 from gateway.admission.trust import Trust
 from gateway.clock import Clock
 from gateway.errors import CountersLost, StoreUnavailable
-from gateway.storage.redis_tick import TIMEOUT_S
 from gateway.storage.tick_client import TickClient
 
-DEADLINE_MS = round(TIMEOUT_S * 1000)
 DRIFT_US_PER_MS = 1
 """An estimate of Redis's clock ages: clocks drift apart by less than a thousandth."""
 STEP_US = 1_000_000
@@ -81,6 +79,7 @@ class RedisStore:
         self._trust = trust
         self._time = RedisTime(clock)
         self._time_from = time_from
+        self._deadline_ms = round(redis.timeout_s * 1000)  # nobody waits for longer
         self._admit = redis.script(
             script_source("look.lua", *DECIDES) if looks_only else script_source(*DECIDES)
         )
@@ -147,7 +146,7 @@ class RedisStore:
     def _given_and_deadline(self) -> tuple[str | int, int]:
         if self._time_from is not None:
             return self._time_from.now_us() // 1000, 0
-        return "", self._time.now_ms() + DEADLINE_MS
+        return "", self._time.now_ms() + self._deadline_ms
 
     async def give_back(self, tag: str, charges: Charges, holder: str, calls: int) -> None:
         numbers: list[int] = []

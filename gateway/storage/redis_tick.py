@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from math import inf
 from time import monotonic  # the real one: a loop's own time may stand still while a callback runs
-from typing import Any
+from typing import Any, Final
 
 import hiredis
 
@@ -70,7 +70,7 @@ class TickRedis:
         self._calls_slot = slot("admission_store_calls_total")
         self._up_slot = slot("admission_store_up")
         self._tasks = tasks
-        self._timeout_s = timeout_s
+        self.timeout_s: Final = timeout_s
         self._outstanding_max = outstanding_max
         self._scripts: dict[str, str] = {}
         self.server = ""  # what the server calls itself, each run another name; the last one met
@@ -160,7 +160,7 @@ class TickRedis:
         except BaseException:
             link.lose("the connection was not completed")
             raise
-        link.hurry(self._timeout_s)
+        link.hurry(self.timeout_s)
         return link
 
     def _handshake(self) -> list[Args]:

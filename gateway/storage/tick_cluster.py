@@ -13,7 +13,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import replace
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from gateway.errors import StoreRefused, StoreUnavailable
 from gateway.inline import Wait, drive
@@ -87,7 +87,8 @@ class TickCluster:
         self._calls_slot = slot("admission_store_calls_total")
         self._up_slot = slot("admission_store_up")
         self._tasks = tasks
-        self._timeout_s, self._outstanding_max = timeout_s, outstanding_max
+        self.timeout_s: Final = timeout_s
+        self._outstanding_max = outstanding_max
         self._scripts: list[str] = []
         self._nodes: dict[Place, Node] = {}
         self._owners: list[Node | None] = [None] * SLOTS
@@ -169,7 +170,7 @@ class TickCluster:
 
     async def _route(self, hash_slot: int, args: Args, routed: Wait[Any]) -> None:
         """Send a call to whoever has the slot, and once more to whoever has it instead."""
-        until_s = monotonic() + self._timeout_s
+        until_s = monotonic() + self.timeout_s
         owner, asks, was_sent_on = self._owners[hash_slot], False, False
         while True:
             if owner is None:
@@ -218,7 +219,7 @@ class TickCluster:
             address,
             Slots.in_memory(),
             self._tasks,
-            timeout_s=self._timeout_s,
+            timeout_s=self.timeout_s,
             outstanding_max=self._outstanding_max,
         )
         for source in self._scripts:

@@ -19,9 +19,11 @@ from gateway.clock import SystemClock
 from gateway.model.policies import ChargePlan
 from gateway.storage.embedded import EmbeddedRedis
 from gateway.storage.redis import parse_address
-from gateway.storage.redis_tick import TickRedis
+from gateway.storage.redis_tick import TIMEOUT_S, TickRedis
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
+
+PATIENT_S = 5.0
 
 
 class OwnRedis:
@@ -46,12 +48,17 @@ class OwnRedis:
 
 
 class Worker:
-    """What one worker process has of admission. `trusting`: it takes every counter for right."""
+    """What one worker process has of admission. `trusting`: it takes every counter for right.
 
-    def __init__(self, url: str, *, trusting: bool = True, workers: int = 1) -> None:
+    `PATIENT_S` as `timeout_s` for what is about exactness alone: a busy machine is no outage then.
+    """
+
+    def __init__(
+        self, url: str, *, trusting: bool = True, workers: int = 1, timeout_s: float = TIMEOUT_S
+    ) -> None:
         self.slots = Slots.in_memory()
         self.tasks = Tasks()
-        self.redis = TickRedis(parse_address(url), self.slots, self.tasks)
+        self.redis = TickRedis(parse_address(url), self.slots, self.tasks, timeout_s=timeout_s)
         self.trust = None if trusting else CounterTrust(self.redis, self.slots)
         self.store = RedisStore(self.redis, SystemClock(), self.trust)
         self.admitter = Admitter(self.store, self.slots, SystemClock(), self.tasks, "w1", workers=workers)
@@ -96,7 +103,7 @@ async def worker(own_redis: OwnRedis) -> AsyncIterator[Worker]:
 
 @pytest.fixture
 async def workers(redis_url: str) -> AsyncIterator[list[Worker]]:
-    several = [await Worker(redis_url).start() for _ in range(4)]
+    several = [await Worker(redis_url, timeout_s=PATIENT_S).start() for _ in range(4)]
     yield several
     for one in several:
         await one.close()

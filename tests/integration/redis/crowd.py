@@ -24,7 +24,7 @@ from pathlib import Path
 from gateway.errors import AdmissionUnavailable, ConcurrencyExceeded, QuotaExceeded, RateLimited
 from gateway.model.policies import AdmissionMode, ChargePlan
 from gateway.outcomes import Outcome
-from tests.integration.redis.conftest import Worker
+from tests.integration.redis.conftest import PATIENT_S, Worker
 from tests.unit.admission.plans import at_once, call, limit, plan, principal, quota
 
 BIN_NS = 10_000_000
@@ -111,7 +111,7 @@ class _Row:
 
 
 async def _call(url: str, row: _Row, charges: ChargePlan) -> None:
-    worker = await Worker(url).start()
+    worker = await Worker(url, timeout_s=PATIENT_S).start()
     ending = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
 

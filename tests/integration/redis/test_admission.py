@@ -17,7 +17,7 @@ from gateway.clock import ManualClock
 from gateway.errors import AdmissionUnavailable, QuotaExceeded, RateLimited
 from gateway.model.policies import AdmissionMode, ChargePlan, OnStoreLoss
 from gateway.storage.redis import check_redis
-from tests.integration.redis.conftest import OwnRedis, Worker
+from tests.integration.redis.conftest import PATIENT_S, OwnRedis, Worker
 from tests.unit.admission.plans import call, limit, plan, principal, quota
 
 MODES = list(AdmissionMode)
@@ -83,7 +83,7 @@ async def test_leased_a_quota_is_given_out_to_the_last_unit_and_no_further(worke
 
 async def test_a_killed_worker_s_calls_come_back(redis_url: str, workers: list[Worker]) -> None:
     charges = plan(limit(1600, burst=1600, period_ms=1000), mode=AdmissionMode.AUTO)
-    victim = await Worker(redis_url).start()
+    victim = await Worker(redis_url, timeout_s=PATIENT_S).start()
     for _ in range(40):
         await passes(victim, charges)
     held = [key for key in await workers[0].redis.call(("HKEYS", "tw:{7l}:b:burst")) if key.startswith(b"h:")]

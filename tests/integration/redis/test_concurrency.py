@@ -13,7 +13,7 @@ from gateway.errors import AdmissionUnavailable, ConcurrencyExceeded
 from gateway.model.exchange import Exchange
 from gateway.model.policies import ChargePlan, OnFull, OnStoreLoss
 from gateway.outcomes import Outcome
-from tests.integration.redis.conftest import OwnRedis, Worker
+from tests.integration.redis.conftest import PATIENT_S, OwnRedis, Worker
 from tests.unit.admission.plans import at_once, call, limit, plan, quota
 
 IN_TURN = OnFull.QUEUE
@@ -80,7 +80,7 @@ async def test_under_load_never_more_than_allowed_are_under_way(
 
 async def test_a_killed_worker_s_slots_come_back(redis_url: str, workers: list[Worker]) -> None:
     charges = plan(at_once(2))
-    victim = await Worker(redis_url).start()
+    victim = await Worker(redis_url, timeout_s=PATIENT_S).start()
     for _ in range(2):
         assert await begin(victim, charges) is not None
     assert await begin(workers[0], charges) is None

@@ -17,7 +17,7 @@ from gateway.admission.leases import SIZE_MAX as SLICE_MAX
 from gateway.admission.slot_set import SLOT_MS
 from gateway.admission.token_bucket import HOLD_MS
 from gateway.model.policies import AdmissionMode
-from tests.integration.redis.conftest import Worker
+from tests.integration.redis.conftest import PATIENT_S, Worker
 from tests.integration.redis.crowd import ADMITTED, BIN_NS, CALLERS, OFFERED, UNKNOWN, Charged, Crowd
 
 SECONDS = float(os.environ.get("RATE_SECONDS", "2"))
@@ -76,7 +76,7 @@ async def test_killed_workers_tokens_come_back_and_never_twice(
 ) -> None:
     rate, burst = 1600, 1600
     charged = Charged(mode, rate=rate, burst=burst)
-    crowd, other = Crowd(redis_url, tmp_path, charged), await Worker(redis_url).start()
+    crowd, other = Crowd(redis_url, tmp_path, charged), await Worker(redis_url, timeout_s=PATIENT_S).start()
     for row in (0, 1, 2):
         await until(crowd, ADMITTED, crowd.total(ADMITTED) + random.randrange(100, 700))
         crowd.kill(row)
@@ -107,7 +107,7 @@ async def test_of_a_quota_killed_workers_take_at_most_a_slice_each(
 
 async def test_killed_workers_slots_come_back_and_never_twice(redis_url: str, tmp_path: Path) -> None:
     charged, slots = Charged("auto", slots=8), "tw:{7l}:c:builds"
-    crowd, other = Crowd(redis_url, tmp_path, charged), await Worker(redis_url).start()
+    crowd, other = Crowd(redis_url, tmp_path, charged), await Worker(redis_url, timeout_s=PATIENT_S).start()
 
     async def in_use() -> int:
         seconds, micros = await other.redis.call(("TIME",))

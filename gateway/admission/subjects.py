@@ -12,6 +12,7 @@ from gateway.model.policies import OF_ACCOUNT, ChargePlan, ConcurrencyLimit, Lim
 from gateway.model.principal import Mode, Principal
 
 HEADER = "header:"
+CLAIM = "claim:"
 
 
 def bucket_key(limit: Limit) -> str:
@@ -45,7 +46,7 @@ def _key(name: str, limit: Limit | ConcurrencyLimit, exchange: Exchange) -> str:
     if not limit.shared:
         return f"{name}:{','.join([value for value in values if value is not None])}"
     if None in values:
-        # Without the header that tells callers apart an account is told apart by itself: leaving a header
+        # Without the header or claim that tells callers apart an account is told apart by itself: leaving one
         # out must neither open a way around the limit nor use up what is others'.
         values = [value or f"account={principal.account_id}" for value in values]
     mode = "l" if principal.mode is Mode.LIVE else "t"
@@ -59,7 +60,7 @@ def _size(limit: Limit | ConcurrencyLimit) -> str:
 
 
 def _value(part: str, exchange: Exchange, principal: Principal) -> str | None:
-    """What a part of a scope is for this call; None for a header that it does not have."""
+    """What a part of a scope is for this call; None for a header or claim that it does not have."""
     if part == "key":
         return f"key={principal.key_id}"
     if part == "ip":
@@ -67,6 +68,9 @@ def _value(part: str, exchange: Exchange, principal: Principal) -> str | None:
     if part == "route":
         assert exchange.route is not None, "routed before it is charged"
         return f"route={exchange.route.name}"
+    if part.startswith(CLAIM):
+        name = part.removeprefix(CLAIM)
+        return next((f"claim={digest}" for claim, digest in principal.claims if claim == name), None)
     return _header(part.removeprefix(HEADER), exchange)
 
 
@@ -88,7 +92,7 @@ def _finder(name: str) -> re.Pattern[bytes]:
 def describe(scope: Scope) -> str:
     """How a limit's rate is meant, for people: empty when it is the account's."""
     each = [
-        "address" if part == "ip" else part.replace(HEADER, "value of ")
+        "address" if part == "ip" else part.replace(HEADER, "value of ").replace(CLAIM, "value of ")
         for part in scope
         if part != "account"
     ]

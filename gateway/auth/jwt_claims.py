@@ -8,6 +8,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import jwt
@@ -43,6 +44,7 @@ class Claims:
     tier: str | None
     expires_at_us: int
     scopes: frozenset[str] = frozenset()
+    counted: tuple[tuple[str, str], ...] = ()  # claims that limits go by, with digests of their values
 
 
 def looks_like_token(credential: bytes) -> bool:
@@ -121,7 +123,19 @@ def _checked(told: dict[str, Any], issuer: Issuer, now_s: float) -> Claims:
     # `scp` is what some identity providers call it.
     given = _texts(told.get("scope", told.get("scp")))
     scopes = frozenset(one for one in given if one and " " not in one)
-    return Claims(account, tier, round((expires_s + issuer.leeway_s) * 1_000_000), scopes)
+    expires_at_us = round((expires_s + issuer.leeway_s) * 1_000_000)
+    return Claims(account, tier, expires_at_us, scopes, _counted(told, issuer.counted))
+
+
+def _counted(told: dict[str, Any], names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Claims as limits tell callers apart: by digests, whatever type and size values have. Null is none."""
+    there = [(name, told[name]) for name in names if told.get(name) is not None]
+    return tuple([(name, _digest(name, value)) for name, value in there])
+
+
+def _digest(name: str, value: object) -> str:
+    text = json.dumps([name, value], sort_keys=True)
+    return blake2b(text.encode(), digest_size=12, person=b"tollway.claim").hexdigest()
 
 
 def _instant(told: dict[str, Any], name: str, *, required: bool = False) -> float:

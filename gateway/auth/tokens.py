@@ -45,6 +45,7 @@ class Verified:
                 identity_lines=lines,
                 expires_at_us=self.claims.expires_at_us,
                 scopes=self.claims.scopes,
+                claims=self.claims.counted,
                 # With a tier of its own it is judged by its expiry: the account's tier says nothing about it.
                 digest=base.digest if tier == base.tier else b"",
             )

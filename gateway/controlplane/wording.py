@@ -290,7 +290,7 @@ def _whose(one: Limit | ConcurrencyLimit) -> str:
 
 
 def _each(part: str) -> str:
-    return "address" if part == "ip" else part.replace("header:", "value of ")
+    return "address" if part == "ip" else part.replace("header:", "value of ").replace("claim:", "value of ")
 
 
 def quota(one: Quota) -> Document:

@@ -25,6 +25,7 @@ class Issuer:
     tier_claim: str | None = None
     required: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # claim -> one of these values
     leeway_s: int = 30
+    counted: tuple[str, ...] = ()  # claims that limits tell callers apart by
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,8 @@ class HostHeader(Enum):
 
 
 Scope = tuple[str, ...]
-"""Calls alike in all of these share a counter: `account`, `key`, `ip`, `route`, `header:<name>`; sorted.
+"""Calls alike in all of these share a counter: `account`, `key`, `ip`, `route`, `header:<name>`,
+`claim:<name>`; sorted.
 
 A key is always one of an account, so `key` comes with `account`.
 """

@@ -50,6 +50,7 @@ class Principal:
     restrictions: Restrictions | None = None
     overrides: tuple[Override, ...] = ()
     scopes: frozenset[str] | None = None  # what its key or token was given; None: not told apart
+    claims: tuple[tuple[str, str], ...] = ()  # of its token: those that limits go by, with digests of them
     calendar: Calendar = IN_UTC  # by which the periods of its quotas are counted
     terms: str = field(init=False, compare=False)  # the same for all who have this tier and these overrides
 

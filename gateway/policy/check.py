@@ -20,6 +20,7 @@ from gateway.policy.meters import BUILT_IN_METERS, cost_problem
 from gateway.policy.problems import Problem, Problems, listed, meant, quoted
 from gateway.policy.quota_documents import QuotaDocument
 from gateway.policy.rollout_documents import RolloutDocument
+from gateway.policy.scope_texts import claims_in
 from gateway.policy.texts import duration_ms
 
 LONGEST_WAIT_MS = 5 * 60_000
@@ -40,6 +41,7 @@ def check(merged: Merged, problems: Problems, objection: Objection = no_objectio
             _check_names(entry, entry.document, full.get(name), problems)
             _check_counters(entry, entry.document, full, problems)
             _check_rollout(entry, entry.document, problems)
+            _check_claims(entry, entry.document, merged, problems)
             check_quotas(entry, entry.document, full.get(name), problems)
             _check_size(entry, full.get(name), problems)
             _check_quota_meters(entry, entry.document, merged, problems)
@@ -152,6 +154,17 @@ def _check_rollout(entry: Entry[TierDocument], tier: TierDocument, problems: Pro
             if one.shadow and one.enforce is not None:
                 message = f"says {one.enforce} while shadow: true says 0; remove one of them"
                 problems.add(entry.problem(message, what, position, "enforce"))
+
+
+def _check_claims(entry: Entry[TierDocument], tier: TierDocument, merged: Merged, problems: Problems) -> None:
+    """Claims come with tokens, and tokens of issuers that are declared."""
+    if merged.issuers or not merged.whole:
+        return
+    for what in ("limits", "concurrency"):
+        for position, limit in enumerate(getattr(tier, what)):
+            for claim in claims_in(limit.scope):
+                message = f"goes by the claim {quoted(claim)}; declare the `issuers` whose tokens have it"
+                problems.add(entry.problem(message, what, position, "scope"))
 
 
 def _check_size(entry: Entry[TierDocument], full: FullTier | None, problems: Problems) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from gateway.model.billing import USUAL
@@ -23,6 +24,7 @@ from gateway.policy.documents import AdmissionDocument, TierDocument
 from gateway.policy.extends import FullTier, full_tiers
 from gateway.policy.merge import Merged
 from gateway.policy.meters import BUILT_IN_METERS
+from gateway.policy.scope_texts import claims_in
 from gateway.policy.texts import duration_ms
 
 
@@ -35,8 +37,9 @@ def compile_policies(merged: Merged, digest: str) -> PolicySet:
     meters |= {name: Meter(name, meter.unit, meter.scale) for name, meter in declared.items()}
     bill_on = compile_bill_on(merged.bill_on.document if merged.bill_on else None, USUAL)
     profiles = merged.good_cors()
-    issuers = {name: compile_issuer(name, document) for name, document in merged.good_issuers().items()}
     documents = merged.good_tiers()
+    counted = _counted_claims(documents)
+    issuers = {name: compile_issuer(name, one, counted) for name, one in merged.good_issuers().items()}
     tiers = {name: _tier(name, documents[name], full) for name, full in full_tiers(documents).items()}
     routes = [
         with_billing(
@@ -61,6 +64,13 @@ def compile_policies(merged: Merged, digest: str) -> PolicySet:
         limit_fields=LimitFields(admission.headers),
         retry_jitter_ms=duration_ms(admission.retry_jitter) if admission.retry_jitter else 0,
     )
+
+
+def _counted_claims(tiers: Mapping[str, TierDocument]) -> tuple[str, ...]:
+    """Claims of tokens that some limit tells callers apart by."""
+    scopes = [limit.scope for tier in tiers.values() for limit in tier.limits]
+    scopes += [limit.scope for tier in tiers.values() for limit in tier.concurrency]
+    return tuple(sorted({claim for scope in scopes for claim in claims_in(scope)}))
 
 
 def _tier(name: str, document: TierDocument, full: FullTier) -> Tier:

@@ -9,8 +9,8 @@ from gateway.model.access import KEYS_ONLY, Access, Issuer
 from gateway.policy.access_documents import AccessDocument, IssuerDocument
 
 
-def compile_issuer(name: str, document: IssuerDocument) -> Issuer:
-    """Whose tokens are believed, and what they must say."""
+def compile_issuer(name: str, document: IssuerDocument, counted: tuple[str, ...]) -> Issuer:
+    """Whose tokens are believed, and what they must say. `counted`: claims that limits go by."""
     return Issuer(
         name=name,
         issuer=document.issuer,
@@ -23,6 +23,7 @@ def compile_issuer(name: str, document: IssuerDocument) -> Issuer:
         tier_claim=document.tier_claim,
         required=MappingProxyType({claim: tuple(values) for claim, values in document.required.items()}),
         leeway_s=document.leeway_s,
+        counted=counted,
     )
 
 

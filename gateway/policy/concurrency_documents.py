@@ -27,7 +27,9 @@ class ConcurrencyDocument(RolloutDocument):
     )
     scope: Scope = Field(
         default="account",
-        description="Whose calls count together: account, key, ip, route or header:<name>, or a list.",
+        description=(
+            "Whose calls count together: account, key, ip, route, header:<name> or claim:<name>, or a list."
+        ),
         examples=["key"],
     )
     routes: list[Name] | None = Field(

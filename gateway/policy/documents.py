@@ -70,7 +70,7 @@ class LimitDocument(RolloutDocument):
     scope: Scope = Field(
         default="account",
         description=(
-            "Whose calls share a bucket: account, key, ip, route or header:<name>, "
+            "Whose calls share a bucket: account, key, ip, route, header:<name> or claim:<name>, "
             "or a list; then those alike in all of them."
         ),
         examples=["key", ["account", "route"], "header:X-Tenant"],

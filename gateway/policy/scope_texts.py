@@ -6,11 +6,12 @@ import re
 from difflib import get_close_matches
 
 from gateway.model.policies import Scope
-from gateway.policy.problems import listed, quoted, shown
+from gateway.policy.problems import quoted, shown
 
 PARTS = ("account", "key", "ip", "route")
 HEADER = "header:"
-PART = r"^(account|key|ip|route|header:[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100})$"
+CLAIM = "claim:"
+PART = r"^(account|key|ip|route|header:[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}|claim:[!-~]{1,200})$"
 
 _NOT_SEEN = """
 authorization x-api-key host connection keep-alive proxy-connection proxy-authenticate proxy-authorization te
@@ -29,7 +30,7 @@ def check_scope(value: object) -> object:
         raise ValueError("must not be empty; write at least one, or remove the key")
     for part in parts:
         _check_part(part)
-    if len({str(part).lower() for part in parts}) < len(parts):
+    if len({_meant(str(part)) for part in parts}) < len(parts):
         raise ValueError("names a part twice; remove one")
     return value
 
@@ -39,8 +40,9 @@ def _check_part(part: object) -> None:
     if re.fullmatch(PART, text) is None:
         near = get_close_matches(text[:64], PARTS, n=1)
         hint = f". Did you mean {quoted(near[0])}?" if near else ""
+        named = ", ".join(map(quoted, PARTS))
         raise ValueError(
-            f"must be {listed(PARTS)} or header:<name>, or a list of these, got {shown(part)}{hint}"
+            f"must be {named}, header:<name> or claim:<name>, or a list of these, got {shown(part)}{hint}"
         )
     if not text.startswith(HEADER):
         return
@@ -53,9 +55,19 @@ def _check_part(part: object) -> None:
         raise ValueError(f"can not go by the header {quoted(name)}: the gateway takes it out or sets it")
 
 
+def claims_in(value: str | list[str]) -> list[str]:
+    """The claims of tokens that a checked scope goes by."""
+    return [part.removeprefix(CLAIM) for part in scope(value) if part.startswith(CLAIM)]
+
+
+def _meant(part: str) -> str:
+    """Headers have no case, claims have."""
+    return part if part.startswith(CLAIM) else part.lower()
+
+
 def scope(value: str | list[str]) -> Scope:
     """A checked scope as calls are told apart by it."""
-    parts = {part.lower() for part in ([value] if isinstance(value, str) else value)}
+    parts = {_meant(part) for part in ([value] if isinstance(value, str) else value)}
     if "key" in parts:
         parts.add("account")
     return tuple(sorted(parts))

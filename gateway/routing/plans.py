@@ -24,8 +24,8 @@ from gateway.model.policies import (
 )
 
 BOUGHT_AHEAD = frozenset(("account", "key", "route"))
-"""Scopes of few values. A bucket per address or header value is decided call by call: nobody knows how many
-there are, and what a worker held of each would weigh more than it saves."""
+"""Scopes of few values. A bucket per address, header value or claim is decided call by call: nobody knows how
+many there are, and what a worker held of each would weigh more than it saves."""
 
 PLANS_MAX = 4096
 """Plans remembered. Costs by size make many; forgetting one only means to make it again."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.admission.subjects import counter_keys
@@ -9,7 +11,7 @@ from gateway.model.exchange import Exchange
 from gateway.model.networks import address_block
 from gateway.model.policies import Limit, Route, Scope, Upstream
 from gateway.model.principal import Mode
-from tests.unit.admission.plans import call, plan
+from tests.unit.admission.plans import call, plan, principal
 
 ROUTE = Route("exports", "/**", frozenset(), frozenset(), Upstream("u", ()), frozenset(), {})
 
@@ -80,6 +82,23 @@ def test_without_the_header_an_account_is_by_itself() -> None:
     assert key(("account", "header:x-tenant"), made()) != key(
         ("account", "header:x-tenant"), made(b"X-Tenant:\r\n")
     )
+
+
+ORG = "claim:https://acme.example/org"
+
+
+def test_a_claim_counts_by_its_value() -> None:
+    def by(*claims: tuple[str, str], scope: Scope = (ORG,)) -> str:
+        exchange = made()
+        exchange.principal = replace(principal(), claims=claims)
+        return key(scope, exchange)
+
+    one = ("https://acme.example/org", "d1")
+    assert by(one) == "{claim=d1,l}:b:x:5/1000/9"
+    assert by(("other", "d9"), one) == by(one)
+    assert by(one, scope=("account", ORG)) == "b:x:claim=d1"
+    assert by(("other", "d1")) == by() == "{account=7,l}:b:x:5/1000/9", "without it an account is by itself"
+    assert by(scope=("account", ORG)) == "b:x:"
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,20 @@ async def test_a_token_may_carry_its_own_tier(bench: Bench) -> None:
     assert (await bench.call(access, bearer(token()))).tier == "free"
 
 
+async def test_claims_that_limits_go_by_come_as_digests(bench: Bench) -> None:
+    access = Access(issuers=(replace(ISSUER, counted=("org", "seat")),))
+    blue, red, none = [
+        (await bench.call(access, bearer(token(**claims)))).claims
+        for claims in ({"org": "blue", "seat": 7, "other": 1}, {"org": {"id": "red"}}, {"org": None})
+    ]
+    assert [name for name, _ in blue] == ["org", "seat"]
+    assert [name for name, _ in red] == ["org"]
+    assert none == ()
+    assert len({value for _, value in (*blue, *red)}) == 3
+    assert "blue" not in str(blue)
+    assert (await bench.call(TOKENS, bearer(token(org="blue")))).claims == (), "nobody asks for it any more"
+
+
 async def test_an_issuer_that_changed_is_not_believed_as_before(bench: Bench) -> None:
     await bench.call(TOKENS, bearer(token()))
     stricter = Access(issuers=(replace(ISSUER, required={"scope": ("admin",)}),))

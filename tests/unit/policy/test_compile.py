@@ -99,9 +99,10 @@ def test_tiers_with_what_they_inherit(policies: PolicySet) -> None:
         Quota("hourly", "api_calls", 100, Period.HOUR),
         Quota("tokens", "tokens", 10**15 - 1, Period.DAY, enforce=0),
     )
-    at_once, tried, few, writes = paid.concurrency
+    at_once, tried, few, orgs, writes = paid.concurrency
     assert (at_once.enforce, tried.enforce, few.enforce, writes.enforce) == (100, 0, 10, 100)
     assert (at_once.bound, tried.bound, few.scope) == (10, NO_LIMIT, ("ip",))
+    assert orgs.scope == ("account", "claim:https://acme.example/org")
     assert (writes.on_full, writes.wait_s) == (OnFull.QUEUE, 30)
     assert paid.features == {"read", "write"}
     assert policies.tiers["free"].title == "Free of charge"

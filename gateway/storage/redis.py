@@ -200,6 +200,9 @@ def _not_understood() -> StartupError:
     )
 
 
+KEEPS_ALL = "noeviction"
+
+
 async def check_redis(url: str) -> None:
     """Return when the Redis at `url` can be used; else StartupError with one line that names it.
 
@@ -228,6 +231,7 @@ async def _told_by(address: RedisAddress) -> dict[str, Any]:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             server: dict[str, Any] = await client.info("server")
             server |= await client.info("replication")
+            server |= await client.info("memory")
             if server.get("redis_mode") == "cluster":
                 asked = client.execute_command("CLUSTER", "INFO")  # type: ignore[no-untyped-call]  # no types
                 said: bytes = await asked
@@ -331,6 +335,12 @@ def _check_server(server: dict[str, Any], address: RedisAddress) -> None:
             "Sentinels that know it: redis+sentinel://host:26379,host:26379/service"
         )
     _check_version(str(server.get("redis_version", "0")), address)
+    policy = str(server.get("maxmemory_policy", KEEPS_ALL))
+    if int(server.get("maxmemory", 0)) and policy != KEEPS_ALL:
+        raise StartupError(
+            f"The Redis at {address} drops keys when its memory is full (maxmemory-policy {policy}), and "
+            "with them what customers have used. Set maxmemory-policy noeviction, or use a Redis of its own."
+        )
 
 
 def _check_version(version: str, address: RedisAddress) -> None:

@@ -52,6 +52,17 @@ async def test_a_replica(own_redis: OwnRedis, worker: Worker) -> None:
     assert "is a replica and takes no writes" in await message_for(own_redis.url)
 
 
+async def test_one_that_drops_counters_when_its_memory_is_full(own_redis: OwnRedis, worker: Worker) -> None:
+    for policy in ("allkeys-lru", "volatile-ttl"):
+        await worker.redis.call(("CONFIG", "SET", "maxmemory-policy", policy))
+        await worker.redis.call(("CONFIG", "SET", "maxmemory", "0"))
+        await check_redis(own_redis.url)
+        await worker.redis.call(("CONFIG", "SET", "maxmemory", "1gb"))
+        assert f"maxmemory-policy {policy}" in await message_for(own_redis.url)
+    await worker.redis.call(("CONFIG", "SET", "maxmemory-policy", "noeviction"))
+    await check_redis(own_redis.url)
+
+
 async def test_a_node_of_a_cluster() -> None:
     async with fake_redis(b"redis_version:7.0.0\r\nredis_mode:cluster\r\n") as url:
         assert "is a node of a cluster" in await message_for(url)

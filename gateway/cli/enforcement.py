@@ -7,6 +7,7 @@ import click
 from gateway.cli.database import with_database
 from gateway.cli.output import json_option, print_json, print_table
 from gateway.cli.snapshot import policies_in_use
+from gateway.cli.suggestions import complete_bounds, complete_routes, complete_tiers
 from gateway.controlplane.enforcement_api import enforcement_document
 from gateway.model.enforcement import Enforcing, Switch
 from gateway.operators.enforcement import LONGEST_S, StoredSwitch, Switches
@@ -38,9 +39,9 @@ def show(as_json: bool) -> None:
     type=click.IntRange(1, LONGEST_S // 60),
     help="For how long; without: until it is set again.",
 )
-@click.option("--limit", help="Only this limit, quota or concurrency limit.")
-@click.option("--tier", help="Only this tier.")
-@click.option("--route", help="Only calls on this route.")
+@click.option("--limit", shell_complete=complete_bounds, help="Only this limit, quota or concurrency limit.")
+@click.option("--tier", shell_complete=complete_tiers, help="Only this tier.")
+@click.option("--route", shell_complete=complete_routes, help="Only calls on this route.")
 @json_option
 def set_(
     state: str,

@@ -10,6 +10,7 @@ from gateway.accounts.store import Accounts
 from gateway.cli.database import with_database
 from gateway.cli.output import json_option, print_json, print_table
 from gateway.cli.snapshot import policies_in_use
+from gateway.cli.suggestions import complete_limits
 from gateway.controlplane.overrides_api import overrides_document
 from gateway.model.policies import Tier
 from gateway.settings import Settings
@@ -25,7 +26,7 @@ def override() -> None:
 
 @override.command("set")
 @click.argument("id")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_limits)
 @click.option("--rate", help="Of a limit, like 600/minute; with --burst.")
 @click.option("--burst", type=int, help="Of a limit: the most calls at once.")
 @click.option("--amount", type=int, help="Of a quota: units per period.")

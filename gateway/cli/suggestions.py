@@ -32,6 +32,7 @@ complete_tiers = _names(lambda policies: policies.tiers)
 complete_routes = _names(lambda policies: (route.name for route in policies.routes))
 complete_meters = _names(lambda policies: policies.meters)
 complete_scopes = _names(lambda policies: (one for route in policies.routes for one in route.access.scopes))
+complete_bounds = _names(lambda policies: (name for tier in policies.tiers.values() for name in tier.bounds))
 complete_limits = _names(
     lambda policies: (
         name

@@ -16,7 +16,7 @@ from gateway.cli.entries import correct, post
 from gateway.cli.ledger_lists import entries, quota_events
 from gateway.cli.output import json_option, print_json, print_table
 from gateway.cli.progress import steps
-from gateway.cli.suggestions import complete_limits, complete_meters, complete_routes
+from gateway.cli.suggestions import complete_bounds, complete_meters, complete_routes
 from gateway.cli.times import LocalTime
 from gateway.cli.usage_events import MOST_EVENTS, show_events
 from gateway.controlplane.csv_answers import csv_text
@@ -59,8 +59,8 @@ ABOUT_SUMS = (
 @click.option(
     "--events", type=click.IntRange(1, MOST_EVENTS), metavar="N", help="The N newest calls instead."
 )
-@click.option("--refused-by", metavar="NAME", shell_complete=complete_limits, help=OF_EVENTS_REFUSED)
-@click.option("--shadow", metavar="NAME", shell_complete=complete_limits, help=OF_EVENTS_SHADOW)
+@click.option("--refused-by", metavar="NAME", shell_complete=complete_bounds, help=OF_EVENTS_REFUSED)
+@click.option("--shadow", metavar="NAME", shell_complete=complete_bounds, help=OF_EVENTS_SHADOW)
 @click.option("--before", metavar="CURSOR", help="With --events: go on behind this call.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @json_option

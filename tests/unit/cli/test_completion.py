@@ -73,6 +73,7 @@ def test_a_shell_offers_what_the_parser_knows(shell: str, environ: dict[str, str
 def test_values_are_offered_by_choices_and_by_the_policies_in_use(environ: dict[str, str]) -> None:
     assert offered("bash", ["key", "create", "--mode", ""], environ) == ["live", "test"]
     assert "community" in offered("bash", ["account", "create", "--tier", "c"], environ)
+    assert "burst" in offered("bash", ["enforcement", "set", "off", "--limit", "b"], environ)
     nowhere = {**environ, "TOLLWAY_POLICIES": "/nowhere", "TOLLWAY_WORKERS": "many"}
     assert offered("bash", ["account", "create", "--tier", "c"], nowhere) == []
 

@@ -22,11 +22,16 @@ _STATUS_LINES: dict[int, tuple[bytes, bytes]] = {
 }
 
 
+_TCP_NOTSENT_LOWAT = 25  # of Linux; Python 3.12 has a name for it
+
 _RESET = struct.pack("ii", 1, 0)
 """With this for SO_LINGER, closing sends RST and drops what is not sent."""
 
 LARGE_BYTES = 65536
 """A piece of an answer from this size on is sent at once: it is worth a write of its own."""
+
+UNSENT_BYTES = 512 << 10
+"""What the kernel holds of a large answer beyond what is under way; else it may be megabytes."""
 
 DRAIN_BYTES = 65536
 """An unread request body up to this size is read and dropped; a larger one closes the connection."""
@@ -61,6 +66,7 @@ class AnsweringProtocol(asyncio.Protocol):
         self.close_after_answer = False
         self._out: list[bytes] = []
         self._chunked = False
+        self._is_bounded = False  # how much the kernel takes of what it can not send yet
         self._stalled = False  # there is more to write than the caller reads
 
     def answer(self, status: int, reason: bytes, lines: list[bytes], length: int | None) -> None:
@@ -130,9 +136,19 @@ class AnsweringProtocol(asyncio.Protocol):
             if len(data) < LARGE_BYTES:
                 self.outbox.write(self.transport, data)
             else:
+                if not self._is_bounded:
+                    self._bound_unsent()
                 self.outbox.write_large(self.transport, data)
         if self._stalled and self.exchange is not None and self.exchange.uplink is not None:
             self.exchange.uplink.pause_answer()  # it began while the one before was not being read
+
+    def _bound_unsent(self) -> None:
+        """A hundred callers that read slowly should not have us fill hundreds of megabytes first."""
+        self._is_bounded = True
+        plug = self.transport.get_extra_info("socket")
+        if plug is not None:
+            with suppress(OSError, ValueError):  # closed meanwhile, a unix socket, a system without it
+                plug.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
     def hang_up(self, farewell: bytes) -> None:
         exchange = self.exchange

@@ -78,12 +78,11 @@ class Connection(TimedProtocol):
         elif self._unfed or self._waiting:
             self._unfed += data
             self._advance()
-        elif len(data) <= FEED_BYTES or self._is_body(len(data)):
+        elif len(data) <= FEED_BYTES:
             self._feed(data)
             self._advance()
         else:
-            self._unfed = data
-            self._advance()
+            self._take_large(data)
 
     def eof_received(self) -> bool:
         """A caller that sent its last byte before it has its answer counts as gone, as with other proxies.
@@ -192,6 +191,21 @@ class Connection(TimedProtocol):
         if self._deaf or self._waiting or self._upgrading is not None or self._held_back():
             return False
         return self.exchange is self._incoming if self.exchange is not None else not self._stalled
+
+    def _take_large(self, data: bytes) -> None:
+        if self._is_body(len(data)):
+            self._feed(data)
+        else:
+            self._unfed = data
+        self._advance()
+        if not self._awaits_turn and not self.outbox.ration.take(len(data), self._have_turn):
+            self._awaits_turn = True
+            self._set_wait()
+
+    def _have_turn(self) -> None:
+        self._awaits_turn = False
+        if not self.transport.is_closing():
+            self._advance()
 
     def _is_body(self, count: int) -> bool:
         incoming = self._incoming

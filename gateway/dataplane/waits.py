@@ -38,6 +38,7 @@ class TimedProtocol(ReadingProtocol):
         self._loop = asyncio.get_running_loop()
         self._upload_paused = False
         self._reading_paused = False
+        self._awaits_turn = False  # others with large pieces are read first
         self._uptake: Uptake | None = None  # of a caller that has been seen not to read
         self._paced_route: Route | None = None  # whose answer that was
         self._last_route: Route | None = None  # whose answer has been written
@@ -52,7 +53,7 @@ class TimedProtocol(ReadingProtocol):
         """Which wait is on now, and whether there is room for more bytes."""
         if self._deaf:
             return
-        paused = self._held_back() or bool(self._waiting or self._unfed)
+        paused = self._held_back() or self._awaits_turn or bool(self._waiting or self._unfed)
         paused = paused or bool(self._stalled and self.exchange is None)
         if self._reading_paused or paused:
             self._pause_reading(paused=paused)

@@ -12,7 +12,7 @@ from gateway.deadlines import NEVER
 from gateway.errors import GatewayError, UpstreamInvalid, UpstreamTimeout
 from gateway.model.exchange import Exchange
 from gateway.model.policies import HostHeader, Timeouts
-from gateway.outbox import Outbox
+from gateway.outbox import LARGE_BYTES, Outbox
 from gateway.outcomes import Outcome
 from gateway.upstream.owner import Owner, StaleConnection, log_break
 from gateway.upstream.reading import MAX_HEAD_BYTES
@@ -135,6 +135,8 @@ class UpstreamConnection(TunnelProtocol):
                 return
         self.deadline = self._loop.time() + self._timeouts.idle_s
         exchange.downstream.flush()
+        if count >= LARGE_BYTES:
+            self._take_ration(count)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.owner.lost(self)
@@ -241,14 +243,6 @@ class UpstreamConnection(TunnelProtocol):
             self._outbox.write(self.transport, b"0\r\n\r\n")
         if not self._answered:
             self._set_wait(self._exchange)
-
-    def pause_answer(self) -> None:
-        self.transport.pause_reading()
-        self.deadline = NEVER
-
-    def resume_answer(self) -> None:
-        self.transport.resume_reading()
-        self.deadline = self._loop.time() + self._timeouts.idle_s
 
     def cancel(self) -> None:
         self._let_go()

@@ -10,7 +10,7 @@ from gateway.deadlines import NEVER
 from gateway.frames import BAD_GATEWAY, GOING_AWAY, Conversation, FramesRefused, close_frame
 from gateway.model.exchange import Exchange
 from gateway.model.policies import Timeouts
-from gateway.outbox import Outbox
+from gateway.outbox import LARGE_BYTES, Outbox
 from gateway.outcomes import Outcome
 from gateway.upstream.owner import Owner
 from gateway.upstream.reading import ReadingProtocol
@@ -46,6 +46,8 @@ class TunnelProtocol(ReadingProtocol):
         self._loop = asyncio.get_running_loop()
         self._timeouts: Timeouts = owner.spec.timeouts
         self._caller_ended = self._upstream_ended = False  # which ways are at their end
+        self._is_held = False  # the caller does not read
+        self._awaits_turn = False  # others with large pieces are read first
 
     @abstractmethod
     def _let_go(self) -> Exchange | None:
@@ -54,7 +56,35 @@ class TunnelProtocol(ReadingProtocol):
     @abstractmethod
     def close(self) -> None: ...
 
+    # -- room --------------------------------------------------------------------------------------------
+
+    def pause_answer(self) -> None:
+        self._is_held = True
+        self.transport.pause_reading()
+        self.deadline = NEVER
+
+    def resume_answer(self) -> None:
+        self._is_held = False
+        if not self._awaits_turn:
+            self.transport.resume_reading()
+        self.deadline = self._loop.time() + self._timeouts.idle_s
+
+    def _take_ration(self, count: int) -> None:
+        """After a large piece of an answer that goes on."""
+        is_over = self._exchange is None or self.transport.is_closing()
+        if not is_over and not self._awaits_turn and not self._outbox.ration.take(count, self._have_turn):
+            self._awaits_turn = True
+            self.transport.pause_reading()
+
+    def _have_turn(self) -> None:
+        self._awaits_turn = False
+        if not self._is_held and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    # -- tunnels -----------------------------------------------------------------------------------------
+
     def _pass(self, exchange: Exchange, data: bytes) -> None:
+        count = len(data)
         if data:
             exchange.egress_bytes += len(data)
             if exchange.conversation is not None:
@@ -66,6 +96,8 @@ class TunnelProtocol(ReadingProtocol):
             exchange.downstream.body(data)
         self.deadline = self._loop.time() + self._timeouts.idle_s
         exchange.downstream.flush()
+        if count >= LARGE_BYTES:
+            self._take_ration(count)
 
     def _pass_up(self, exchange: Exchange, data: bytes) -> None:
         if exchange.conversation is not None:

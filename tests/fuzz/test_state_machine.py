@@ -50,6 +50,10 @@ class Anything(RuleBasedStateMachine):
             patch("gateway.dataplane.connection.FEED_BYTES", 1500),
             patch("gateway.dataplane.connection.TURN", 3),
             patch("gateway.dataplane.answering.DRAIN_BYTES", 3000),
+            patch("gateway.upstream.connection.LARGE_BYTES", 1000),
+            patch("gateway.upstream.tunnel.LARGE_BYTES", 1000),
+            patch("gateway.outbox.RATION_BYTES", 2000),
+            patch("gateway.outbox.MOST_AT_ONCE", 1),
         ]
         for limit in self._limits:
             limit.start()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import cast
 
-from gateway.outbox import Outbox
+from gateway.outbox import MOST_AT_ONCE, RATION_BYTES, Outbox, Ration
 
 
 class Sink:
@@ -45,3 +46,37 @@ async def test_nothing_is_sent_to_one_that_is_closing() -> None:
     sink.closing = True
     outbox.write_large(cast("asyncio.Transport", sink), b"large")
     assert sink.sent == []
+
+
+async def test_large_pieces_are_read_on_until_the_ration_of_the_tick_is_used() -> None:
+    ration, heard = Ration(asyncio.get_running_loop()), list[str]()
+    assert ration.take(RATION_BYTES - 1, lambda: heard.append("never"))
+    assert not ration.take(1, lambda: heard.append("its turn"))
+    assert heard == []
+    await asyncio.sleep(0)
+    assert heard == ["its turn"]
+    assert ration.take(RATION_BYTES - 1, lambda: heard.append("never")), "another tick, another ration"
+
+
+async def test_those_who_wait_have_their_turn_in_order_a_few_in_each_tick() -> None:
+    ration, heard = Ration(asyncio.get_running_loop()), list[int]()
+    for number in range(2 * MOST_AT_ONCE + 1):
+        assert not ration.take(RATION_BYTES, partial(heard.append, number))
+    for most in (MOST_AT_ONCE, 2 * MOST_AT_ONCE, 2 * MOST_AT_ONCE + 1, 2 * MOST_AT_ONCE + 1):
+        await asyncio.sleep(0)
+        assert heard == list(range(most))
+
+
+async def test_one_that_wants_more_in_its_turn_is_behind_the_others() -> None:
+    ration, heard = Ration(asyncio.get_running_loop()), list[str]()
+
+    def again() -> None:
+        heard.append("first")
+        ration.take(RATION_BYTES, lambda: heard.append("first again"))
+
+    ration.take(RATION_BYTES, again)
+    for name in ("second", "third", "fourth"):
+        ration.take(RATION_BYTES, partial(heard.append, name))
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert heard == ["first", "second", "third", "fourth", "first again"]

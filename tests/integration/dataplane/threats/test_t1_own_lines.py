@@ -235,7 +235,11 @@ def refusals() -> Iterator[type[GatewayError]]:
             yield kind
 
 
-MADE_OF: dict[str, dict[str, Any]] = {"BodyTooLarge": {"most_bytes": 1}, "UpstreamBusy": {"internal": ""}}
+MADE_OF: dict[str, dict[str, Any]] = {
+    "BodyTooLarge": {"most_bytes": 1},
+    "TooManyGuesses": {"by": "address", "retry_after_s": 1},
+    "UpstreamBusy": {"internal": ""},
+}
 
 
 @pytest.mark.parametrize("kind", list(refusals()), ids=lambda kind: kind.__name__)

@@ -31,6 +31,10 @@ def run(candidates: list[Candidate], rounds: int, seconds: int) -> str:
 
 
 def _variants(candidate: Candidate) -> list[Candidate]:
-    if not candidate.recognises or len(candidate.pids) > 1:
-        return [candidate]
-    return [candidate, replace(candidate, name=f"{candidate.name}, no two heads alike", varied=True)]
+    found = [candidate]
+    if candidate.recognises and len(candidate.pids) == 1:
+        found.append(replace(candidate, name=f"{candidate.name}, no two heads alike", varied=True))
+    if candidate.keys:
+        count = len(candidate.keys)
+        found.append(replace(candidate, name=f"{candidate.name}, {count} accounts in turn", in_turn=True))
+    return found

@@ -36,6 +36,8 @@ class Candidate:
     key: str = KEY
     recognises: bool = False  # answers heads like the one before more cheaply: measured with others too
     varied: bool = False  # called with heads of which no two are alike
+    keys: tuple[str, ...] = ()  # of as many accounts, where it matters whose calls come together
+    in_turn: bool = False  # called with all of these, one after the other
 
     @property
     def checks_keys(self) -> bool:

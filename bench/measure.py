@@ -12,6 +12,7 @@ from bench.machine import BenchError, cpu_s
 
 CONNECTIONS = 64
 VARIED = Path(__file__).parent / "varied.lua"
+IN_TURN = Path(__file__).parent / "accounts.lua"
 
 _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
@@ -36,9 +37,12 @@ def measure(candidate: Candidate, seconds: int) -> Round:
         command += ["--header", line]
     if candidate.varied:
         command += ["--script", str(VARIED)]
+    if candidate.in_turn:
+        command += ["--script", str(IN_TURN)]
+    keys = candidate.keys if candidate.in_turn else ()
     before = cpu_s(*candidate.pids)
     done = subprocess.run(
-        [*command, f"http://127.0.0.1:{candidate.port}{PATH}"],
+        [*command, f"http://127.0.0.1:{candidate.port}{PATH}", *keys],
         capture_output=True,
         text=True,
         check=False,

@@ -15,6 +15,8 @@ from pathlib import Path
 from bench.candidate import Candidate
 from bench.machine import BenchError, listeners_below
 from bench.processes import Place, server
+from gateway.accounts.keys import mint
+from gateway.model.principal import Mode
 
 POLICIES = Path(__file__).parent / "policies"
 DOES = {
@@ -22,6 +24,8 @@ DOES = {
     "exact": "SHA-256 of the key; a rate and a quota by one Redis script; RateLimit fields; journal",
 }
 TITLES = {"plentiful": "Tollway, plentiful limits", "exact": "Tollway, every call decided by Redis"}
+ACCOUNTS = 64
+"""Calls that pay into the same counters in one moment are decided together; those of so many are not."""
 SOAK = "soak"
 """Policies for one gateway alone, which is not compared with others."""
 
@@ -53,9 +57,25 @@ def tollway(
         pids = listeners_below(process.pid, port)
         if len(pids) != workers:
             raise BenchError(f"{title}: {len(pids)} processes listen on port {port}")
-        yield Candidate(
-            title, port, pids, DOES.get(policies, ""), key["secret"], recognises=policies == "plentiful"
-        )
+        keys = _load_accounts(command, environ) if policies == "exact" else ()
+        recognises = policies == "plentiful"
+        yield Candidate(title, port, pids, DOES.get(policies, ""), key["secret"], recognises, keys=keys)
+
+
+def _load_accounts(command: list[str], environ: dict[str, str]) -> tuple[str, ...]:
+    """Keys of as many accounts."""
+    secrets = tuple(mint("tw", Mode.LIVE).secret for _ in range(ACCOUNTS))
+    table = "".join(f"{secret},bench-{number},plentiful\n" for number, secret in enumerate(secrets))
+    loading = [*command, "key", "load", "-"]
+    subprocess.run(
+        loading,
+        env=environ,
+        input=f"key,account,tier\n{table}",
+        text=True,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return secrets
 
 
 def _json(command: list[str], environ: dict[str, str]) -> dict[str, str]:

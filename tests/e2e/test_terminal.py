@@ -30,6 +30,7 @@ class AtTerminal:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TOLLWAY_")}
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup themselves
             os.execvpe(command[0], command, kept | {"TOLLWAY_DATA_DIR": str(folder / "data")})
         self.shown = b""
 
@@ -54,7 +55,7 @@ class AtTerminal:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             return (pid, status) if pid else None
 
-        _, status = eventually(ended, "it ends", 90)
+        _, status = eventually(ended, "it ends", 40)
         self.pid = 0
         return os.waitstatus_to_exitcode(status)
 

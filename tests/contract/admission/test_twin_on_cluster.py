@@ -177,9 +177,8 @@ _who = st.integers(0, 5)
 _calls = st.tuples(st.just("call"), _who, st.sampled_from([1, 1, 1, 2, 5, 0]))
 _keeps = st.tuples(st.sampled_from(["release", "renew", "crash"]), _who, st.just(0))
 _settles = st.tuples(st.just("settle"), _who, st.sampled_from([-9, -1, 1, 4]))
-_waits = st.tuples(
-    st.just("wait"), st.just(0), st.sampled_from([1, 40, 400, 3000, SLOT_MS, -3, -400, -90_000])
-)
+# Never back: a part that was charged and given back has seen the later time, one that was not asked has not.
+_waits = st.tuples(st.just("wait"), st.just(0), st.sampled_from([1, 3, 40, 400, 3000, SLOT_MS, 90_000]))
 _events = st.lists(st.one_of(_calls, _calls, _calls, _keeps, _settles, _waits), min_size=4, max_size=40)
 
 

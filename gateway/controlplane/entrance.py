@@ -58,12 +58,23 @@ class Entrance:
             await self._identity.outbox.put(connection, mail)
         self._identity.outbox.wake()
 
-    async def verify(self, caller: str, token: str, request_id: str) -> Person:
-        """The token of the mail came back: now there is a person, with an account that is theirs."""
+    async def verify(self, caller: str, token: str, password: str, request_id: str) -> Person:
+        """The token of the mail came back: now there is a person, with an account that is theirs.
+
+        With the password of this registration: who only has the mail may be somebody in whose name another
+        registered, and would make that one's password valid.
+        """
         tier = self._identity.tier_of_newcomers(self._policies())
         if tier is None:
             raise closed()
         self._identity.doors.token(caller)
+        begun = await Requests(self._pool).find_registration(token)
+        if begun is None:
+            raise bad_token()
+        if not await self._identity.passwords.matches(begun.password_hash, password):
+            raise Invalid(
+                "password", "must be the one of this registration; if it was not you, register anew"
+            )
         public_id = new_id("person")
         async with acting(self._pool, actor_of(public_id), request_id) as connection:
             wanted = await Requests(connection).take_registration(token)

@@ -43,6 +43,12 @@ class MailToken(Sent):
     token: Text
 
 
+class Confirmation(MailToken):
+    """The token of a mail, and the password of the registration it belongs to."""
+
+    password: Text
+
+
 class LogIn(Sent):
     """What proves who it is. `code`: of the authenticator app, or a recovery code."""
 
@@ -95,7 +101,7 @@ class EntryApi:
         words = people_wording
         posts: list[tuple[str, Handler, object, type[Sent], int]] = [
             ("/register", self.register, words.Accepted, Newcomer, 202),
-            ("/verify", self.verify, words.PersonDocument, MailToken, 201),
+            ("/verify", self.verify, words.PersonDocument, Confirmation, 201),
             ("/login", self.log_in, words.SessionDocument, LogIn, 200),
             ("/refresh", self.refresh, words.SessionDocument, RefreshToken, 200),
             ("/logout", self.log_out, words.Done, LogOut, 200),
@@ -118,8 +124,8 @@ class EntryApi:
 
     async def verify(self, request: web.Request) -> web.Response:
         """Confirm the mail address. Now there is a person, and an account that is theirs."""
-        sent = await read_body(request, MailToken)
-        person = await self._entrance.verify(caller_of(request), sent.token, request[REQUEST_ID])
+        sent, caller = await read_body(request, Confirmation), caller_of(request)
+        person = await self._entrance.verify(caller, sent.token, sent.password, request[REQUEST_ID])
         return answer(people_wording.person(person), status=201)
 
     async def log_in(self, request: web.Request) -> web.Response:

@@ -36,6 +36,10 @@ Sent = dict[str, str]
 Act = Callable[[web.Request, Sent], Awaitable[object]]
 
 _TYPED_ANEW = '<label>{} <input type="password" name="password" autocomplete="new-password"{}></label>'
+_CHOSEN = (
+    "<label>The password you registered with "
+    '<input type="password" name="password" autocomplete="current-password" required></label>'
+)
 _EMAIL = '<label>Mail address <input type="email" name="email" autocomplete="email" required></label>'
 
 
@@ -67,7 +71,9 @@ class PeoplePages:
         joined = "You are a member now. You can log in."
         confirmed = "Confirmed. You can log in now."
         forms = [
-            Form("/verify", "verify", "Confirm your mail address", "", "Confirm", confirmed, self._verify),
+            Form(
+                "/verify", "verify", "Confirm your mail address", _CHOSEN, "Confirm", confirmed, self._verify
+            ),
             Form(
                 "/forgot", "forgot_password", "Forgotten password", _EMAIL, "Send a mail", sent, self._forgot
             ),
@@ -78,7 +84,8 @@ class PeoplePages:
         return shown + [web.post(form.path, _send(form, self._slots)) for form in forms]
 
     async def _verify(self, request: web.Request, sent: Sent) -> None:
-        await self._entrance.verify(caller_of(request), sent.get("token", ""), request[REQUEST_ID])
+        token, password = sent.get("token", ""), sent.get("password", "")
+        await self._entrance.verify(caller_of(request), token, password, request[REQUEST_ID])
 
     async def _forgot(self, request: web.Request, sent: Sent) -> None:
         await self._entrance.forgot(caller_of(request), sent.get("email", ""))

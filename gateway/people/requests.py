@@ -37,6 +37,12 @@ class Requests:
         )
         return token
 
+    async def find_registration(self, token: str) -> Registration | None:
+        """What the token would complete."""
+        digest = digest_of(Purpose.VERIFY, token)
+        row = None if digest is None else await self._database.fetchrow(QUERIES.find_registration, digest)
+        return None if row is None else Registration(**row)
+
     async def take_registration(self, token: str) -> Registration | None:
         """What the token completes, and no other token any more."""
         digest = digest_of(Purpose.VERIFY, token)

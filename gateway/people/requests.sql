@@ -3,6 +3,12 @@
 INSERT INTO registrations (digest, email, name, account_name, password_hash, expires_at)
 VALUES ($1, $2, $3, $4, $5, now() + make_interval(secs => $6));
 
+-- find_registration
+-- $1 digest.
+SELECT email, name, account_name, password_hash
+FROM registrations
+WHERE digest = $1 AND expires_at > now();
+
 -- take_registration
 -- $1 digest. All that wait for the same address go with it.
 WITH found AS (

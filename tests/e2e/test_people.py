@@ -106,8 +106,9 @@ class Customer:
         assert found
         self.secrets.append(found[1])
         await self.ask("POST", "/auth/login", 401, {"email": EMAIL, "password": PASSWORD})
-        await self.ask("POST", "/auth/verify", 201, {"token": found[1]})
-        await self.ask("POST", "/auth/verify", 400, {"token": found[1]})
+        confirmation = {"token": found[1], "password": PASSWORD}
+        await self.ask("POST", "/auth/verify", 201, confirmation)
+        await self.ask("POST", "/auth/verify", 400, confirmation)
         self.access = (await self.ask("POST", "/auth/login", 200, {"email": EMAIL, "password": PASSWORD}))[
             "access_token"
         ]

@@ -88,7 +88,7 @@ class Visitor:
 
     async def verify(self) -> dict[str, Any]:
         token = await self.post.token(self.email)
-        return await self.ok("POST", "/verify", {"token": token}, status=201)
+        return await self.ok("POST", "/verify", {"token": token, "password": self.password}, status=201)
 
     async def log_in(self, **more: str) -> dict[str, Any]:
         body = {"email": self.email, "password": self.password, **more}

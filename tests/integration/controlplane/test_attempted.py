@@ -31,7 +31,9 @@ async def test_every_end_of_an_attempt_is_counted(
 
     await visitor.refused("POST", "/register", {"email": visitor.email, "password": "short"})
     await visitor.register()
-    await visitor.refused("POST", "/verify", {"token": "tollway_verify_" + "0" * 48})
+    await visitor.refused(
+        "POST", "/verify", {"token": "tollway_verify_" + "0" * 48, "password": "three mild words"}
+    )
     await visitor.verify()
     assert (count("register", "invalid"), count("register", "done")) == (1, 1)
     assert (count("verify", "refused"), count("verify", "done")) == (1, 1)

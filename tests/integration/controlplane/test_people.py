@@ -90,8 +90,14 @@ async def test_a_registration_belongs_to_its_password(visitor: Visitor, post: Po
     attacker.password = OTHER
     await attacker.register()
     slipped = await post.token(visitor.email)
-    await visitor.ok("POST", "/verify", {"token": honest}, status=201)
-    assert (await visitor.refused("POST", "/verify", {"token": slipped}))[:2] == (400, "bad_token")
+    mine = {"token": slipped, "password": PASSWORD}
+    status, code, document = await visitor.refused("POST", "/verify", mine)
+    assert (status, code, document["errors"][0]["field"]) == (422, "invalid", "password"), (
+        "not my registration"
+    )
+    await visitor.ok("POST", "/verify", {"token": honest, "password": PASSWORD}, status=201)
+    theirs = {"token": slipped, "password": OTHER}
+    assert (await visitor.refused("POST", "/verify", theirs))[:2] == (400, "bad_token")
     assert (await visitor.refused("POST", "/login", {"email": visitor.email, "password": OTHER}))[0] == 401
     await visitor.log_in()
 
@@ -139,14 +145,15 @@ async def test_what_can_not_register(
 async def test_tokens_of_mails_work_once_and_for_a_while(visitor: Visitor, post: Post, pool: Pool) -> None:
     await visitor.register()
     await pool.execute("UPDATE registrations SET expires_at = now()")
-    token = {"token": await post.token(visitor.email)}
+    token = {"token": await post.token(visitor.email), "password": PASSWORD}
     assert (await visitor.refused("POST", "/verify", token))[:2] == (400, "bad_token")
     await visitor.register()
-    token = {"token": await post.token(visitor.email)}
+    token = {"token": await post.token(visitor.email), "password": PASSWORD}
     await visitor.ok("POST", "/verify", token, status=201)
     assert (await visitor.refused("POST", "/verify", token))[:2] == (400, "bad_token")
     for garbage in ("", "x", token["token"][:-1], token["token"].replace("verify", "reset"), "\0"):
-        assert (await visitor.refused("POST", "/verify", {"token": garbage}))[:2] == (400, "bad_token")
+        sent = {"token": garbage, "password": PASSWORD}
+        assert (await visitor.refused("POST", "/verify", sent))[:2] == (400, "bad_token")
 
 
 async def test_a_forgotten_password(visitor: Visitor, post: Post) -> None:

@@ -39,10 +39,12 @@ async def follow(visitor: Visitor, email: str, **typed: str) -> tuple[int, str]:
 
 async def test_confirming_an_address(visitor: Visitor) -> None:
     await visitor.register()
-    status, page = await follow(visitor, visitor.email)
+    status, page = await follow(visitor, visitor.email, password=OTHER)
+    assert (status, "must be the one of this registration" in page) == (422, True)
+    status, page = await follow(visitor, visitor.email, password=PASSWORD)
     assert (status, "You can log in now" in page) == (200, True)
     await visitor.log_in()
-    assert (await follow(visitor, visitor.email))[0] == 400
+    assert (await follow(visitor, visitor.email, password=PASSWORD))[0] == 400
 
 
 async def test_opening_a_link_changes_nothing(visitor: Visitor) -> None:
@@ -50,7 +52,7 @@ async def test_opening_a_link_changes_nothing(visitor: Visitor) -> None:
     token = await visitor.post.token(visitor.email)
     for _ in range(2):
         assert (await visitor.portal.get(f"/verify?token={token}")).status == 200
-    await visitor.ok("POST", "/verify", {"token": token}, status=201)
+    await visitor.ok("POST", "/verify", {"token": token, "password": PASSWORD}, status=201)
 
 
 async def test_another_password(visitor: Visitor) -> None:

@@ -182,7 +182,8 @@ def _identity(process: Process, pool: Pool, policies: PoliciesInUse) -> Identity
         wrong_keys_per_minute=settings.wrong_keys_per_minute,
     )
     if settings.registration and identity.tier_of_newcomers(policies.policies()) is None:
-        log.warning("nobody can register: set TOLLWAY_DEFAULT_TIER to a tier that the policies have")
+        level = logging.INFO if settings.default_tier is None else logging.WARNING
+        log.log(level, "nobody can register: set TOLLWAY_DEFAULT_TIER to a tier that the policies have")
     return identity
 
 

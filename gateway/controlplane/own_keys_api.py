@@ -13,9 +13,12 @@ from gateway.controlplane.bodies import answer, read_body, read_query
 from gateway.controlplane.callers import MEMBERSHIP
 from gateway.controlplane.endpoints import CONNECTION, Endpoint
 from gateway.controlplane.keys_api import KEY, KeyList, NewKey, Rotation, limits_of
-from gateway.errors import NotFound
+from gateway.errors import Conflict, NotFound
 from gateway.model.policies import PolicySet
 from gateway.model.principal import Mode
+
+OWN_KEYS_MAX = 100
+"""Keys that work, of one account: its members make no more. Operators may."""
 
 
 class OwnKeysApi:
@@ -43,8 +46,10 @@ class OwnKeysApi:
     async def create_key(self, request: web.Request) -> web.Response:
         """A new key. The only answer that ever holds its secret."""
         wanted = await read_body(request, NewKey)
-        made, secret = await self._accounts.on(request[CONNECTION]).create_key(
-            request[MEMBERSHIP].account, wanted.name, Mode(wanted.mode), limits_of(wanted, self._policies())
+        accounts, account = self._accounts.on(request[CONNECTION]), request[MEMBERSHIP].account
+        await _expect_room(accounts, account)
+        made, secret = await accounts.create_key(
+            account, wanted.name, Mode(wanted.mode), limits_of(wanted, self._policies())
         )
         return answer({**wording.key(made), "secret": secret}, status=201)
 
@@ -58,6 +63,7 @@ class OwnKeysApi:
         """A successor with a secret of its own; the old key goes on working for the overlap."""
         wanted = await read_body(request, Rotation)
         accounts, key = await self._own(request)
+        await _expect_room(accounts, request[MEMBERSHIP].account)
         made, secret = await accounts.rotate_key(key, wanted.overlap_s)
         return answer({**wording.key(made), "secret": secret}, status=201)
 
@@ -67,3 +73,9 @@ class OwnKeysApi:
         if (await accounts.get_key(key)).account != request[MEMBERSHIP].account:
             raise NotFound("There is no such key.")
         return accounts, key
+
+
+async def _expect_room(accounts: Accounts, account: str) -> None:
+    working = await accounts.list_keys(account, limit=OWN_KEYS_MAX, state="works")
+    if len(working) == OWN_KEYS_MAX:
+        raise Conflict(f"This account has {OWN_KEYS_MAX} keys that work. Revoke one that is not used.")

@@ -459,3 +459,16 @@ async def test_sessions_of_others_are_not_there(visitor: Visitor) -> None:
     assert (theirs["status"], theirs["detail"]) == (nobodys["status"], nobodys["detail"])
     assert theirs["status"] == 404
     await visitor.ok("GET", "/me")
+
+
+async def test_members_make_a_hundred_keys_and_no_more(visitor: Visitor, accounts: Accounts) -> None:
+    account = await visitor.arrive()
+    keys = [(await accounts.create_key(account))[0].public_id for _ in range(99)]
+    made = await visitor.ok("POST", "/keys", {}, status=201)
+    status, code, document = await visitor.refused("POST", "/keys", {})
+    assert (status, code) == (409, "conflict")
+    assert "Revoke one" in document["detail"]
+    assert (await visitor.refused("POST", f"/keys/{made['id']}/rotate", {}))[0] == 409
+    await visitor.ok("POST", f"/keys/{keys[0]}/revoke", {})
+    await visitor.ok("POST", f"/keys/{made['id']}/rotate", {}, status=201)
+    await accounts.create_key(account)  # an operator's

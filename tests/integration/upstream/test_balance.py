@@ -56,7 +56,7 @@ async def test_the_target_with_the_fewest_calls_at_hand_is_next(
 async def test_an_account_stays_with_its_target(make_target: MakeTarget, make_gateway: MakeGateway) -> None:
     targets = await three(make_target)
     gateway = await make_gateway(*targets, balance=Balance.HASH_ACCOUNT)
-    accounts = [f"acct_{number}" for number in range(12)]
+    accounts = [f"acct_{number}" for number in range(60)]
     first = {account: (await gateway.names(1, account))[0] for account in accounts}
     assert set(first.values()) == {"a", "b", "c"}
     assert {account: (await gateway.names(1, account))[0] for account in accounts} == first

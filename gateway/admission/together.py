@@ -13,7 +13,6 @@ from gateway.admission.charges import Charges
 from gateway.admission.decider import Bought, Decider
 from gateway.admission.fields import granted_lines, leased_lines
 from gateway.admission.store import EXACT, Ask, Decision, Status, charged_before
-from gateway.errors import StoreUnavailable
 from gateway.inline import Wait, drive
 from gateway.model.periods import Calendar
 from gateway.model.policies import ChargePlan
@@ -76,9 +75,9 @@ class Together:
                 waiting = _answer(waiting, bought)
                 if not waiting:
                     return
-        except StoreUnavailable as lost:
+        except Exception as error:  # a defect of ours, too: each call hears of it, and none waits for ever
             for wait in waiting:
-                wait.fail(lost)
+                wait.fail(error)
             return
         for wait in waiting:
             drive(self._decide_alone(group, wait), _ended)
@@ -86,8 +85,8 @@ class Together:
     async def _decide_alone(self, group: _Group, wait: Wait[Told]) -> None:
         try:
             bought = await self._decider.decide(group.tag, group.plan, EXACT, group.buckets, group.by)
-        except StoreUnavailable as lost:
-            wait.fail(lost)
+        except Exception as error:  # as above
+            wait.fail(error)
         else:
             _answer([wait], bought)
 

@@ -19,6 +19,8 @@ from gateway.model.principal import Mode
 
 OWN_KEYS_MAX = 100
 """Keys that work, of one account: its members make no more. Operators may."""
+ROTATED_MAX = 2 * OWN_KEYS_MAX
+"""With those that only work on until their overlap is over: a full account can still replace every key."""
 
 
 class OwnKeysApi:
@@ -47,7 +49,7 @@ class OwnKeysApi:
         """A new key. The only answer that ever holds its secret."""
         wanted = await read_body(request, NewKey)
         accounts, account = self._accounts.on(request[CONNECTION]), request[MEMBERSHIP].account
-        await _expect_room(accounts, account)
+        await _expect_room(accounts, account, OWN_KEYS_MAX)
         made, secret = await accounts.create_key(
             account, wanted.name, Mode(wanted.mode), limits_of(wanted, self._policies())
         )
@@ -63,7 +65,7 @@ class OwnKeysApi:
         """A successor with a secret of its own; the old key goes on working for the overlap."""
         wanted = await read_body(request, Rotation)
         accounts, key = await self._own(request)
-        await _expect_room(accounts, request[MEMBERSHIP].account)
+        await _expect_room(accounts, request[MEMBERSHIP].account, ROTATED_MAX)
         made, secret = await accounts.rotate_key(key, wanted.overlap_s)
         return answer({**wording.key(made), "secret": secret}, status=201)
 
@@ -75,7 +77,7 @@ class OwnKeysApi:
         return accounts, key
 
 
-async def _expect_room(accounts: Accounts, account: str) -> None:
-    working = await accounts.list_keys(account, limit=OWN_KEYS_MAX, state="works")
-    if len(working) == OWN_KEYS_MAX:
-        raise Conflict(f"This account has {OWN_KEYS_MAX} keys that work. Revoke one that is not used.")
+async def _expect_room(accounts: Accounts, account: str, most: int) -> None:
+    working = await accounts.list_keys(account, limit=most, state="works")
+    if len(working) == most:
+        raise Conflict(f"This account has {most} keys that work. Revoke one that is not used.")

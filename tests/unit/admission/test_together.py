@@ -141,3 +141,14 @@ async def test_nobody_waits_for_long_behind_others() -> None:
     assert {type(one) for one in answers} == {Grant}
     assert room.asked == [9, 8, 7, *[1] * 6]
     assert ROUNDS == 3
+
+
+async def test_a_defect_is_heard_by_every_call_and_none_waits_for_ever() -> None:
+    class Broken(FakeStore):
+        async def decide(self, tag: str, charges: Charges, ask: Ask) -> Decision:
+            raise ZeroDivisionError
+
+    room = Room(Broken(ManualClock(1_784_030_400_000_000)))
+    calls = asyncio.gather(*(room.one(PLAN) for _ in range(3)), return_exceptions=True)
+    async with asyncio.timeout(20):
+        assert [type(error) for error in await calls] == [ZeroDivisionError] * 3

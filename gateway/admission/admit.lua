@@ -58,8 +58,9 @@ for i = 1, bucket_count do
   buckets[i], position = bucket, position + 4
 end
 
-local function is_vouched_for()
-  return redis.call('GET', KEYS[#KEYS]) == server
+local function is_vouched_for(fresh)
+  local mark = KEYS[#KEYS]
+  return redis.call('GET', mark) == server and (not fresh or has_kept_all(mark))
 end
 
 for i = bucket_count + 1, first_set - 1 do
@@ -69,7 +70,7 @@ for i = bucket_count + 1, first_set - 1 do
   if now < tonumber(starts) or now >= quota.ends then return {3, now, 0, 0} end
   local used = redis.call('GET', quota.key)
   quota.fresh = not used
-  if server ~= '' and not quota.shadow and (distrust or quota.fresh) and not is_vouched_for() then
+  if server ~= '' and not quota.shadow and (distrust or quota.fresh) and not is_vouched_for(quota.fresh) then
     return {4, now, 0, 0}
   end
   quota.remaining = tonumber(amount) - tonumber(used or 0)

@@ -17,6 +17,7 @@ from gateway.admission.cluster_trust import mark_of
 from gateway.admission.counters import (
     AFTER_PERIOD_MS,
     AT_ONCE,
+    BEGIN,
     KEYS,
     MEND,
     POST,
@@ -49,7 +50,7 @@ class ClusterCounters(QuotaCounters):
 
     def __init__(self, cluster: TickCluster) -> None:
         self._cluster = cluster
-        self._rebuild = cluster.script(REBUILD)
+        self._begin, self._rebuild = cluster.script(BEGIN), cluster.script(REBUILD)
         self._mend, self._post = cluster.script(MEND), cluster.script(POST)
         self._right: list[str] = []  # the servers of all slots, when each was vouched for
         self._due: dict[int, str] = {}  # slots that are or were rebuilt last, and their servers
@@ -114,8 +115,9 @@ class ClusterCounters(QuotaCounters):
         wrong = await self._wrong(servers, range(SLOTS))
         await _in_turns(self._cluster.call(("DEL", mark_of(one))) for one in wrong)
         self._due = wrong or self._due
-        set_to = [("SET", _rebuilding_of(one), token, "PX", REBUILT_WITHIN_MS) for one in self._due]
-        self._keep(await _in_turns((self._cluster.call(args) for args in set_to), or_none=True), self._due)
+        args = (token, REBUILT_WITHIN_MS)
+        begun = (self._cluster.evalsha(self._begin, (_rebuilding_of(one),), args) for one in self._due)
+        self._keep(await _in_turns(begun, or_none=True), self._due)
 
     async def raise_all(
         self, token: str, counters: Sequence[tuple[QuotaPeriod, int]], *, vouch_for: str = ""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import redis.asyncio
@@ -17,6 +16,7 @@ import redis.exceptions
 from gateway.admission.charges import period_key
 from gateway.admission.period import Span, period_at
 from gateway.admission.presence import FORGOTTEN_AFTER_MS, JOURNALS
+from gateway.admission.redis_store import script_source
 from gateway.admission.store import account_tag
 from gateway.admission.trust import MARK, name_of
 from gateway.errors import StoreUnavailable
@@ -32,9 +32,10 @@ AT_ONCE = 1000
 REBUILDING = "tw:rebuilding"
 """The token of the rebuild under way: gone with the data, so that nobody vouches for half of it."""
 REBUILT_WITHIN_MS = 600_000
-REBUILD = (Path(__file__).parent / "rebuild.lua").read_text(encoding="utf-8")
-MEND = (Path(__file__).parent / "mend.lua").read_text(encoding="utf-8")
-POST = (Path(__file__).parent / "post.lua").read_text(encoding="utf-8")
+BEGIN = script_source("evictions.lua", "begin_rebuild.lua")
+REBUILD = script_source("evictions.lua", "rebuild.lua")
+MEND = script_source("evictions.lua", "mend.lua")
+POST = script_source("evictions.lua", "post.lua")
 
 
 class QuotaPeriod(NamedTuple):
@@ -111,7 +112,7 @@ class QuotaCounters:
     async def begin_rebuild(self, token: str) -> None:
         """From now on `raise_all` takes this token, and no other."""
         with translated():
-            await self._redis.set(REBUILDING, token, px=REBUILT_WITHIN_MS)
+            await self._redis.eval(BEGIN, 1, REBUILDING, token, str(REBUILT_WITHIN_MS))
 
     async def raise_all(
         self, token: str, counters: Sequence[tuple[QuotaPeriod, int]], *, vouch_for: str = ""

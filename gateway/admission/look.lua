@@ -4,8 +4,8 @@
 local real = redis
 local ended = {}  -- sets of slots whose ended slots admit.lua takes for gone, and until when they have
 
-local READS = {TIME = true, HGETALL = true, GET = true, ZRANGEBYSCORE = true}
-local WRITES = {SET = true, HSET = true, HDEL = true, PEXPIRE = true, INCRBY = true, ZADD = true}
+local READS = {TIME = true, INFO = true, HGETALL = true, GET = true, ZRANGEBYSCORE = true}
+local WRITES = {SET = true, DEL = true, HSET = true, HDEL = true, PEXPIRE = true, INCRBY = true, ZADD = true}
 
 local redis = {}
 

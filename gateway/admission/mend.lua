@@ -1,4 +1,4 @@
--- Set a quota counter right, unless it was touched meanwhile. Atomic.
+-- Set a quota counter right, unless it was touched meanwhile. Atomic. evictions.lua comes before it.
 --
 -- KEYS[1]  the counter, as in admit.lua   KEYS[2]  the mark, see trust.py: without it no counter is made
 -- ARGV[1]  units it should say   ARGV[2]  ms since the epoch to keep it until, if it has to be made
@@ -10,7 +10,7 @@ local units = tonumber(ARGV[1])
 if tonumber(used or 0) < units then
   if used then
     redis.call('SET', KEYS[1], ARGV[1], 'KEEPTTL')
-  elseif not redis.call('GET', KEYS[2]) then
+  elseif not redis.call('GET', KEYS[2]) or not has_kept_all(KEYS[2]) then
     return 0
   else
     redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2])

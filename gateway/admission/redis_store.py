@@ -23,7 +23,7 @@ STEP_US = 1_000_000
 
 STATUSES = tuple(Status)
 """By their numbers; to ask the enumeration for each call is slower."""
-DECIDES = ("bucket.lua", "slots.lua", "thresholds.lua", "admit.lua")
+DECIDES = ("evictions.lua", "bucket.lua", "slots.lua", "thresholds.lua", "admit.lua")
 """Parts of the script that decides. Behind `look.lua` it only looks."""
 
 

@@ -48,6 +48,7 @@ from gateway.reconciliation.rebuild import Rebuilder
 from gateway.reconciliation.reconciler import Reconciler
 from gateway.settings import Address, Settings
 from gateway.storage.postgres import Pool, lazy_pool
+from gateway.storage.redis_memory import MemoryWatch
 from gateway.storage.tick_client import TickClient, tick_client
 from gateway.telemetry.catalogue import State
 from gateway.telemetry.slots import Slots
@@ -75,6 +76,7 @@ async def serve_control(process: Process) -> None:
         slots=process.slots,
         usage_window=timedelta(days=settings.usage_window_days),
     )
+    memory = MemoryWatch(wiring.redis_url)
     health = Health(
         wiring.metrics_dir,
         settings.workers,
@@ -82,7 +84,9 @@ async def serve_control(process: Process) -> None:
         process.tasks,
         postgres=lambda: pool.fetchval("SELECT 1"),
         redis=counting.ping,
+        evicting=lambda: memory.policy,
     )
+    process.tasks.spawn(memory.watch(), name="control.redis_memory")
     looks, explainer = _explainer(process, pool, policies)
     identity = _identity(process, pool, policies)
     operators = build_operator_app(

@@ -40,10 +40,19 @@ class Health:
     """
 
     def __init__(
-        self, folder: Path, workers: int, clock: Clock, tasks: Tasks, *, postgres: Check, redis: Check
+        self,
+        folder: Path,
+        workers: int,
+        clock: Clock,
+        tasks: Tasks,
+        *,
+        postgres: Check,
+        redis: Check,
+        evicting: Callable[[], str | None] = lambda: None,
     ) -> None:
+        """`evicting`: by which policy Redis drops keys, if it does."""
         self._folder, self._count, self._clock, self._tasks = folder, workers, clock, tasks
-        self._postgres, self._redis = postgres, redis
+        self._postgres, self._redis, self._evicting = postgres, redis, evicting
 
     async def healthz(self, _: web.Request) -> web.Response:
         """This process lives."""
@@ -54,6 +63,8 @@ class Health:
         postgres, redis = await asyncio.gather(self._answers(self._postgres), self._answers(self._redis))
         missing, degraded = self._workers()
         degraded += [] if postgres else [_POSTGRES_LOST]
+        if (policy := self._evicting()) is not None:
+            degraded.append({**_REDIS_EVICTS, "why": f"drops keys when its memory is full ({policy})"})
         missing += [] if redis else [_REDIS_LOST]
         if missing:
             raise Problem(
@@ -126,6 +137,10 @@ _POSTGRES_LOST = {
     "what": "postgres",
     "why": "did not answer within a second; known keys go on working, new ones and changes do not",
     "mend": "Start PostgreSQL, or correct TOLLWAY_DATABASE_URL and restart the gateway.",
+}
+_REDIS_EVICTS = {
+    "what": "redis",
+    "mend": "CONFIG SET maxmemory-policy noeviction: what it drops are customers' limits and slots.",
 }
 _REDIS_LOST = {
     "what": "redis",

@@ -224,6 +224,23 @@ async def check_redis(url: str) -> None:
     raise StartupError(f"Can not use Redis at {address}: {reason}") from None
 
 
+async def evicting(url: str) -> str | None:
+    """The `maxmemory-policy` of a Redis that drops keys when its memory is full; None if it keeps them all.
+
+    Of a cluster, that of the first node in `url` that drops any. Raises RedisError or OSError.
+    """
+    address = parse_address(url)
+    for node in [replace(address, host=host, port=port) for host, port in address.cluster] or [address]:
+        if (policy := _evicts(await _told_by(node))) is not None:
+            return policy
+    return None
+
+
+def _evicts(server: dict[str, Any]) -> str | None:
+    policy = str(server.get("maxmemory_policy", KEEPS_ALL))
+    return policy if int(server.get("maxmemory", 0)) and policy != KEEPS_ALL else None
+
+
 async def _told_by(address: RedisAddress) -> dict[str, Any]:
     """What a server says about itself, and about its cluster."""
     client = client_of(address)
@@ -335,8 +352,7 @@ def _check_server(server: dict[str, Any], address: RedisAddress) -> None:
             "Sentinels that know it: redis+sentinel://host:26379,host:26379/service"
         )
     _check_version(str(server.get("redis_version", "0")), address)
-    policy = str(server.get("maxmemory_policy", KEEPS_ALL))
-    if int(server.get("maxmemory", 0)) and policy != KEEPS_ALL:
+    if (policy := _evicts(server)) is not None:
         raise StartupError(
             f"The Redis at {address} drops keys when its memory is full (maxmemory-policy {policy}), and "
             "with them what customers have used. Set maxmemory-policy noeviction, or use a Redis of its own."

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from gateway.reconciliation.rebuild import Interrupted, Rebuilder
 from gateway.storage.postgres import Pool, connect_pool
 from gateway.telemetry.slots import Slots
 from tests.integration.ledger.books import Books
-from tests.integration.redis.conftest import Worker
+from tests.integration.redis.conftest import OwnRedis, Worker
 from tests.unit.admission.plans import call, plan, principal, quota
 from tests.unit.journal.journals import begin, end
 
@@ -94,6 +95,25 @@ class World:
 
 @pytest.fixture
 async def world(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    async for made in _world(database_url, redis_url, tmp_path):
+        yield made
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
+    redis = OwnRedis(tmp_path / "own")
+    yield redis
+    redis.server.stop()
+
+
+@pytest.fixture
+async def own_world(database_url: str, own_redis: OwnRedis, tmp_path: Path) -> AsyncIterator[World]:
+    """With a Redis whose settings may be changed, and whose data."""
+    async for made in _world(database_url, own_redis.url, tmp_path):
+        yield made
+
+
+async def _world(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[World]:
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "all.yaml").write_text(POLICIES)
     loaded = load_folder(tmp_path / "policies")
@@ -277,6 +297,80 @@ async def test_a_flush_under_load_gives_no_unit_away(
     assert world.slots.get("quota_rebuilds_total") == 2
 
 
+async def _drop(client: redis.asyncio.Redis, key: str) -> None:
+    """Let a server that was set to drop keys drop this one: it is the next to expire."""
+    await client.config_set("maxmemory-policy", "volatile-ttl")
+    await client.config_set("maxmemory-samples", "64")
+    room = int((await client.info("memory"))["used_memory"]) + 200_000
+    await client.config_set("maxmemory", str(room))
+    number = 0
+    while await client.exists(key):
+        number += 1
+        await client.set(f"ballast{number}", "x" * 10_000, ex=3_000_000)
+
+
+async def test_a_counter_that_was_dropped_for_room_gives_nothing_away(own_world: World) -> None:
+    """Somebody sets another maxmemory-policy at runtime, and memory becomes short."""
+    world, charges = own_world, plan(quota(AMOUNT))
+    worker = await Worker(world.url, trusting=False).start()
+    world.served(AMOUNT - 1)
+    await world.recorder.book_once()
+    await world.rebuilder(wait_s=0).rebuild()
+    assert await world.ask(worker, charges) == "passed"
+    assert await world.ask(worker, charges) == "refused"
+    await _drop(world.redis, counter_key(world.period))
+    assert await world.counted() is None
+    assert await world.ask(worker, charges) == "unavailable", "whatever is missing may have been dropped"
+    assert await QuotaCounters(world.redis).set_right(world.period, 1, lower_from=None) is False
+    await QuotaCounters(world.redis).add({world.period: 1}, SystemClock().now_us())
+    assert (await world.counted(), await world.rebuilder().is_due()) == (None, True)
+    await world.redis.config_set("maxmemory", "0")
+    await world.recorder.book_once()
+    await world.rebuilder(wait_s=0).rebuild()
+    await until(_all_sure([worker]))
+    assert await world.ask(worker, charges) == "refused"
+    assert await world.ask(worker, plan(quota(AMOUNT, per=Period.DAY))) == "refused", (
+        "one made by the rebuild"
+    )
+    await worker.close()
+
+
+async def test_nobody_vouches_for_a_redis_that_goes_on_dropping(own_world: World) -> None:
+    world, counters, other = own_world, QuotaCounters(own_world.redis), "tw:{7l}:q:x:month:1"
+    await counters.begin_rebuild("token")
+    await world.redis.set(other, 1, px=60_000)
+    await _drop(world.redis, other)
+    assert not await counters.raise_all("token", [(world.period, 5)], vouch_for="it")
+    assert await world.redis.get(MARK) is None
+
+
+async def test_a_redis_that_came_back_with_an_older_snapshot_is_not_believed(
+    own_world: World, own_redis: OwnRedis, tmp_path: Path
+) -> None:
+    """Counters jump back, and the mark in them is one that was right."""
+    world, charges = own_world, plan(quota(AMOUNT))
+    worker = await Worker(world.url, trusting=False).start()
+    await world.rebuilder(wait_s=0).rebuild()
+    data = next(path.parent for path in (tmp_path / "own").rglob("*.aof"))
+    copy = tmp_path / "older"
+    assert await world.ask(worker, charges) == "passed"
+    shutil.copytree(data, copy, ignore=shutil.ignore_patterns("*.sock", "*.pid"))
+    for _ in range(300):
+        assert await world.ask(worker, charges) == "passed"
+    await world.recorder.book_once()
+    await world.redis.connection_pool.disconnect()
+    own_redis.kill()
+    shutil.copytree(copy, data, dirs_exist_ok=True)
+    own_redis.start_again()
+    await until(_is_up(worker))
+    assert await world.counted() == 1, "it jumped back"
+    assert await world.ask(worker, charges) == "unavailable"
+    await world.rebuilder(wait_s=0).rebuild()
+    await until(_all_sure([worker]))
+    assert await world.counted() == 301
+    await worker.close()
+
+
 async def test_a_redis_that_is_gone_is_for_workers_to_tell(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -323,6 +417,13 @@ def _all_sure(workers: list[Worker]) -> Callable[[], Awaitable[bool]]:
 def _some_unsure(workers: list[Worker]) -> Callable[[], Awaitable[bool]]:
     async def check() -> bool:
         return any(worker.trust is not None and not worker.trust.sure for worker in workers)
+
+    return check
+
+
+def _is_up(worker: Worker) -> Callable[[], Awaitable[bool]]:
+    async def check() -> bool:
+        return worker.redis.up
 
     return check
 

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from array import array
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from gateway.errors import AdmissionUnavailable, ConcurrencyExceeded, QuotaExceeded, RateLimited
@@ -34,6 +34,7 @@ OFFERED, ADMITTED, UNKNOWN = range(COLUMNS)
 ROW_BYTES = BINS * COLUMNS * 8
 CALLERS = 16
 PAUSE_S = 0.001
+FLAP_NS = 7_000_000
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,16 @@ class Charged:
     burst: int = 0
     amount: int = 0
     slots: int = 0
+    other_rate: int = 0  # the account goes over to a tier with these, and back, all the time
+    other_amount: int = 0
+
+    @property
+    def plans(self) -> tuple[ChargePlan, ...]:
+        """Under the first, then under the second, and so on, for `FLAP_NS` each."""
+        if not self.other_rate and not self.other_amount:
+            return (self.plan,)
+        other = replace(self, rate=self.other_rate, burst=self.other_rate, amount=self.other_amount)
+        return self.plan, other.plan
 
     @property
     def plan(self) -> ChargePlan:
@@ -110,7 +121,7 @@ class _Row:
         self._cells[self._first + COLUMNS * at + column] += 1
 
 
-async def _call(url: str, row: _Row, charges: ChargePlan) -> None:
+async def _call(url: str, row: _Row, plans: tuple[ChargePlan, ...]) -> None:
     worker = await Worker(url, timeout_s=PATIENT_S).start()
     ending = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
@@ -119,6 +130,7 @@ async def _call(url: str, row: _Row, charges: ChargePlan) -> None:
         while not ending.is_set():
             one = call()
             row.add(OFFERED)
+            charges = plans[time.monotonic_ns() // FLAP_NS % len(plans)]
             try:
                 one.grant = await worker.admitter.admit(principal(), charges, one)
             except (RateLimited, QuotaExceeded, ConcurrencyExceeded):
@@ -143,6 +155,6 @@ if __name__ == "__main__":
         _call(
             redis_url,
             _Row(table_path, int(row_text), int(began_text)),
-            Charged(**json.loads(charged_text)).plan,
+            Charged(**json.loads(charged_text)).plans,
         )
     )

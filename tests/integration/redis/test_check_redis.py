@@ -11,6 +11,7 @@ import pytest
 
 from gateway.errors import StartupError
 from gateway.storage import redis as storage_redis
+from gateway.storage import redis_memory
 from gateway.storage.redis import check_redis
 from tests.integration.redis.conftest import OwnRedis, Worker
 
@@ -61,6 +62,24 @@ async def test_one_that_drops_counters_when_its_memory_is_full(own_redis: OwnRed
         assert f"maxmemory-policy {policy}" in await message_for(own_redis.url)
     await worker.redis.call(("CONFIG", "SET", "maxmemory-policy", "noeviction"))
     await check_redis(own_redis.url)
+
+
+async def test_one_that_is_set_to_drop_them_later_is_told_of_once(
+    own_redis: OwnRedis, worker: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "tollway.redis")
+    monkeypatch.setattr(redis_memory, "LOOK_EVERY_S", 0)
+    memory = redis_memory.MemoryWatch(own_redis.url)
+    watching = asyncio.ensure_future(memory.watch())
+    for policy in ("allkeys-lru", "noeviction"):
+        await worker.redis.call(("CONFIG", "SET", "maxmemory", "1gb"))
+        await worker.redis.call(("CONFIG", "SET", "maxmemory-policy", policy))
+        async with asyncio.timeout(20):
+            while (memory.policy or "noeviction") != policy:
+                await asyncio.sleep(0)
+    watching.cancel()
+    told = [record.getMessage() for record in caplog.records if "keys" in record.getMessage()]
+    assert [text[:17] for text in told] == ["Redis drops keys ", "Redis keeps all k"]
 
 
 async def test_a_node_of_a_cluster() -> None:

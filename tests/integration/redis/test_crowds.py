@@ -122,3 +122,21 @@ async def test_killed_workers_slots_come_back_and_never_twice(redis_url: str, tm
         while await in_use():
             await asyncio.sleep(0.05)
     await other.close()
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_tier_that_flaps_keeps_what_is_used_and_sells_no_more_than_the_larger_one(
+    redis_url: str, tmp_path: Path, mode: str
+) -> None:
+    """An account goes up and down 140 times a second while its calls come, leases of both tiers in hand."""
+    lower, higher = 6000, 9000
+    charged = Charged(mode, rate=20_000, burst=3000, amount=lower, other_rate=90_000, other_amount=higher)
+    crowd, other = Crowd(redis_url, tmp_path, charged), await Worker(redis_url, timeout_s=PATIENT_S).start()
+    await until(crowd, ADMITTED, higher - 4 * CALLERS - crowd.total(UNKNOWN))
+    await until(crowd, OFFERED, crowd.total(OFFERED) + 2000)
+    crowd.end()
+    admitted, unknown = crowd.total(ADMITTED), crowd.total(UNKNOWN)
+    left = [(await other.left(one))[-1] for one in charged.plans]
+    assert left == [lower - higher, 0], "what is used stays used, and all that was bought ahead came back"
+    assert admitted <= higher <= admitted + unknown
+    await other.close()

@@ -61,11 +61,17 @@ def worker(folder: Path, number: int | str, clock: ManualClock, state: int = REA
 
 
 async def ready(
-    folder: Path, clock: ManualClock, tasks: Tasks, *, postgres: Check = well, redis: Check = well
+    folder: Path,
+    clock: ManualClock,
+    tasks: Tasks,
+    *,
+    postgres: Check = well,
+    redis: Check = well,
+    evicting: str | None = None,
 ) -> dict[str, Any]:
     """The document of `/readyz` with two workers expected."""
     app = web.Application(middlewares=[answer_problems])
-    checked = Health(folder, 2, clock, tasks, postgres=postgres, redis=redis)
+    checked = Health(folder, 2, clock, tasks, postgres=postgres, redis=redis, evicting=lambda: evicting)
     app.add_routes([web.get("/healthz", checked.healthz), web.get("/readyz", checked.readyz)])
     async with TestClient(TestServer(app)) as client:
         assert (await client.get("/healthz")).status == 200
@@ -112,6 +118,14 @@ async def test_a_step_of_the_time_makes_no_worker_look_dead(
     worker(tmp_path, 2, clock)
     clock.step_wall(step_s)
     assert (await ready(tmp_path, clock, tasks))["status"] == "ready"
+
+
+async def test_a_redis_that_drops_keys_is_told_of(tmp_path: Path, clock: ManualClock, tasks: Tasks) -> None:
+    worker(tmp_path, 1, clock)
+    worker(tmp_path, 2, clock)
+    (told,) = (await ready(tmp_path, clock, tasks, evicting="allkeys-lru"))["degraded"]
+    assert (told["what"], told["why"]) == ("redis", "drops keys when its memory is full (allkeys-lru)")
+    assert "noeviction" in told["mend"]
 
 
 async def test_a_worker_that_never_started_is_missed(

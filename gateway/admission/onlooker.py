@@ -12,7 +12,7 @@ from gateway.admission.redis_store import Held, RedisStore
 from gateway.admission.refusal import refusal
 from gateway.admission.store import Ask, Decision, Status, account_tag
 from gateway.admission.subjects import counter_keys
-from gateway.errors import AdmissionUnavailable, StoreUnavailable
+from gateway.errors import AdmissionUnavailable, CountersLost, StoreUnavailable
 from gateway.model.exchange import Exchange, Grant
 from gateway.model.periods import Calendar
 from gateway.model.policies import ChargePlan, OnStoreLoss
@@ -43,7 +43,7 @@ class Onlooker:
         """`store` must be one that only looks."""
         self._store = store
         self.seen: Seen | None = None
-        self.lost: str | None = None  # why Redis did not say anything
+        self.lost: str | None = None  # why it can not be said, as a sentence without its end
 
     async def admit(self, principal: Principal, plan: ChargePlan, exchange: Exchange) -> Grant:
         """What an `Admitter` would say that has nothing bought in advance and in whose line nobody waits."""
@@ -54,7 +54,11 @@ class Onlooker:
         try:
             seen = self.seen = await self._look(tag, principal.calendar, plan, counters)
         except StoreUnavailable as lost:
-            self.lost = str(lost)
+            self.lost = (
+                "Quota counters may have been lost and are being rebuilt from the ledger"
+                if isinstance(lost, CountersLost)
+                else f"Redis does not answer ({lost})"
+            )
             if plan.on_store_loss is OnStoreLoss.REFUSE:
                 raise AdmissionUnavailable(internal=str(lost)) from lost
             return Grant(principal, plan, b"", charged=False)

@@ -23,8 +23,22 @@ def open_store(
     return RedisStore(redis, clock, trust), trust
 
 
-def open_onlooker(redis: TickClient, clock: Clock) -> RedisStore:
-    """One that only looks."""
+def open_onlooker(redis: TickClient, clock: Clock, server: str | None) -> RedisStore:
+    """One that only looks, and believes what a worker would believe. `server` as above."""
     if isinstance(redis, TickCluster):
-        return ClusterStore(redis, clock, looks_only=True)
-    return RedisStore(redis, clock, looks_only=True)
+        return ClusterStore(redis, clock, _SlotsInPassing(redis, Slots.in_memory()), looks_only=True)
+    return RedisStore(redis, clock, _InPassing(redis, Slots.in_memory(), server=server), looks_only=True)
+
+
+class _InPassing(CounterTrust):
+    """Looks at the mark with every call; that counters may have been lost is for workers to tell."""
+
+    def doubt(self, tag: str) -> None:
+        """Nothing to remember: the next call looks again."""
+
+
+class _SlotsInPassing(ClusterTrust):
+    """The same of a cluster."""
+
+    def doubt(self, tag: str) -> None:
+        """As above."""

@@ -163,7 +163,7 @@ def _explainer(process: Process, pool: Pool, policies: PoliciesInUse) -> tuple[T
     looks = tick_client(process.wiring.redis_url, Slots.in_memory(), process.tasks)
     settings, clock = process.wiring.settings, process.clock
     frame = Frame(settings.key_prefix, settings.max_body_bytes)
-    store = open_onlooker(looks, clock)
+    store = open_onlooker(looks, clock, process.wiring.redis_name)
     explainer = Explainer(pool, store, policies.current, clock, process.tasks, frame)
     looks.start()
     return looks, explainer

@@ -7,6 +7,7 @@ from uuid import UUID
 import click
 from pydantic import ValidationError
 
+from gateway.admission.trust import EMBEDDED
 from gateway.cli.database import with_database, with_stores
 from gateway.cli.output import json_option, print_facts, print_json, print_table
 from gateway.cli.snapshot import policies_in_use
@@ -70,7 +71,8 @@ def explain(
     async def work(pool: Pool, redis_url: str, settings: Settings) -> Explanation:
         table = RoutingTable(policies_in_use(settings), portal_url=settings.portal_base_url)
         frame, clock = Frame(settings.key_prefix, settings.max_body_bytes), SystemClock()
-        async with looking(redis_url, clock) as (store, tasks):
+        server = EMBEDDED if settings.redis_url is None else None
+        async with looking(redis_url, clock, server) as (store, tasks):
             return await Explainer(pool, store, lambda: table, clock, tasks, frame).explain(question)
 
     told = with_stores(work)

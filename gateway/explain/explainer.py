@@ -123,11 +123,16 @@ def _exchange(question: Question, listener: Listener) -> Exchange:
 
 
 @asynccontextmanager
-async def looking(redis_url: str, clock: Clock) -> AsyncIterator[tuple[RedisStore, Tasks]]:
-    """A store that only looks, and the tasks that keep it connected. Redis may be gone: it then says so."""
+async def looking(
+    redis_url: str, clock: Clock, server: str | None
+) -> AsyncIterator[tuple[RedisStore, Tasks]]:
+    """A store that only looks, and the tasks that keep it connected. Redis may be gone: it then says so.
+
+    `server`: what it is called whatever it says, see `CounterTrust`.
+    """
     tasks = Tasks()
     client = tick_client(redis_url, Slots.in_memory(), tasks)
-    store = open_onlooker(client, clock)
+    store = open_onlooker(client, clock, server)
     client.start()
     await client.wait_until_up()
     try:

@@ -83,7 +83,7 @@ class Told:
         seen, plan = self._onlooker.seen, self._exchange.charges
         if self._forwarded:
             if self._onlooker.lost is not None:
-                return "Redis does not answer, and the policies let such calls pass."
+                return f"{self._onlooker.lost}, and the policies let such calls pass."
             bounded = plan is not None and bool(plan.limits or plan.quotas or plan.concurrency)
             return "Nothing refuses the call." if bounded else "Nothing limits the call."
         if seen is not None and seen.queues and plan is not None:
@@ -173,7 +173,7 @@ class Told:
             self._notes.append(f"Workers hold calls of {names} bought in advance, and admit from them.")
         lost, plan = self._onlooker.lost, self._exchange.charges
         if lost is not None and plan is not None:
-            self._notes.append(f"Redis does not answer ({lost}); on_store_loss: {plan.on_store_loss.value}.")
+            self._notes.append(f"{lost}; on_store_loss: {plan.on_store_loss.value}.")
             if plan.on_store_loss is OnStoreLoss.LOCAL:
                 self._notes.append("Each worker decides for its part of the limits, which it alone knows.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 from collections import Counter
@@ -14,7 +15,7 @@ import pytest
 from tests.e2e.conftest import Customer, Gateway, eventually
 from tests.e2e.test_operations import worker_pids
 
-AMOUNT = 100
+AMOUNT, LARGER = 100, 150
 CALLS = 400
 CONNECTIONS = 64
 
@@ -26,6 +27,11 @@ meters:
 tiers:
   plenty:
     quotas: [{{meter: api_calls, amount: 1000000, per: month}}]
+  larger:
+    admission: leased
+    quotas: [{{meter: api_calls, amount: {LARGER}, per: month}}]
+  weekly:
+    quotas: [{{meter: api_calls, amount: {LARGER}, per: week}}]
   scarce:
     quotas: [{{meter: api_calls, amount: {AMOUNT}, per: month}}, {{meter: pages, amount: 30, per: day}}]
 routes:
@@ -124,6 +130,19 @@ async def test_a_lower_tier_in_the_middle_ends_what_leases_allowed(exact: Gatewa
         return {customer.get("/status/200").status_code for _ in range(8)} == {429}
 
     await asyncio.to_thread(eventually, refused, "both workers refuse")
+
+
+@pytest.mark.parametrize("other", ["larger", "weekly"])
+async def test_a_tier_that_flaps_gives_no_more_than_the_larger_amount(exact: Gateway, other: str) -> None:
+    customer, tiers = exact.customer("scarce"), itertools.cycle((other, "scarce"))
+    calls = asyncio.ensure_future(call_all(exact, customer.secret, ["/status/200"] * 2 * CALLS))
+    while not calls.done():
+        await asyncio.to_thread(
+            exact.admin, "PATCH", f"/accounts/{customer.account}", json={"tier": next(tiers)}
+        )
+    passed = (await calls)["/status/200", 200]
+    assert AMOUNT <= passed <= LARGER or "lost the connection to Redis" in exact.log
+    await asyncio.to_thread(eventually, lambda: used(customer) == passed, "the ledger has what passed")
 
 
 async def test_a_killed_worker_neither_adds_to_the_amount_nor_loses_a_call(exact: Gateway) -> None:

@@ -121,16 +121,18 @@ def collaborators(pool: Pool, accounts: Accounts, clock: ManualClock) -> Collabo
     )
 
 
-def make_explainer(pool: Pool, redis: TickRedis, clock: ManualClock, tasks: Tasks) -> Explainer:
+def make_explainer(
+    pool: Pool, redis: TickRedis, clock: ManualClock, tasks: Tasks, store: RedisStore | None = None
+) -> Explainer:
     """Explains calls by the tests' policies and the counters of `redis`, which need not be connected.
 
-    They have one more route, which everybody may use.
+    `store` may be one that does not believe every counter. They have one more route, which everybody may use.
     """
     methods, free = frozenset({"GET", "HEAD"}), frozenset[str]()
     everybodys = Route("open", "/open/**", methods, free, _PROJECTS, free, {"api_calls": 1})
     policies = replace(POLICIES, routes=(*POLICIES.routes, everybodys))
     table = RoutingTable(policies, portal_url="https://portal.example")
-    store = RedisStore(redis, clock, time_from=clock, looks_only=True)
+    store = store or RedisStore(redis, clock, time_from=clock, looks_only=True)
     return Explainer(pool, store, lambda: table, clock, tasks, Frame("tw", 0))
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from gateway.accounts.overrides import Overrides, limit_override
 from gateway.accounts.store import Accounts
+from gateway.admission.open_store import open_onlooker
+from gateway.admission.trust import MARK
 from gateway.clock import ManualClock
 from gateway.controlplane.explanations import Question
 from gateway.explain.past import why
@@ -135,6 +137,25 @@ async def test_without_redis_it_says_what_the_policies_say(
     assert (told["verdict"], told["code"]) == ("refuse", "admission_unavailable")
     assert [one["left"] for one in told["charges"]] == [None, None, None]
     assert "on_store_loss: refuse" in told["notes"][0]
+    await tasks.close()
+
+
+async def test_while_counters_are_not_believed_it_says_so(
+    customer: dict[str, Any], pool: Pool, clock: ManualClock, redis_url: str
+) -> None:
+    """A Redis that was flushed has no mark yet, and no counter that says what was used."""
+    tasks = Tasks()
+    client = TickRedis(parse_address(redis_url), Slots.in_memory(), tasks, timeout_s=5)
+    explainer = make_explainer(pool, client, clock, tasks, open_onlooker(client, clock, "it"))
+    client.start()
+    assert await client.wait_until_up()
+    question = Question(account=customer["id"], path="/open/1")
+    told = await explainer.explain(question)
+    assert (told["verdict"], told["code"]) == ("refuse", "admission_unavailable")
+    assert told["notes"][0].startswith("Quota counters may have been lost and are being rebuilt")
+    await client.call(("SET", MARK, "it"))
+    assert (await explainer.explain(question))["verdict"] == "forward"
+    await client.close()
     await tasks.close()
 
 

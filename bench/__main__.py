@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from bench import accounts, bodies, calls, history, idle, latency, ledger, stages, websocket
+from bench import accounts, bodies, calls, history, idle, latency, ledger, refusals, stages, websocket
 from bench.candidate import Candidate
 from bench.candidates import running
 from bench.machine import BenchError, cores_to_use, describe
@@ -34,6 +34,7 @@ ALONE: dict[str, Callable[[], str]] = {
     accounts.NAME: accounts.run,
     ledger.NAME: ledger.run,
     history.NAME: history.run,
+    refusals.NAME: refusals.run,
 }
 """What is measured of Tollway alone."""
 

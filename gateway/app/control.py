@@ -75,6 +75,7 @@ async def serve_control(process: Process) -> None:
         counters=counters,
         slots=process.slots,
         usage_window=timedelta(days=settings.usage_window_days),
+        key_refusal_ms=settings.key_refusal_ms,
     )
     memory = MemoryWatch(wiring.redis_url)
     health = Health(

@@ -18,6 +18,7 @@ from gateway.app.reports import report_forever
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.guesses import Guesses
 from gateway.auth.listener import KeyListener
+from gateway.auth.refusals import Refusals
 from gateway.dataplane.caller import ProxyProtocol, Trust, TrustedHeader
 from gateway.dataplane.listening import Listeners
 from gateway.dataplane.long_calls import LongCalls
@@ -147,6 +148,7 @@ def _authenticator(process: Process, pool: Pool, switches: SwitchFollower) -> Au
         settings.key_prefix,
         foreign_keys=settings.any_keys,
         guesses=Guesses(process.clock, process.slots, settings.wrong_keys_per_minute),
+        refusals=Refusals(process.clock, settings.key_refusal_ms),
         account_lookup=lambda name, digest: find_account_principal(pool, name, digest),
     )
     others = {CHANNEL: switches.hear}

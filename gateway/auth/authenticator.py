@@ -16,6 +16,7 @@ from gateway.auth.jwks import IssuerKeys
 from gateway.auth.jwt_claims import looks_like_token
 from gateway.auth.lookups import Answer, KeyLookups, Lookup
 from gateway.auth.query_keys import take_from_query
+from gateway.auth.refusals import Refusals
 from gateway.auth.rights import Rights
 from gateway.auth.scopes import expect_scopes
 from gateway.auth.tokens import Tokens
@@ -39,7 +40,7 @@ _HIT = slot("key_cache_total", "hit")
 
 
 class Authenticator:
-    """Recognises keys. Unknown, revoked, expired and malformed ones get the very same refusal.
+    """Recognises keys. Unknown, revoked, expired and malformed ones get the very same refusal, as late.
 
     Secrets are never compared: only their SHA-256 is looked up in a dict. Timing could at most tell about
     digests, and nobody can steer a digest or go back from it to a secret.
@@ -56,8 +57,9 @@ class Authenticator:
         foreign_keys: bool = False,
         account_lookup: AccountLookup | None = None,
         guesses: Guesses | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
-        """`guesses`: slows down whoever tries many keys; without, nobody is."""
+        """`guesses`: slows down whoever tries many keys; without, nobody is. `refusals`: without, at once."""
         self.cache = KeyCache(slots)
         self._tokens = Tokens(clock, lambda issuer: IssuerKeys(issuer, clock, tasks))
         self._lookup, self._account_lookup = lookup, account_lookup
@@ -67,6 +69,7 @@ class Authenticator:
         self._take = Credentials(key_prefix, foreign=foreign_keys).take
         self._foreign_keys = foreign_keys
         self._guesses = guesses or Guesses(clock, slots, 0)
+        self._refusals = refusals or Refusals(clock, 0)
         self._entries = self.cache.entries
 
     def authenticate(self, exchange: Exchange) -> Coroutine[Any, Any, Principal]:
@@ -104,18 +107,22 @@ class Authenticator:
                 head.lines += (b"Authorization: ", head.authorization, b"\r\n")
             return anonymous_principal(access.anonymous)
         if not access.keys:
-            raise Unauthenticated(internal="no token of an issuer that the route believes")
+            raise await self._nothing_shown(exchange, "no token of an issuer that the route believes")
         return await self._by_key(exchange)
 
     async def _by_token(self, exchange: Exchange, token: bytes, issuers: tuple[Issuer, ...]) -> Principal:
-        verified = await self._tokens.verify(token, issuers)
-        entry = self._entries.get(verified.digest)
-        if entry is None:
-            return verified.of(await self._not_known(verified.digest, exchange))
-        if entry.fresh_until_us > exchange.started_monotonic_us:
-            self._cells[_HIT] += 1
-            return verified.of(self._checked(verified.digest, entry, exchange))
-        return verified.of(await self._recheck(verified.digest, entry, exchange))
+        try:
+            verified = await self._tokens.verify(token, issuers)
+            entry = self._entries.get(verified.digest)
+            if entry is None:
+                return verified.of(await self._not_known(verified.digest, exchange))
+            if entry.fresh_until_us > exchange.started_monotonic_us:
+                self._cells[_HIT] += 1
+                return verified.of(self._checked(verified.digest, entry, exchange))
+            return verified.of(await self._recheck(verified.digest, entry, exchange))
+        except Unauthenticated:
+            await self._refusals.hold(exchange.started_monotonic_us)
+            raise
 
     async def _look_up(self, digest: bytes) -> FoundKey | None:
         name = self._tokens.references.name(digest)
@@ -127,7 +134,7 @@ class Authenticator:
         route = exchange.route
         secret = self._take(exchange.head, forward=route is not None and route.forward_credentials)
         if secret is None:
-            raise Unauthenticated(internal="no credential")
+            raise await self._nothing_shown(exchange, "no credential")
         digest = sha256(secret).digest()
         entry = self._entries.get(digest)
         if entry is not None and entry.fresh_until_us > exchange.started_monotonic_us:
@@ -135,10 +142,20 @@ class Authenticator:
             principal = entry.principal
             if entry.active and principal.expires_at_us is None and principal.restrictions is None:
                 return principal
-            return self._checked(digest, entry, exchange)
-        if entry is not None:
+        try:
+            if entry is None:
+                return await self._by_unseen_key(secret, digest, exchange)
+            if entry.fresh_until_us > exchange.started_monotonic_us:
+                return self._checked(digest, entry, exchange)
             return await self._recheck(digest, entry, exchange)
-        return await self._by_unseen_key(secret, digest, exchange)
+        except Unauthenticated:
+            await self._refusals.hold(exchange.started_monotonic_us)
+            raise
+
+    async def _nothing_shown(self, exchange: Exchange, internal: str) -> Unauthenticated:
+        if exchange.head.authorization is not None:  # what looks like no key of ours waits like one
+            await self._refusals.hold(exchange.started_monotonic_us)
+        return Unauthenticated(internal=internal)
 
     async def _by_unseen_key(self, secret: bytes, digest: bytes, exchange: Exchange) -> Principal:
         # Whoever sends one and the same wrong key again and again does not guess.

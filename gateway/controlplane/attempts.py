@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from gateway.auth.guesses import Guesses
+from gateway.auth.refusals import Refusals
 
 MOST_REMEMBERED = 1_000
 """Secrets that worked: whoever shares an address with somebody who guesses goes on working."""
@@ -17,10 +18,13 @@ T = TypeVar("T")
 
 
 class Attempts:
-    """Looks up secrets, and remembers those that have worked lately. Bounded; one process's view."""
+    """Looks up secrets, and remembers those that have worked lately. Bounded; one process's view.
 
-    def __init__(self, guesses: Guesses) -> None:
-        self._guesses = guesses
+    That one does not work is said a set time after it came (`Refusals`), whatever is wrong with it.
+    """
+
+    def __init__(self, guesses: Guesses, refusals: Refusals) -> None:
+        self._guesses, self._refusals = guesses, refusals
         self._worked: OrderedDict[bytes, None] = OrderedDict()
         self._one = asyncio.Lock()
 
@@ -31,6 +35,7 @@ class Attempts:
 
         Raises `TooManyGuesses`, unless this very secret worked a while ago.
         """
+        came_us = self._refusals.now_us()
         digest, counted = hashlib.sha256(secret).digest(), b"" if whole else secret
         if digest in self._worked:
             found = await look_up()
@@ -41,6 +46,8 @@ class Attempts:
                 if found is None:
                     self._guesses.wrong(address, counted)
         self._remember(digest, worked=found is not None)
+        if found is None:
+            await self._refusals.hold(came_us)
         return found
 
     def _remember(self, digest: bytes, *, worked: bool) -> None:

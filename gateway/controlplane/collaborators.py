@@ -28,3 +28,5 @@ class Collaborators:
     slots: Slots = field(default_factory=Slots.in_memory)  # where it is counted what comes of attempts
     usage_window: timedelta = timedelta(days=35)
     """How far back usage may be posted."""
+    key_refusal_ms: int = 0
+    """How long after it came it is said that a key or token does not work."""

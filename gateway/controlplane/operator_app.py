@@ -8,6 +8,7 @@ from aiohttp import web
 
 from gateway.accounts.overrides import Overrides
 from gateway.auth.guesses import Guesses
+from gateway.auth.refusals import Refusals
 from gateway.controlplane.account_members_api import AccountMembersApi
 from gateway.controlplane.accounts_api import AccountsApi
 from gateway.controlplane.attempts import Attempts
@@ -73,7 +74,8 @@ def build_operator_app(
         *OperatorsApi(stored, AuditLog(with_.pool)).endpoints(),
     ]
     guesses = Guesses(with_.clock, with_.slots, WRONG_TOKENS_MAX)
-    guard = require_token(bootstrap, StoredTokens(stored), Attempts(guesses))
+    attempts = Attempts(guesses, Refusals(with_.clock, with_.key_refusal_ms))
+    guard = require_token(bootstrap, StoredTokens(stored), attempts)
     admin = web.Application(middlewares=[guard], client_max_size=MAX_BODY_BYTES)
     admin.add_routes(bind(endpoints, with_.pool))
     reference = Reference(describe(endpoints, ADMIN, version))

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 from gateway.accounts.overrides import Overrides
 from gateway.admission.period import period_at
 from gateway.auth.guesses import Guesses
+from gateway.auth.refusals import Refusals
 from gateway.controlplane import wording
 from gateway.controlplane.attempted import counted
 from gateway.controlplane.attempts import Attempts
@@ -56,7 +57,8 @@ def build_portal_app(with_: Collaborators, identity: Identity, version: str) -> 
     ]
     auth = web.Application(client_max_size=MAX_BODY_BYTES)
     auth.add_routes(bind_portal(counted(endpoints, with_.slots), callers, with_.pool, identity.outbox.wake))
-    attempts = Attempts(Guesses(with_.clock, with_.slots, identity.wrong_keys_per_minute))
+    guesses = Guesses(with_.clock, with_.slots, identity.wrong_keys_per_minute)
+    attempts = Attempts(guesses, Refusals(with_.clock, with_.key_refusal_ms))
     viewer = require_viewer(with_.accounts, callers, attempts, foreign_keys=identity.foreign_keys)
     api = web.Application(middlewares=[viewer], client_max_size=MAX_BODY_BYTES)
     own = [*portal.endpoints(), *PeriodApi(with_).own_endpoints()]

@@ -152,6 +152,11 @@ class Settings:
         "`console` for people, `json` for machines.",
         default=_log_format,
         shown="console on a terminal, else json",
+    key_refusal_ms: int = _setting(
+        as_whole(0, 1000),
+        "Milliseconds after which a key or token that does not work is refused, for whatever reason.",
+        default=10,
+    )
     )
     log_level: str = _setting(
         as_choice("debug", "info", "warning", "error"), "The least that is logged.", default="info"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from gateway.auth.guesses import WITHIN_S, Guesses
+from gateway.auth.refusals import Refusals
 from gateway.clock import ManualClock
 from gateway.controlplane import attempts as module
 from gateway.controlplane.attempts import Attempts
@@ -23,7 +25,8 @@ class Door:
 
     def __init__(self) -> None:
         self.clock = ManualClock(0)
-        self.attempts = Attempts(Guesses(self.clock, Slots.in_memory(), MOST))
+        guesses = Guesses(self.clock, Slots.in_memory(), MOST)
+        self.attempts = Attempts(guesses, Refusals(self.clock, 0))
         self.asked = 0
         self.works = {WORKS}
 
@@ -78,3 +81,20 @@ async def test_what_is_remembered_is_bounded(door: Door, monkeypatch: pytest.Mon
     for secret in (b"a", b"b", b"c"):
         assert await door.knock(secret)
     assert len(door.attempts._worked) == 2
+
+
+async def test_that_one_does_not_work_is_said_when_it_is_due(door: Door) -> None:
+    rings: list[Callable[[], None]] = []
+    refusals = Refusals(door.clock, 10, lambda _, ring: rings.append(ring))
+    door.attempts = Attempts(Guesses(door.clock, Slots.in_memory(), MOST), refusals)
+    assert await door.knock(WORKS)
+    wrong = [asyncio.ensure_future(door.knock(secret)) for secret in (b"a guess", b"another")]
+    door.works.clear()
+    revoked = asyncio.ensure_future(door.knock(WORKS))
+    while door.asked < 4 or not rings:
+        await asyncio.sleep(0)
+    assert not any(one.done() for one in (*wrong, revoked))
+    door.clock.advance(0.01)
+    for ring in rings:
+        ring()
+    assert await asyncio.gather(*wrong, revoked) == [False, False, False]

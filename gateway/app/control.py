@@ -183,6 +183,7 @@ def _identity(process: Process, pool: Pool, policies: PoliciesInUse) -> Identity
         registration=settings.registration,
         proxies=Proxies(settings.trusted_proxies, hops),
         default_tier=settings.default_tier,
+        session_days=settings.session_days,
         foreign_keys=settings.any_keys,
         wrong_keys_per_minute=settings.wrong_keys_per_minute,
     )

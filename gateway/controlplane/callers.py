@@ -11,7 +11,6 @@ from gateway.people import access_tokens
 from gateway.people.memberships import Memberships
 from gateway.people.records import Membership, Person
 from gateway.people.roles import may
-from gateway.people.sessions import Sessions
 from gateway.storage.postgres import Pool
 
 PERSON = web.RequestKey("person", Person)
@@ -39,7 +38,7 @@ class Callers:
 
     def __init__(self, pool: Pool, identity: Identity, clock: Clock) -> None:
         self._identity, self._clock = identity, clock
-        self._sessions, self._memberships = Sessions(pool), Memberships(pool)
+        self._sessions, self._memberships = identity.sessions(pool), Memberships(pool)
 
     async def recognise(self, request: web.Request) -> Person:
         """Who asks. Raises Problem 401; all tokens that do not work are answered alike."""

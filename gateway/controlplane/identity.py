@@ -11,7 +11,11 @@ from gateway.model.policies import PolicySet
 from gateway.people import access_tokens
 from gateway.people.outbox import Outbox
 from gateway.people.passwords import Passwords
+from gateway.people.sessions import Sessions
 from gateway.people.vault import Vault
+from gateway.storage.postgres import Connection, Pool
+
+DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,7 @@ class Identity:
     proxies: Proxies  # in front of the portal
     foreign_keys: bool = False  # whether keys may have any format
     wrong_keys_per_minute: int = 60  # looked up for one address; 0: any number
+    session_days: int = 90  # after which people log in again
     default_tier: str | None  # of accounts that register themselves; None: the first free one
 
     def tier_of_newcomers(self, policies: PolicySet) -> str | None:
@@ -37,6 +42,10 @@ class Identity:
             return self.default_tier if self.default_tier in policies.tiers else None
         free = (one.name for one in policies.tiers.values() if one.price and one.price.amount_minor == 0)
         return next(free, None)
+
+    def sessions(self, database: Pool | Connection) -> Sessions:
+        """Sessions, which last as long as the settings say."""
+        return Sessions(database, self.session_days * DAY_S)
 
     async def access_token(self, person: str, session: str, clock: Clock) -> str:
         """A token for a session that goes on."""

@@ -53,21 +53,26 @@ class MeDocument(PersonDocument):
 
 
 class SessionDocument(TypedDict):
-    """What goes on with a session; named as in OAuth (RFC 6749, section 5.1)."""
+    """What goes on with a session; named as in OAuth (RFC 6749, section 5.1).
+
+    `refresh_expires_in`: seconds within which the refresh token has to be exchanged.
+    """
 
     access_token: str
     token_type: Literal["Bearer"]
     expires_in: int
     refresh_token: str
+    refresh_expires_in: int
 
 
 class OpenSessionDocument(TypedDict):
-    """One of one's sessions that go on. `current`: the one that asks."""
+    """One of one's sessions that go on. `current`: the one that asks; `ends_at`: at the latest."""
 
     id: str
     created_at: str | None
     refreshed_at: str | None
     expires_at: str | None
+    ends_at: str | None
     current: bool
 
 
@@ -151,6 +156,7 @@ def session(one: Session, current: str) -> OpenSessionDocument:
         "created_at": instant(one.created_at),
         "refreshed_at": instant(one.refreshed_at),
         "expires_at": instant(one.expires_at),
+        "ends_at": instant(one.ends_at),
         "current": one.public_id == current,
     }
 

@@ -107,7 +107,10 @@ class SelfApi:
 
     async def list_sessions(self, request: web.Request) -> web.Response:
         """One's sessions that go on, the one that asks among them."""
-        found, current = await Sessions(self._pool).of_person(request[PERSON]), request[SESSION]
+        found, current = (
+            await self._identity.sessions(self._pool).of_person(request[PERSON]),
+            request[SESSION],
+        )
         return answer({"data": [people_wording.session(one, current) for one in found]})
 
     async def end_session(self, request: web.Request) -> web.Response:

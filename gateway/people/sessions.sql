@@ -1,8 +1,8 @@
 -- begin
--- $1 public id, $2 person's id, $3 seconds it lasts.
+-- $1 public id, $2 person's id, $3 seconds it idles, $4 seconds it lasts at most.
 INSERT INTO sessions (public_id, person_id, expires_at)
-VALUES ($1, $2, now() + make_interval(secs => $3))
-RETURNING id;
+VALUES ($1, $2, now() + make_interval(secs => least($3::bigint, $4::bigint)))
+RETURNING id, extract(EPOCH FROM expires_at - now())::bigint AS left_s;
 
 -- add_token
 -- $1 digest, $2 session's id.
@@ -18,10 +18,16 @@ INNER JOIN people AS p ON p.id = s.person_id
 WHERE t.digest = $1;
 
 -- take_token
--- $1 digest. Waits for whoever exchanges the same token at this moment.
+-- $1 digest, $2 seconds that sessions last at most, $3 seconds in which a used token may come again.
+-- Waits for whoever exchanges the same token at this moment.
 SELECT
-    t.used_at IS NOT NULL AS used, s.id, s.public_id, p.public_id AS person,
-    s.ended_at IS NULL AND s.expires_at > now() AS works
+    s.id, s.public_id, p.public_id AS person,
+    s.ended_at IS NULL AND least(s.expires_at, s.created_at + make_interval(secs => $2)) > now() AS works,
+    t.used_at IS NOT NULL AS used,
+    coalesce(t.used_at > now() - make_interval(secs => $3), false) AS used_just_now,
+    extract(
+        EPOCH FROM least(s.expires_at, s.created_at + make_interval(secs => $2)) - now()
+    )::bigint AS left_s
 FROM refresh_tokens AS t
 INNER JOIN sessions AS s ON s.id = t.session_id
 INNER JOIN people AS p ON p.id = s.person_id
@@ -35,10 +41,11 @@ SET used_at = now()
 WHERE digest = $1;
 
 -- prolong
--- $1 session's id, $2 seconds from now.
+-- $1 session's id, $2 seconds from now, $3 seconds that it lasts at most.
 UPDATE sessions
-SET expires_at = now() + make_interval(secs => $2)
-WHERE id = $1;
+SET expires_at = least(now() + make_interval(secs => $2), created_at + make_interval(secs => $3))
+WHERE id = $1
+RETURNING extract(EPOCH FROM expires_at - now())::bigint;
 
 -- end_one
 -- $1 session's id, $2 why.
@@ -56,19 +63,28 @@ WHERE
     AND ($3::text IS NULL OR public_id <> $3);
 
 -- find_person
--- $1 session's public id, $2 person's public id. Who it is, while the session goes on.
+-- $1 session's public id, $2 person's public id, $3 seconds that sessions last at most.
+-- Who it is, while the session goes on.
 SELECT
     p.id, p.public_id, p.email, p.name, p.created_at, p.verified_at, p.password_changed_at, p.totp_enabled_at
 FROM sessions AS s
 INNER JOIN people AS p ON p.id = s.person_id
-WHERE s.public_id = $1 AND p.public_id = $2 AND s.ended_at IS NULL AND s.expires_at > now();
+WHERE
+    s.public_id = $1 AND p.public_id = $2 AND s.ended_at IS NULL
+    AND least(s.expires_at, s.created_at + make_interval(secs => $3)) > now();
 
 -- of_person
--- $1 person's id. Those that go on, and when each was last gone on with.
-SELECT s.public_id, s.created_at, max(t.created_at) AS refreshed_at, s.expires_at
+-- $1 person's id, $2 seconds that sessions last at most.
+-- Those that go on, when each was last gone on with, and when it is over in any case.
+SELECT
+    s.public_id, s.created_at, max(t.created_at) AS refreshed_at,
+    least(s.expires_at, s.created_at + make_interval(secs => $2)) AS expires_at,
+    s.created_at + make_interval(secs => $2) AS ends_at
 FROM sessions AS s
 INNER JOIN refresh_tokens AS t ON t.session_id = s.id
-WHERE s.person_id = $1 AND s.ended_at IS NULL AND s.expires_at > now()
+WHERE
+    s.person_id = $1 AND s.ended_at IS NULL
+    AND least(s.expires_at, s.created_at + make_interval(secs => $2)) > now()
 GROUP BY s.id
 ORDER BY s.id;
 

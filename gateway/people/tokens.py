@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 import secrets
 from enum import Enum
@@ -26,6 +27,12 @@ def mint(purpose: Purpose) -> tuple[str, bytes]:
     """A new token and its digest."""
     text = purpose.value + secrets.token_hex(RANDOM_BYTES)
     return text, _digest(text)
+
+
+def successor(purpose: Purpose, text: str, key: bytes) -> tuple[str, bytes]:
+    """The token that follows one, and its digest: always the same, and nobody else can tell which."""
+    following = purpose.value + hmac.digest(key, text.encode(), "sha256")[:RANDOM_BYTES].hex()
+    return following, _digest(following)
 
 
 def digest_of(purpose: Purpose, text: str) -> bytes | None:

@@ -32,6 +32,10 @@ class Vault:
         """What access tokens are signed with. Raises what `LOST` lists until the database was there once."""
         return await self._derive(b"access tokens")
 
+    async def successor_key(self) -> bytes:
+        """What makes the next refresh token out of one."""
+        return await self._derive(b"refresh tokens")
+
     async def credential(self, person: str) -> bytes:
         """A secret that stands for a person, whatever token they show."""
         return hmac.digest(await self._derive(b"people"), person.encode(), "sha256")

@@ -111,6 +111,11 @@ class Settings:
     default_tier: str | None = _setting(
         str, "Tier of accounts that register themselves.", shown="the first free tier"
     )
+    session_days: int = _setting(
+        as_whole(1, 3650),
+        "Days after a person's log-in when they have to log in again, however much they do.",
+        default=90,
+    )
     smtp_url: MailServer | None = _setting(
         MailServer.parse,
         "Mail server, as smtp://user:password@host:587. Unset: mails become files in the data directory.",
@@ -147,16 +152,16 @@ class Settings:
         "Keys that do not work a worker looks up for one address; beyond, unknown ones get 429. 0: no bound.",
         default=60,
     )
-    log_format: str = _setting(
-        as_choice("console", "json"),
-        "`console` for people, `json` for machines.",
-        default=_log_format,
-        shown="console on a terminal, else json",
     key_refusal_ms: int = _setting(
         as_whole(0, 1000),
         "Milliseconds after which a key or token that does not work is refused, for whatever reason.",
         default=10,
     )
+    log_format: str = _setting(
+        as_choice("console", "json"),
+        "`console` for people, `json` for machines.",
+        default=_log_format,
+        shown="console on a terminal, else json",
     )
     log_level: str = _setting(
         as_choice("debug", "info", "warning", "error"), "The least that is logged.", default="info"

@@ -52,6 +52,8 @@ from gateway.storage.redis_tick import TickRedis
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
 
+from .people import Post, Visitor
+
 ADMIN_TOKEN = "an-admin-token-of-the-tests"
 NOW_US = 1_795_262_400_000_000  # 2026-11-21T12:00:00Z
 
@@ -210,3 +212,22 @@ async def portal(portal_app: web.Application, aiohttp_client: Any) -> Client:
     """The portal port."""
     made: Client = await aiohttp_client(TestServer(portal_app))
     return made
+
+
+@pytest.fixture
+def post(pool: Pool, identity: Identity) -> Post:
+    """The mails of the portal."""
+    return Post(pool, identity)
+
+
+@pytest.fixture
+def visitor(portal: Client, post: Post) -> Visitor:
+    """Somebody who has not registered yet."""
+    return Visitor(portal, post)
+
+
+@pytest.fixture
+async def owner(visitor: Visitor) -> Visitor:
+    """Somebody who is logged in, and owns an account."""
+    await visitor.arrive()
+    return visitor

@@ -7,11 +7,12 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+
 from gateway.controlplane.identity import Identity
 from gateway.people.records import Mail
 from gateway.storage.postgres import Pool
-
-from .conftest import Client
 
 AUTH = "/api/v1/auth"
 PASSWORD = "three mild words"
@@ -47,7 +48,7 @@ class Post:
 class Visitor:
     """A person with a browser."""
 
-    portal: Client
+    portal: TestClient[web.Request, web.Application]
     post: Post
     email: str = "ada@example.com"
     password: str = PASSWORD

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from gateway.accounts.store import Accounts
-from gateway.controlplane.identity import Identity
 from gateway.operators.scopes import allows
 from gateway.storage.postgres import Pool
 
@@ -13,11 +12,6 @@ from .conftest import Client
 from .people import PASSWORD, Post, Visitor
 
 NOBODY = "acct_00000000000000000000"
-
-
-@pytest.fixture
-def post(pool: Pool, identity: Identity) -> Post:
-    return Post(pool, identity)
 
 
 @pytest.fixture

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from base64 import b32decode
 
-import pytest
-
 from gateway.clock import ManualClock
 from gateway.controlplane.collaborators import Collaborators
-from gateway.controlplane.identity import Identity
 from gateway.people import totp
-from gateway.storage.postgres import Pool
 
 from .conftest import NOW_US, Client
-from .people import PASSWORD, Post, Visitor
+from .people import PASSWORD, Visitor
 
 WRONG = "another three words"
-
-
-@pytest.fixture
-def visitor(portal: Client, pool: Pool, identity: Identity) -> Visitor:
-    return Visitor(portal, Post(pool, identity))
 
 
 async def test_every_end_of_an_attempt_is_counted(

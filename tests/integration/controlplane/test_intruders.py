@@ -9,28 +9,15 @@ import asyncpg
 import pytest
 
 from gateway.accounts.store import Accounts
-from gateway.controlplane.identity import Identity
 from gateway.people import totp
 from gateway.people.passwords import Passwords
 from gateway.storage.postgres import Pool
 
-from .conftest import NOW_US, Client
+from .conftest import NOW_US
 from .people import AUTH, PASSWORD, Post, Visitor
 from .test_members import invite
 
 OTHER = "another three words"
-
-
-@pytest.fixture
-def post(pool: Pool, identity: Identity) -> Post:
-    return Post(pool, identity)
-
-
-@pytest.fixture
-async def owner(portal: Client, post: Post) -> Visitor:
-    made = Visitor(portal, post)
-    await made.arrive()
-    return made
 
 
 async def test_links_that_set_a_password_end_when_it_is_changed(owner: Visitor, post: Post) -> None:

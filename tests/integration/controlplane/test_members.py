@@ -5,30 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-import pytest
-
 from gateway.accounts.store import Accounts
-from gateway.controlplane.identity import Identity
 from gateway.model.principal import Mode
 from gateway.storage.postgres import Pool
 
 from .books import book
-from .conftest import Client
-from .people import AUTH, PASSWORD, Post, Visitor
+from .people import AUTH, PASSWORD, Visitor
 
 TODAY = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def post(pool: Pool, identity: Identity) -> Post:
-    return Post(pool, identity)
-
-
-@pytest.fixture
-async def owner(portal: Client, post: Post) -> Visitor:
-    made = Visitor(portal, post)
-    await made.arrive()
-    return made
 
 
 async def invite(owner: Visitor, email: str, role: str) -> Visitor:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import logging
+from typing import Any
 
 import jwt
 import pytest
@@ -19,22 +20,14 @@ from gateway.controlplane.portal import build_portal_app
 from gateway.operators.audit import AuditLog, AuditQuestion
 from gateway.people import access_tokens, totp
 from gateway.people.requests import forget_forever
+from gateway.people.sessions import GRACE_S
 from gateway.storage.postgres import Pool
 
-from .conftest import ADMIN_TOKEN, Client, make_identity
+from .conftest import ADMIN_TOKEN, make_identity
 from .people import AUTH, PASSWORD, Post, Visitor
 
 OTHER = "another three words"
-
-
-@pytest.fixture
-def post(pool: Pool, identity: Identity) -> Post:
-    return Post(pool, identity)
-
-
-@pytest.fixture
-def visitor(portal: Client, post: Post) -> Visitor:
-    return Visitor(portal, post)
+DAY_S = 86_400
 
 
 async def test_the_way_in_and_out(visitor: Visitor, accounts: Accounts) -> None:
@@ -195,6 +188,7 @@ async def test_refresh_tokens_work_once_and_a_second_use_ends_the_session(
     await bystander.log_in()
     visitor.session = await visitor.ok("POST", "/refresh", stolen)
     await visitor.ok("GET", "/me")
+    await let_pass(pool, GRACE_S + 1)
     assert (await visitor.refused("POST", "/refresh", stolen))[:2] == (401, "unauthenticated")
     assert (await visitor.refused("GET", "/me"))[0] == 401
     following = {"refresh_token": visitor.session["refresh_token"]}
@@ -203,11 +197,104 @@ async def test_refresh_tokens_work_once_and_a_second_use_ends_the_session(
     await bystander.ok("GET", "/me")
 
 
-async def test_of_many_uses_at_once_one_works(visitor: Visitor) -> None:
+async def let_pass(pool: Pool, seconds: int) -> None:
+    """As if all that was done with sessions had been done so much earlier."""
+    for table, columns in (("sessions", ("created_at", "expires_at")), ("refresh_tokens", ("used_at",))):
+        for column in columns:
+            await pool.execute(f"UPDATE {table} SET {column} = {column} - interval '{seconds} s'")
+
+
+async def refreshed(visitor: Visitor) -> dict[str, Any]:
+    return await visitor.ok("POST", "/refresh", {"refresh_token": visitor.session["refresh_token"]})
+
+
+async def test_all_uses_at_once_get_the_same_session_and_the_same_token(visitor: Visitor, pool: Pool) -> None:
     await visitor.arrive()
-    token = {"refresh_token": visitor.session["refresh_token"]}
-    answers = await asyncio.gather(*(visitor.ask("POST", "/refresh", token) for _ in range(5)))
-    assert sorted(one.status for one in answers) == [200, 401, 401, 401, 401]
+    answers = await asyncio.gather(*(refreshed(visitor) for _ in range(5)))
+    assert len({one["refresh_token"] for one in answers}) == 1
+    assert await pool.fetchval("SELECT count(*) FROM refresh_tokens") == 2, "one for the log-in, one after it"
+    assert len((await visitor.ok("GET", "/sessions"))["data"]) == 1
+
+
+async def test_an_answer_of_refresh_that_was_lost_can_be_had_again_for_a_moment(
+    visitor: Visitor, pool: Pool
+) -> None:
+    await visitor.arrive()
+    lost = await refreshed(visitor)
+    await let_pass(pool, GRACE_S - 5)
+    again = await refreshed(visitor)
+    assert again["refresh_token"] == lost["refresh_token"]
+    await let_pass(pool, 5)
+    visitor.session, before = again, visitor.session
+    visitor.session = await refreshed(visitor)
+    await visitor.ok("GET", "/me")
+    sent = {"refresh_token": before["refresh_token"]}
+    assert (await visitor.refused("POST", "/refresh", sent))[0] == 401, "having it again gave it no more time"
+    assert (await visitor.refused("GET", "/me"))[0] == 401
+
+
+async def test_who_has_a_token_again_does_not_go_on_beside_its_owner(visitor: Visitor, pool: Pool) -> None:
+    await visitor.arrive()
+    thief = visitor.elsewhere()
+    thief.session = visitor.session
+    visitor.session = await refreshed(visitor)
+    thief.session = await refreshed(thief)
+    await let_pass(pool, 600)
+    visitor.session = await refreshed(visitor)
+    await let_pass(pool, 600)
+    sent = {"refresh_token": thief.session["refresh_token"]}
+    assert (await thief.refused("POST", "/refresh", sent))[0] == 401
+    assert (await visitor.refused("GET", "/me"))[0] == 401
+    assert await pool.fetchval("SELECT ended_why FROM sessions") == "reuse"
+
+
+async def test_a_session_that_has_ended_is_not_had_again(visitor: Visitor) -> None:
+    await visitor.arrive()
+    used, visitor.session = visitor.session, await refreshed(visitor)
+    await visitor.ok("POST", "/logout", {"refresh_token": visitor.session["refresh_token"]})
+    sent = {"refresh_token": used["refresh_token"]}
+    assert (await visitor.refused("POST", "/refresh", sent))[0] == 401
+
+
+async def test_a_session_ends_at_its_age_however_often_it_was_gone_on_with(
+    visitor: Visitor, pool: Pool
+) -> None:
+    await visitor.arrive()
+    assert (visitor.session["expires_in"], visitor.session["refresh_expires_in"]) == (600, 30 * DAY_S)
+    for day in range(15, 90, 15):
+        await let_pass(pool, 15 * DAY_S)
+        visitor.session = await refreshed(visitor)
+        left_s = visitor.session["refresh_expires_in"]
+        assert min(30, 90 - day) * DAY_S - 60 < left_s <= min(30, 90 - day) * DAY_S
+    (session,) = (await visitor.ok("GET", "/sessions"))["data"]
+    assert session["expires_at"] == session["ends_at"]
+    await let_pass(pool, 15 * DAY_S - 90)
+    last = await refreshed(visitor)
+    assert last["expires_in"] == last["refresh_expires_in"] <= 90, (
+        "nor is the access token said to last longer"
+    )
+    visitor.session = last
+    await visitor.ok("GET", "/me")
+    await let_pass(pool, 90)
+    assert (await visitor.refused("GET", "/me"))[0] == 401
+    _, code, problem = await visitor.refused("POST", "/refresh", {"refresh_token": last["refresh_token"]})
+    assert (code, problem["detail"]) == ("unauthenticated", "This refresh token does not work. Log in again.")
+    await visitor.log_in()
+    await visitor.ok("GET", "/me")
+
+
+async def test_a_shorter_age_holds_for_sessions_that_go_on(
+    collaborators: Collaborators, visitor: Visitor, pool: Pool, clock: ManualClock, aiohttp_client: Any
+) -> None:
+    await visitor.arrive()
+    await let_pass(pool, 2 * DAY_S)
+    shorter = make_identity(pool, clock, session_days=2)
+    visitor.portal = await aiohttp_client(TestServer(build_portal_app(collaborators, shorter, "1.2.3")))
+    assert (await visitor.refused("GET", "/me"))[0] == 401
+    await visitor.log_in()
+    assert visitor.session["refresh_expires_in"] == 2 * DAY_S
+    (session,) = (await visitor.ok("GET", "/sessions"))["data"]
+    assert session["expires_at"] == session["ends_at"]
 
 
 async def test_logging_out_everywhere(visitor: Visitor) -> None:
@@ -436,7 +523,9 @@ async def test_sessions_are_listed_and_ended_one_by_one(visitor: Visitor, post: 
     await phone.log_in()
     listed = (await visitor.ok("GET", "/sessions"))["data"]
     assert [one["current"] for one in listed] == [True, False]
-    assert all(one["created_at"] <= one["refreshed_at"] < one["expires_at"] for one in listed)
+    assert all(
+        one["created_at"] <= one["refreshed_at"] < one["expires_at"] < one["ends_at"] for one in listed
+    )
     await visitor.ok("DELETE", f"/sessions/{listed[1]['id']}")
     assert (await phone.refused("GET", "/me"))[:2] == (401, "unauthenticated")
     sent = {"refresh_token": phone.session["refresh_token"]}

@@ -4,20 +4,9 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
-from gateway.controlplane.identity import Identity
-from gateway.storage.postgres import Pool
-
-from .conftest import Client
-from .people import PASSWORD, Post, Visitor
+from .people import PASSWORD, Visitor
 
 OTHER = "another three words"
-
-
-@pytest.fixture
-def visitor(portal: Client, pool: Pool, identity: Identity) -> Visitor:
-    return Visitor(portal, Post(pool, identity))
 
 
 async def follow(visitor: Visitor, email: str, **typed: str) -> tuple[int, str]:

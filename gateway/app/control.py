@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway import __version__
 from gateway.accounts.store import Accounts
 from gateway.admission.counters import QuotaCounters
-from gateway.admission.open_counters import open_counters
+from gateway.admission.open_counters import Counting, open_counters
 from gateway.admission.open_store import open_onlooker
 from gateway.app.keys_file import KeysFile
 from gateway.app.policies import PoliciesInUse
@@ -77,22 +77,11 @@ async def serve_control(process: Process) -> None:
         usage_window=timedelta(days=settings.usage_window_days),
         key_refusal_ms=settings.key_refusal_ms,
     )
-    memory = MemoryWatch(wiring.redis_url)
-    health = Health(
-        wiring.metrics_dir,
-        settings.workers,
-        process.clock,
-        process.tasks,
-        postgres=lambda: pool.fetchval("SELECT 1"),
-        redis=counting.ping,
-        evicting=lambda: memory.policy,
-    )
-    process.tasks.spawn(memory.watch(), name="control.redis_memory")
     looks, explainer = _explainer(process, pool, policies)
     identity = _identity(process, pool, policies)
     operators = build_operator_app(
         collaborators,
-        health=health,
+        health=_health(process, pool, counting),
         explains=explainer,
         inviting=Inviting(identity.outbox, identity.portal_url),
         history=history,
@@ -118,6 +107,21 @@ async def serve_control(process: Process) -> None:
     await looks.close()
     await counting.close()
     pool.terminate()
+
+
+def _health(process: Process, pool: Pool, counting: Counting) -> Health:
+    wiring = process.wiring
+    memory = MemoryWatch(wiring.redis_url)
+    process.tasks.spawn(memory.watch(), name="control.redis_memory")
+    return Health(
+        wiring.metrics_dir,
+        wiring.settings.workers,
+        process.clock,
+        process.tasks,
+        postgres=lambda: pool.fetchval("SELECT 1"),
+        redis=counting.ping,
+        evicting=lambda: memory.policy,
+    )
 
 
 def _spawn_jobs(process: Process, pool: Pool, identity: Identity) -> None:

@@ -60,10 +60,14 @@ async def reconcile_forever(reconciler: Reconciler, pool: Pool, slots: Slots, in
 
 
 async def rebuild_forever(rebuilder: Rebuilder, pool: Pool, slots: Slots) -> None:
-    """Rebuild all counters whenever nobody vouches for those of this Redis; one control process does."""
+    """Rebuild all counters whenever nobody vouches for those of this Redis; one control process does.
+
+    Where a restart of Redis goes unnoticed, what the ledger has is added at the start in any case.
+    """
     failing = False
-    catch_ups = deque[float]()
     now_s = asyncio.get_running_loop().time
+    at_once = (0.0, *CATCH_UP_AFTER_S) if rebuilder.misses_restarts else ()
+    catch_ups = deque(now_s() + delay_s for delay_s in at_once)
     while True:
         await asyncio.sleep(random.uniform(*REBUILD_LOOK_S))  # noqa: S311 - spreads load, hides nothing
         try:

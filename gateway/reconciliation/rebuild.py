@@ -65,6 +65,11 @@ class Rebuilder:
         self._server = server
         self._wait_s = wait_s
 
+    @property
+    def misses_restarts(self) -> bool:
+        """Whether Redis is called the same whatever it was started with, be it an older snapshot."""
+        return self._server is not None
+
     async def is_due(self) -> bool:
         """Whether nobody vouches for the counters of this Redis."""
         return await self._counters.vouched_for() != await self._name()
@@ -93,7 +98,7 @@ class Rebuilder:
         return Rebuilt(count, frozenset(unheard))
 
     async def catch_up(self) -> None:
-        """Raise what was booked since: calls that passed uncharged while counters were rebuilt."""
+        """Raise what was booked and is not counted, as calls are that passed uncharged during a rebuild."""
         token = secrets.token_hex(8)
         await self._counters.begin_rebuild(token)
         async with self._ledger.view() as view:

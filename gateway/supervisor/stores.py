@@ -64,8 +64,12 @@ class Stores:
         name = EMBEDDED if self._redis is not None else None
         rebuilder = Rebuilder(QuotaLedger(pool), counting.counters, lambda: policies, server=name)
         try:
-            if await rebuilder.is_due() and await rebuilder.is_complete():
+            if not await rebuilder.is_complete():
+                return
+            if await rebuilder.is_due():
                 await rebuilder.rebuild()
+            elif rebuilder.misses_restarts:
+                await rebuilder.catch_up()
         except (StoreUnavailable, LedgerUnavailable, Interrupted) as error:
             log.info("quota counters are not rebuilt yet", extra={"error": str(error)})
         finally:

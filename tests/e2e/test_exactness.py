@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -164,3 +166,25 @@ async def test_a_killed_worker_neither_adds_to_the_amount_nor_loses_a_call(exact
         return True
 
     await asyncio.to_thread(eventually, booked, "every call that was let in is booked once")
+
+
+def test_an_older_redis_that_is_put_back_gives_no_unit_again(httpbin: int, tmp_path: Path) -> None:
+    """The gateway's own Redis, its files from a backup that was made before the quota was used up."""
+    gateway = Gateway(tmp_path, httpbin)
+    gateway.write_policies(POLICIES.replace("PORT", str(httpbin)))
+    try:
+        gateway.start()
+        scarce = gateway.customer("scarce")
+        assert scarce.get("/status/200").status_code == 200
+        gateway.stop()
+        shutil.copytree(gateway.data_dir / "redis", tmp_path / "older")
+        gateway.start()
+        asyncio.run(call_all(gateway, scarce.secret, ["/status/200"] * 2 * AMOUNT))
+        gateway.stop()
+        shutil.rmtree(gateway.data_dir / "redis")
+        shutil.copytree(tmp_path / "older", gateway.data_dir / "redis")
+        gateway.start()
+        assert scarce.get("/status/200").status_code == 429
+        assert gateway.stop() == 0, gateway.log
+    finally:
+        gateway.kill()

@@ -14,7 +14,7 @@ import redis.asyncio
 from gateway.accounts.store import Accounts
 from gateway.admission.counters import QuotaCounters, QuotaPeriod, counter_key
 from gateway.admission.period import period_at
-from gateway.admission.trust import MARK
+from gateway.admission.trust import EMBEDDED, MARK
 from gateway.clock import SystemClock
 from gateway.errors import AdmissionUnavailable, QuotaExceeded, StoreUnavailable
 from gateway.journal.records import Call
@@ -369,6 +369,24 @@ async def test_a_redis_that_came_back_with_an_older_snapshot_is_not_believed(
     await until(_all_sure([worker]))
     assert await world.counted() == 301
     await worker.close()
+
+
+async def test_the_embedded_one_s_counters_are_raised_at_each_start(world: World) -> None:
+    """It is called the same though it was started with an older snapshot."""
+    world.served(5)
+    await world.recorder.book_once()
+    await world.redis.set(counter_key(world.period), 1, px=60_000)
+    await world.redis.set(MARK, EMBEDDED)
+    ledger, counters = QuotaLedger(world.books.pool), QuotaCounters(world.redis)
+    embedded = Rebuilder(ledger, counters, lambda: world.policies, server=EMBEDDED)
+    control = asyncio.ensure_future(rebuild_forever(embedded, world.books.pool, world.slots))
+
+    async def raised() -> bool:
+        return await world.counted() == 5
+
+    await until(raised)
+    control.cancel()
+    assert world.slots.get("quota_rebuilds_total") == 0
 
 
 async def test_a_redis_that_is_gone_is_for_workers_to_tell(

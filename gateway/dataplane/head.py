@@ -89,24 +89,24 @@ def _kind(lower: bytes) -> bytes:
 class HeadReader:
     """Collects one request head from the parser's callbacks; `finish` checks it and starts afresh."""
 
-    __slots__ = ("_lines", "_taken", "_url")
+    __slots__ = ("_lines", "_taken", "target")
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
         """Forget what was collected, as after the trailer fields of a chunked body."""
-        self._url = b""
+        self.target = b""  # as it was sent
         self._lines: list[bytes] = []
         self._taken: list[tuple[bytes, bytes]] = []
 
     def size(self) -> int:
         """How many bytes have been collected so far."""
         taken = sum(len(name) + len(value) for name, value in self._taken)
-        return len(self._url) + sum(map(len, self._lines)) + taken
+        return len(self.target) + sum(map(len, self._lines)) + taken
 
     def url(self, piece: bytes) -> None:
-        self._url += piece
+        self.target += piece
 
     def header(self, name: bytes, value: bytes) -> None:
         kind = _KINDS.get(name) or _learn(name)
@@ -117,7 +117,7 @@ class HeadReader:
 
     def finish(self, method: bytes, *, keep_alive: bool, version: Callable[[], str]) -> RequestHead:
         """The checked head; `version` is asked only when it may be other than 1.1. Raises GatewayError."""
-        url, lines, taken = self._url, self._lines, self._taken
+        url, lines, taken = self.target, self._lines, self._taken
         self.reset()
         if len(lines) // 4 + len(taken) > MAX_HEADER_LINES:
             raise HeadTooLarge(f"The request has more than {MAX_HEADER_LINES} header lines.")

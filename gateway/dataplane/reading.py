@@ -19,6 +19,13 @@ from gateway.dataplane.head import HeadReader, ProxyHeadReader, refuse_method
 from gateway.dataplane.methods import METHODS_OF_RTSP, may_become_one, method_of, with_stand_in
 from gateway.dataplane.offers import parser_of_body
 from gateway.dataplane.repeat import Repeats
+from gateway.dataplane.rtsp import (
+    RequestLine,
+    begins_rtsp,
+    first_line,
+    requests_of_rtsp,
+    what_may_be_one,
+)
 from gateway.errors import BadRequest, BodyTooLarge, GatewayError, HeadTooLarge
 from gateway.model.exchange import Exchange, RequestHead
 from gateway.outbox import Outbox
@@ -35,10 +42,13 @@ class ReadingProtocol(AnsweringProtocol):
         self.on_header = self._reader.header
         self._parser = HttpRequestParser(self)
         self._repeats = Repeats(max_head_bytes)
-        self._feeding_bytes = 0  # of the segment that is being parsed
+        self._feeding = b""  # the segment that is being parsed
+        self._leads = False  # the head that is read next in there is the first thing in it
         self._head_bytes = 0  # of the head being read, at least; 0: between messages or in a body
         self._head_most_bytes = 0  # with all that came in the same segments
-        self._begun = b""  # of that head, while its method may go on
+        self._begun = b""  # of that head, up to the end of its first line; behind another message: nothing
+        self._behind = b""  # what such a head may have for its first line
+        self._rtsp: frozenset[RequestLine] | None = None  # which would not be ours; None: not looked yet
         self._unknown_method = b""  # that it has, when the parser reads another in its place
         self._framing_bytes = 0  # of a chunked message since its last piece of body; -1: there was one
         self._incoming: Exchange | None = None  # the one whose message is being read
@@ -98,13 +108,15 @@ class ReadingProtocol(AnsweringProtocol):
 
     def on_headers_complete(self) -> None:
         parser = self._parser
-        most_bytes = self._head_most_bytes + self._feeding_bytes
+        most_bytes = self._head_most_bytes + len(self._feeding)
         self._head_bytes = self._head_most_bytes = 0
         try:
             if most_bytes > self._max_head_bytes and self._reader.size() > self._max_head_bytes:
                 raise HeadTooLarge
+            method = parser.get_method()
+            self._check_protocol(method, self._reader.target)
             head = self._reader.finish(
-                parser.get_method(), keep_alive=parser.should_keep_alive(), version=parser.get_http_version
+                method, keep_alive=parser.should_keep_alive(), version=parser.get_http_version
             )
             if self._unknown_method:
                 self._set_method(head)
@@ -116,6 +128,18 @@ class ReadingProtocol(AnsweringProtocol):
             head.keep_alive = False  # unless it is switched, the connection ends with the answer
             self._upgrading = exchange
         self._waiting.append(exchange)
+
+    def _check_protocol(self, method: bytes, target: bytes) -> None:
+        """BadRequest for a head that the parser has read as one of RTSP."""
+        if self._leads:
+            begun, self._begun, self._leads = self._begun, b"", False
+            is_rtsp = begins_rtsp(begun + self._feeding, method, target)
+        else:
+            if self._rtsp is None:
+                self._rtsp, self._behind = requests_of_rtsp(self._behind + self._feeding), b""
+            is_rtsp = (method, target) in self._rtsp
+        if is_rtsp:
+            raise BadRequest("The request is one of RTSP, not of HTTP/1.1.")
 
     def on_body(self, data: bytes) -> None:
         exchange = self._incoming
@@ -150,7 +174,9 @@ class ReadingProtocol(AnsweringProtocol):
             exchange.body_done = True
             self._waiting.append(exchange)
             return
-        self._feeding_bytes = len(data)
+        self._feeding = data
+        self._leads = is_start or bool(self._begun)
+        self._rtsp = None
         body_of = self._incoming
         try:
             self._parser.feed_data(data)
@@ -162,13 +188,16 @@ class ReadingProtocol(AnsweringProtocol):
         except HttpParserError as error:
             if not self._deaf and self._goes_on(data, error, is_start=is_start):
                 return
+        self._feeding = b""
         if self._head_bytes:
             is_behind = self._head_bytes == 1 and (body_of is not None or bool(self._waiting))
             self._count_head(len(data), is_behind=is_behind)
-            if is_behind or self._deaf:
-                self._begun = b""
-            else:
+            if self._deaf:
+                self._begun = self._behind = b""
+            elif self._leads and not is_behind:
                 self._follow_method(data, is_start=is_start)
+            else:
+                self._behind = what_may_be_one(self._behind + data)
         elif self._incoming is not None:
             self._count_body(self._incoming, len(data))
 
@@ -196,19 +225,20 @@ class ReadingProtocol(AnsweringProtocol):
         return False
 
     def _follow_method(self, data: bytes, *, is_start: bool) -> None:
-        """Of a head that comes in pieces: keep what may be needed to read it anew."""
-        if not is_start and not self._begun:
+        """Of a head that comes in pieces: keep what is needed to read it anew, and to know its protocol."""
+        if self._begun.endswith(b"\n") and not is_start:
             return
         begun = data if is_start else self._begun + data
         method = method_of(begun)
         if method in METHODS_OF_RTSP and not self._unknown_method:
             self._read_anew(begun, method)
         else:
-            self._begun = begun if may_become_one(begun) else b""
+            self._begun = first_line(begun)
 
     def _read_anew(self, begun: bytes, method: bytes) -> None:
         self._unknown_method = method
         self._head_bytes = self._head_most_bytes = 0
+        self._begun = b""
         self._reader.reset()
         self._parser = HttpRequestParser(self)
         self._repeats = Repeats(self._max_head_bytes)  # what stands in must not be taken for itself

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from functools import partial
 
 import pytest
 
@@ -70,6 +71,80 @@ async def test_a_request_of_another_protocol(
     answer = await proxy.exchange(b"%b / %b\r\nHost: x\r\nConnection: close\r\n\r\n" % (method, version))
     assert statuses(answer)[0] in (400, 505)
     assert targets(upstream) == []
+
+
+FOREIGN = [
+    b"GET /own RTSP/1.0", b"GET /own RTSP/1.1", b"POST /own RTSP/1.0", b"POST /own RTSP/1.1",
+    b"OPTIONS /own RTSP/1.0", b"OPTIONS * RTSP/1.0", b"GET http://x/own RTSP/1.1", b"GET  /own  RTSP/1.1",
+    b"\r\n\r\nGET /own RTSP/1.1", b"HEAD /own RTSP/1.0", b"GET /own ICE/1.0", b"SOURCE /own ICE/1.0",
+]  # fmt: skip
+BEFORE = [
+    ("nothing", b"", 0),
+    ("a call like it", b"GET /own HTTP/1.1\r\nHost: x\r\n\r\n" * 3, 3),
+    ("a body", b"POST /before HTTP/1.1\r\nHost: x\r\nContent-Length: 18\r\n\r\nGET /own HTTP/1.1\n", 1),
+    ("a chunked body",
+     b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nGET \r\n0\r\nA: b\r\n\r\n", 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("case", "before", "calls"), BEFORE, ids=[case for case, *_ in BEFORE])
+@pytest.mark.parametrize("line", FOREIGN)
+async def test_a_usual_method_of_another_protocol_in_any_pieces(
+    line: bytes, case: str, before: bytes, calls: int, proxy: Proxy, upstream: ScriptedUpstream
+) -> None:
+    """The parser reads some of HTTP's methods in RTSP, too, and does not say in which it did."""
+    upstream.script = partial(answer_bodies, upstream)
+    raw = before + line + b"\r\nHost: x\r\nConnection: close\r\n\r\n"
+    for size in (100_000, 17, 3, 1):
+        reader, writer = await proxy.connect()
+        for at in range(0, len(raw), size):
+            writer.write(raw[at : at + size])
+            await asyncio.sleep(0)
+        answers = await reader.read()
+        assert statuses(answers)[-1] == 400
+        assert set(statuses(answers)[:-1]) <= {200}
+        assert b'"code": "bad_request"' in answers
+    # One that asks for the very same before it in one piece can not be told from it, but for the first.
+    assert 4 * min(calls, 1) <= len(targets(upstream)) <= 4 * calls
+    assert [one.outcome for one in proxy.exchanges].count(Outcome.BAD_REQUEST) == 4
+
+
+async def answer_bodies(upstream: ScriptedUpstream, reader: Reader, writer: Writer) -> None:
+    """Each request with its body."""
+    while True:
+        body = await read_body(await upstream.head(reader), reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+
+@pytest.mark.parametrize("size", [100_000, 17, 3, 1])
+async def test_a_body_may_be_of_another_protocol(size: int, proxy: Proxy, upstream: ScriptedUpstream) -> None:
+    upstream.script = partial(answer_bodies, upstream)
+    body = b"POST /own RTSP/1.0\r\n\r\nGET /own RTSP/1.0\r\nOPTIONS * RTSP/1.0\r\n\r\n"
+    raw = b"POST /own HTTP/1.1\r\nHost: x\r\nReferer: GET /own RTSP/1.0\r\nContent-Length: %d\r\n\r\n%b"
+    raw = raw % (len(body), body) + CALL % (b"GET", b"/next")
+    reader, writer = await proxy.connect()
+    for at in range(0, len(raw), size):
+        writer.write(raw[at : at + size])
+        await asyncio.sleep(0)
+    answers = await reader.read()
+    assert answers.count(b"HTTP/1.1 200 OK\r\n") == 2
+    assert body in answers
+
+
+async def test_a_head_that_was_in_pieces_lends_nothing_to_what_comes_behind_its_body(
+    proxy: Proxy, upstream: ScriptedUpstream
+) -> None:
+    upstream.script = partial(answer_bodies, upstream)
+    reader, writer = await proxy.connect()
+    writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    writer.write(b"POS")
+    await eventually(lambda: any(one._head_bytes for one in proxy.server._open))
+    writer.write(b"T /1 HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
+    await eventually(lambda: targets(upstream) == [b"/1"])
+    writer.write(b"BODYYOINK /2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    answers = await reader.read()
+    assert statuses(answers) == [200, 400]
+    assert [head.split(b" ")[0] for head in upstream.heads] == [b"POST"]
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """A caller that says the same again.
 
 Over a kept connection most callers send the very same header lines with every request, or all but one, which
-numbers or traces the call. A head like the one before is not parsed again. Whatever else differs is left to
-the parser, which makes of every head that is recognised here exactly the same.
+numbers or traces the call, or says for which customer it is. A head like the one before is not parsed again.
+Whatever else differs is left to the parser, which makes of every head that is recognised here exactly the
+same.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ _URL = re.compile(rb"/[!-~]*")
 _VERSION = b" HTTP/1.1\r\n"
 _END = b"\r\n\r\n"
 
+_NOTHING, _LINE = b"", b" line"
+_API_KEY, _AUTHORIZATION = b"x-api-key", b"authorization"
+_CREDENTIAL = re.compile(rb"[!-~](?:[\t -~]*[!-~])?")
+
 
 class Repeats:
     """The last head of one connection, if it was of the most ordinary kind, and where the next may differ."""
@@ -32,12 +37,12 @@ class Repeats:
         "_after",
         "_api_key",
         "_before",
-        "_is_open",
         "_like",
         "_lines_after",
         "_lines_before",
         "_longest",
         "_misses",
+        "_open",
         "_seen",
     )
 
@@ -45,8 +50,8 @@ class Repeats:
         """`longest`: how many bytes a head may have at all, if that is less."""
         self._longest = min(longest, LONGEST)
         self._seen: list[bytes] = []  # the lines
-        self._before = b""  # all behind the target, up to the line that differs; empty: nothing is recognised
-        self._is_open = False  # whether there is such a line
+        self._before = b""  # all behind the target, up to what differs; empty: nothing is recognised
+        self._open = _NOTHING  # what does: a whole line, or the value of a credential, by its name
         self._after = _END  # all behind it
         self._like = RequestHead()
         self._api_key: bytes | None = None  # as it was in the header: stages may find one elsewhere
@@ -64,19 +69,23 @@ class Repeats:
             return None
         start = data.find(_VERSION)
         if data.startswith(before, start) and data.endswith(after) and len(data) <= self._longest:
-            at = start + len(before)
-            end = len(data) - len(after)
-            line = _travelling(data[at:end]) if self._is_open else b""
-            if line is not None and (self._is_open or at == end):
-                head = self._head(data[:start])
-                if head is not None:
-                    head.lines = [self._lines_before, line, self._lines_after]
-                    self._misses = 0
-                    return head
+            at, end = start + len(before), len(data) - len(after)
+            said = data[at:end]
+            if self._open is _LINE:
+                line = _travelling(said)
+            elif self._open is _NOTHING:
+                line = b"" if at == end else None
+            else:
+                line = b"" if _CREDENTIAL.fullmatch(said) else None
+            head = self._head(data[:start], said) if line is not None else None
+            if head is not None:
+                head.lines = [self._lines_before, line or b"", self._lines_after]
+                self._misses = 0
+                return head
         self._before = b""
         return None
 
-    def _head(self, start: bytes) -> RequestHead | None:
+    def _head(self, start: bytes, said: bytes) -> RequestHead | None:
         method, _, url = start.partition(b" ")
         if method not in METHODS or not (url in TARGETS or _URL.fullmatch(url)):
             return None
@@ -90,8 +99,8 @@ class Repeats:
         head.method_bytes = method
         head.host = like.host
         head.authority = like.authority
-        head.authorization = like.authorization
-        head.api_key = self._api_key
+        head.authorization = said if self._open is _AUTHORIZATION else like.authorization
+        head.api_key = said if self._open is _API_KEY else self._api_key
         head.said = like.said
         return head
 
@@ -111,16 +120,18 @@ class Repeats:
         self._api_key = head.api_key
         at = _only_difference(seen, self._seen)
         travelling = [travels(line.partition(b":")[0]) for line in self._seen]
-        self._is_open = at >= 0 and travelling[at] and sum(travelling) * 4 == len(head.lines)
-        if not self._is_open:
+        self._open, name = _NOTHING, b""
+        if at >= 0 and sum(travelling) * 4 == len(head.lines):
+            self._open, name = _open_in(self._seen[at])
+        if self._open is _NOTHING:
             self._before, self._after = data[end : -len(_END)], _END
             self._lines_before, self._lines_after = b"".join(head.lines), b""
             return
-        self._before = _VERSION + b"".join(line + b"\r\n" for line in self._seen[:at])
+        self._before = _VERSION + b"".join(line + b"\r\n" for line in self._seen[:at]) + name
         self._after = b"\r\n" + b"".join(line + b"\r\n" for line in self._seen[at + 1 :]) + b"\r\n"
         passed = 4 * sum(travelling[:at])
         self._lines_before = b"".join(head.lines[:passed])
-        self._lines_after = b"".join(head.lines[passed + 4 :])
+        self._lines_after = b"".join(head.lines[passed + 4 * travelling[at] :])
 
 
 def _is_ordinary(head: RequestHead) -> bool:
@@ -136,6 +147,18 @@ def _only_difference(lines: list[bytes], others: list[bytes]) -> int:
         return -1
     differing = [at for at, (one, other) in enumerate(zip(lines, others, strict=True)) if one != other]
     return differing[0] if len(differing) == 1 else -1
+
+
+def _open_in(line: bytes) -> tuple[bytes, bytes]:
+    """What of the line may be another one the next time, and what is before that."""
+    match = FIELD_LINE.fullmatch(line)
+    if match is not None and travels(match[1]):
+        return _LINE, b""
+    name = b"" if match is None else match[1].lower()
+    for credential in (_API_KEY, _AUTHORIZATION):
+        if match is not None and name == credential and match[2]:
+            return credential, line[: match.start(2)]
+    return _NOTHING, b""
 
 
 def _travelling(line: bytes) -> bytes | None:

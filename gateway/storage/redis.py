@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ssl
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -379,3 +380,16 @@ def _reason(error: Exception, address: RedisAddress) -> str:
     if address.password:
         text = text.replace(address.password, "***")
     return f"{text}. Start it, or correct {SETTING}."
+
+
+def script_name(source: str) -> str:
+    """What Redis calls a script."""
+    return hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+
+def field_of(info: bytes, name: bytes) -> bytes:
+    """The value of a field in what INFO says; empty if it does not."""
+    for line in info.splitlines():
+        if line.startswith(name + b":"):
+            return line[len(name) + 1 :]
+    return b""

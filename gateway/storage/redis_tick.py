@@ -7,7 +7,6 @@ taken off and dropped, so answers can never cross. Whatever goes wrong is StoreU
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import random
 from collections import deque
@@ -21,7 +20,7 @@ import hiredis
 
 from gateway.errors import StoreRefused, StoreUnavailable
 from gateway.inline import Wait
-from gateway.storage.redis import RedisAddress
+from gateway.storage.redis import RedisAddress, field_of, script_name
 from gateway.storage.sentinel import locate
 from gateway.tasks import Tasks
 from gateway.telemetry.catalogue import slot
@@ -130,6 +129,11 @@ class TickRedis:
         """Run a registered script; a Redis that forgot it is given it again."""
         return self.call(("EVALSHA", sha, len(keys), *keys, *args))
 
+    def flush(self) -> None:
+        """Write now what this tick has brought so far."""
+        if self._link is not None:
+            self._link.write()
+
     async def _stay_connected(self) -> None:
         while True:
             try:
@@ -231,19 +235,6 @@ class TickRedis:
         return self._delay_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, hides nothing
 
 
-def script_name(source: str) -> str:
-    """What Redis calls a script."""
-    return hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-
-
-def field_of(info: bytes, name: bytes) -> bytes:
-    """The value of a field in what INFO says; empty if it does not."""
-    for line in info.splitlines():
-        if line.startswith(name + b":"):
-            return line[len(name) + 1 :]
-    return b""
-
-
 class _Batch:
     """Calls that leave in one write, and when they did: the clock of a call runs from there."""
 
@@ -305,13 +296,14 @@ class _Link(asyncio.Protocol):
         packed: bytes = hiredis.pack_command(args)  # type: ignore[arg-type]  # its stub allows one part only
         if not self._unwritten:
             self._batch = _Batch()
-            self._loop.call_soon(self._write)
+            self._loop.call_soon(self.write)
         self._outstanding.append((wait, args, self._batch))
         self._unwritten.append(packed)
         if self._timer is None:
             self._look_in(self.timeout_s - GRACE_S)
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """The calls that have not left yet."""
         if self._unwritten and self._transport is not None:
             data = b"".join(self._unwritten)
             self._unwritten.clear()

@@ -18,14 +18,13 @@ from typing import Any, Final
 from gateway.errors import StoreRefused, StoreUnavailable
 from gateway.inline import Wait, drive
 from gateway.storage.hash_slots import SLOTS, slot_of
-from gateway.storage.redis import Place, RedisAddress
+from gateway.storage.redis import Place, RedisAddress, script_name
 from gateway.storage.redis_tick import (
     CONNECT_TIMEOUT_S,
     OUTSTANDING_MAX,
     TIMEOUT_S,
     Args,
     TickRedis,
-    script_name,
 )
 from gateway.storage.topology import Redirect, SlotRange, find_ranges, read_redirect
 from gateway.tasks import Tasks
@@ -157,6 +156,9 @@ class TickCluster:
     def evalsha(self, sha: str, keys: tuple[str, ...], args: Args) -> Wait[Any]:
         """Run a registered script, whose keys are all in one slot."""
         return self._begin(slot_of(keys[0]), ("EVALSHA", sha, len(keys), *keys, *args))
+
+    def flush(self) -> None:
+        """Nothing: each node's calls leave at the end of the tick."""
 
     def _begin(self, hash_slot: int, args: Args) -> Wait[Any]:
         routed: Wait[Any] = Wait()

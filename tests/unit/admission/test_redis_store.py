@@ -1,54 +1,56 @@
-"""What is known here of Redis's clock."""
+"""What the store of production makes of an answer that is none yet."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, cast
+
 import pytest
 
-from gateway.admission.redis_store import RedisTime
+from gateway.admission.charges import Charges
+from gateway.admission.redis_store import RedisStore
+from gateway.admission.store import EXACT, Status
 from gateway.clock import ManualClock
+from gateway.errors import StoreUnavailable
+from gateway.inline import Wait
+from gateway.storage.tick_client import TickClient
+from tests.unit.admission.plans import limit, plan
+
+OURS_MS, REDIS_MS = 1_784_000_000_000, 1_784_000_009_000
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(1_784_000_000_000_000)
+class Client:
+    """Answers in turn, and notes the deadlines of the script calls."""
+
+    timeout_s = 0.1
+
+    def __init__(self, *answers: list[Any]) -> None:
+        self._answers: Iterator[list[Any]] = iter(answers)
+        self.deadlines: list[object] = []
+
+    def script(self, source: str) -> str:
+        return source
+
+    def evalsha(self, sha: str, keys: tuple[str, ...], args: tuple[object, ...]) -> Wait[Any]:
+        self.deadlines.append(args[1])
+        wait: Wait[Any] = Wait()
+        wait.set(next(self._answers))
+        return wait
+
+    def flush(self) -> None:
+        """At once."""
 
 
-def test_before_redis_has_spoken_our_own_clock_has_to_do(clock: ManualClock) -> None:
-    time = RedisTime(clock)
-    clock.advance(1.5)
-    assert time.now_ms() == 1_784_000_001_500
+async def test_when_ours_came_too_late_because_redis_s_clock_was_not_known_it_is_asked_again() -> None:
+    client = Client([REDIS_MS], [REDIS_MS + 1, [1, 0, 1, 19, 0]])
+    store = RedisStore(cast("TickClient", client), ManualClock(OURS_MS * 1000))
+    decision = await store.decide("7l", Charges(plan(limit()), OURS_MS), EXACT)
+    assert decision.status is Status.ADMITTED
+    assert client.deadlines == [OURS_MS + 100, REDIS_MS + 100]
 
 
-@pytest.mark.parametrize(
-    ("case", "said", "now_ms"),
-    [
-        ("what Redis says counts", [5_000], 5_000),
-        ("late news do not set it back", [5_000, 4_950], 5_000),
-        ("early ones set it forward", [5_000, 5_030], 5_030),
-        ("a clock that was set back is followed", [5_000_000, 5_000], 5_000),
-        ("and one that was set forward", [5_000, 5_000_000], 5_000_000),
-    ],
-)
-def test_the_largest_of_its_answers_counts(
-    clock: ManualClock, case: str, said: list[int], now_ms: int
-) -> None:
-    time = RedisTime(clock)
-    for answer in said:
-        time.seen(answer)
-    assert time.now_ms() == now_ms, case
-
-
-def test_it_goes_on_with_our_monotonic_clock_alone(clock: ManualClock) -> None:
-    time = RedisTime(clock)
-    time.seen(5_000)
-    clock.step_wall(3600)
-    clock.advance(2)
-    assert time.now_ms() == 7_000
-
-
-def test_a_clock_that_runs_slower_than_ours_is_followed(clock: ManualClock) -> None:
-    time = RedisTime(clock)
-    time.seen(5_000)
-    clock.advance(100)
-    time.seen(104_950)
-    assert time.now_ms() == 104_950
+async def test_but_only_once() -> None:
+    client = Client([REDIS_MS], [REDIS_MS + 5000])
+    store = RedisStore(cast("TickClient", client), ManualClock(OURS_MS * 1000))
+    with pytest.raises(StoreUnavailable, match="too late"):
+        await store.decide("7l", Charges(plan(limit()), OURS_MS), EXACT)

@@ -142,8 +142,46 @@ def test_one_line_may_differ_each_time() -> None:
     assert read_by_both([traced(1), traced(2), traced(2), traced(3)]) == 2
 
 
+def keyed(key: bytes, name: bytes = b"X-API-Key: ", start: bytes = b"GET /a HTTP/1.1") -> bytes:
+    return head(start, b"Accept: */*", name + key, b"X-More: 1")
+
+
+@pytest.mark.parametrize(
+    "name", [b"X-API-Key: ", b"x-api-key:", b"Authorization: Bearer ", b"AUTHORIZATION:\t"]
+)
+def test_a_caller_may_speak_for_another_customer_each_time(name: bytes) -> None:
+    pieces = [keyed(b"tw_live_%d" % number, name, b"GET /%d HTTP/1.1" % number) for number in range(10)]
+    assert read_by_both(pieces) == 8
+    assert read_by_both([keyed(b"1", name), keyed(b"2", name), keyed(b"2", name), keyed(b"a b", name)]) == 2
+
+
+LEFT_AT_THE_CREDENTIAL = [
+    ("none", keyed(b"")),
+    ("a space before it", keyed(b" 3")),
+    ("a space behind it", keyed(b"3 ")),
+    ("bytes outside ASCII", keyed(b"3\xe9")),
+    ("a control character", keyed(b"3\x01")),
+    ("a carriage return", keyed(b"3\rX: y")),
+    ("a bare line feed", keyed(b"3\nX: y")),
+    ("a second line", keyed(b"3\r\nX: y")),
+    ("a second key", keyed(b"3\r\nX-API-Key: 4")),
+    ("a length", keyed(b"3\r\nContent-Length: 2") + b"hi"),
+    ("another request within", keyed(b"3\r\n\r\n" + keyed(b"4"))),
+    ("another name", keyed(b"3", b"X-Api-Kez: ")),
+    ("another spelling", keyed(b"3", b"X-API-KEY: ")),
+    ("none of it", head(b"GET /a HTTP/1.1", b"Accept: */*", b"X-More: 1")),
+]
+
+
+@pytest.mark.parametrize(
+    ("case", "data"), LEFT_AT_THE_CREDENTIAL, ids=[case for case, _ in LEFT_AT_THE_CREDENTIAL]
+)
+def test_what_is_no_plain_credential_is_left_to_the_parser(case: str, data: bytes) -> None:
+    assert read_by_both([keyed(b"1"), keyed(b"2"), data]) == 0, case
+    read_by_both([keyed(b"1"), keyed(b"2"), data, keyed(b"2"), keyed(b"3"), data, data])
+
+
 LEFT_AT_THE_LINE_THAT_DIFFERS = [
-    ("a key", [head(b"GET /a HTTP/1.1", b"X-API-Key: %d" % number) for number in range(3)]),
     (
         "a length",
         [head(b"GET /a HTTP/1.1", b"Content-Length: 0"), AGAIN, AGAIN[:-2] + b"Content-Length: 0\r\n\r\n"],
@@ -219,7 +257,10 @@ def test_who_varies_a_head_now_and_then_is_compared_for_ever() -> None:
 
 
 _LINES = some.sampled_from(
-    (*ORDINARY, b"Connection: close", b"Connection: X-Odd", b"Upgrade: h2c", b"Bad : 1")
+    (
+        *(*ORDINARY, b"X-API-Key: 1", b"X-API-Key: 2", b"x-api-key:3 ", b"Authorization: Bearer tw_live_y"),
+        *(b"Connection: close", b"Connection: X-Odd", b"Upgrade: h2c", b"Bad : 1"),
+    )
 )
 _STARTS = some.sampled_from(
     (b"GET /a HTTP/1.1", b"GET /b HTTP/1.1", b"POST /c?d HTTP/1.1", b"GET /e HTTP/1.0", b"OPTIONS * HTTP/1.1")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from gateway.admission.charges import Charges
 from gateway.admission.decider import Decider
 from gateway.admission.redis_store import RedisStore
 from gateway.admission.store import EXACT
 from gateway.clock import ManualClock
 from gateway.errors import AdmissionUnavailable, QuotaExceeded, RateLimited
 from gateway.model.policies import AdmissionMode, ChargePlan, OnStoreLoss
+from gateway.outcomes import Outcome
 from gateway.storage.redis import check_redis
 from tests.integration.redis.conftest import PATIENT_S, OwnRedis, Worker
 from tests.unit.admission.plans import call, limit, plan, principal, quota
@@ -79,6 +82,30 @@ async def test_leased_a_quota_is_given_out_to_the_last_unit_and_no_further(worke
         await asyncio.gather(*(caller(worker) for worker in workers for _ in range(8)))
     assert passed == amount
     assert sum(worker.slots.get("admission_leased_total") for worker in workers) > 1000
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_millionths_add_up_to_the_last_one(workers: list[Worker], mode: AdmissionMode) -> None:
+    """Reserved, then settled with what they turned out to cost, or refunded: the counter is the sum."""
+    amount, reserve, chance = 10**15 - 1, 250_001, random.Random(11)
+    charges, used, due = (
+        plan((quota(amount, meter="cents"), reserve), quota(1000), mode=mode),
+        9 * 10**14 + 7,
+        0,
+    )
+    name = Charges(charges, workers[0].store.now_ms()).keys[0]
+    await workers[0].redis.call(("SET", "tw:{7l}:" + name, used, "PX", 3_600_000))
+    for number in range(400):
+        worker, one = workers[number % 4], call()
+        one.grant = await worker.admitter.admit(principal(), charges, one)
+        one.outcome = chance.choice((Outcome.SERVED, Outcome.SERVED, Outcome.UPSTREAM_ERROR))
+        if one.outcome is Outcome.SERVED:
+            units = chance.choice((0, 1, reserve, chance.randrange(10**6), chance.randrange(10**11)))
+            one.due, due = {"cents": units, "api_calls": 1}, due + units
+        worker.admitter.settle(one)
+    for worker in workers:
+        await worker.admitter.close()
+    assert int(await workers[0].redis.call(("GET", "tw:{7l}:" + name))) == used + due
 
 
 async def test_a_killed_worker_s_calls_come_back(redis_url: str, workers: list[Worker]) -> None:

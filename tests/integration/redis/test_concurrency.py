@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import time
+from collections import Counter
 
 import pytest
 
 from gateway.admission.slot_set import SLOT_MS
-from gateway.errors import AdmissionUnavailable, ConcurrencyExceeded
+from gateway.errors import AdmissionUnavailable, ClientGone, ConcurrencyExceeded
 from gateway.model.exchange import Exchange
 from gateway.model.policies import ChargePlan, OnFull, OnStoreLoss
 from gateway.outcomes import Outcome
@@ -76,6 +78,48 @@ async def test_under_load_never_more_than_allowed_are_under_way(
     async with asyncio.timeout(60):
         await asyncio.gather(*(caller(worker) for worker in workers for _ in range(5)))
     assert most_seen == 5
+
+
+async def test_callers_who_leave_the_queue_at_any_moment_take_nothing_along(workers: list[Worker]) -> None:
+    """Two of three leave: before they wait, meanwhile, while it is their turn, when they have their slot."""
+    charges, begun, most_seen, chance = plan(at_once(3, on_full=IN_TURN)), set[int](), 0, random.Random(7)
+
+    async def caller(worker: Worker, leaves_after: int | None) -> str:
+        nonlocal most_seen
+        exchange, answer = call(), "served"
+        assert exchange.principal is not None
+        admitting = asyncio.ensure_future(worker.admitter.admit(exchange.principal, charges, exchange))
+        if leaves_after is not None:
+            for _ in range(leaves_after):
+                await asyncio.sleep(0)
+            exchange.broken = ClientGone()
+            if exchange.uplink is not None:
+                exchange.uplink.cancel()
+        try:
+            exchange.grant = await admitting
+        except ClientGone:
+            return "left"
+        if exchange.broken is None:
+            begun.add(id(exchange))
+            most_seen = max(most_seen, len(begun))
+            await asyncio.sleep(0.001)
+            begun.remove(id(exchange))
+        else:
+            answer = "left with a slot"
+        exchange.outcome = Outcome.SERVED if exchange.broken is None else Outcome.CLIENT_ABORTED
+        worker.admitter.settle(exchange)
+        return answer
+
+    def moment(number: int) -> int | None:
+        return chance.randrange(chance.choice((3, 50, 1000))) if number % 3 else None
+
+    async with asyncio.timeout(60):
+        told = Counter(await asyncio.gather(*(caller(workers[one % 4], moment(one)) for one in range(360))))
+        assert (told["served"], sum(told.values()), most_seen) == (120, 360, 3), told
+        while await in_use(workers[0]):
+            await asyncio.sleep(0)
+    assert [worker.slots.get("concurrency_waiting") for worker in workers] == [0] * 4
+    assert {worker.slots.get("concurrency_calls") for worker in workers} == {0}
 
 
 async def test_a_killed_worker_s_slots_come_back(redis_url: str, workers: list[Worker]) -> None:

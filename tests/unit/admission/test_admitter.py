@@ -118,6 +118,15 @@ async def test_busy_accounts_buy_twice_as_much_each_time(room: Room) -> None:
     assert room.leased > 4900
 
 
+async def test_a_lease_never_holds_as_much_as_two_slices(room: Room) -> None:
+    """It buys ahead when less than half is left. What it holds is charged, and nobody has used it."""
+    held = []
+    for used in range(1, 4001):
+        await room.calls(PLENTY, 1)
+        held.append(10_000_000 - (await room.left(PLENTY))[1] - used)
+    assert SIZE_MAX < max(held) < 2 * SIZE_MAX
+
+
 async def test_what_is_shown_counts_down_by_one(room: Room) -> None:
     grants = await room.calls(PLENTY, 300)
     shown = [int(grant.header.split(b'"api_calls";r=')[1].split(b";")[0]) for grant in grants]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gateway.admission.fields import whole_seconds
 from gateway.admission.onlooker import Seen
 from gateway.admission.redis_store import counter_names
@@ -29,7 +31,11 @@ class ChargesTold:
         """`seen` None: Redis did not say. `tier` as the policies have it."""
         self._plan, self._seen, self._route, self._tier = plan, seen, route, tier
         self._enforcement = enforcement
-        self._overridden = {one.name for one in principal.overrides}
+        # An override of a key may be about a limit that counts all keys, and then changes nothing.
+        changed = _figures(plan.limits, [quota for quota, _ in plan.quotas]) - _figures(
+            tier.limits, tier.quotas
+        )
+        self._overridden = {str(name) for name, *_ in changed} & {one.name for one in principal.overrides}
         self._counters = counter_names(seen.tag, seen.charges) if seen is not None else ()
         self._shadows = would_have_refused(seen.charges, seen.decision) if seen is not None else ()
 
@@ -38,6 +44,18 @@ class ChargesTold:
         told = [self._limit(limit, position) for position, limit in enumerate(self._plan.limits)]
         told += [self._quota(quota, cost, at) for at, (quota, cost) in enumerate(self._plan.quotas)]
         return told + [self._concurrency(limit, at) for at, limit in enumerate(self._plan.concurrency)]
+
+    def passed_beyond(self) -> list[str]:
+        """Names of quotas that the call goes beyond, and that let it pass."""
+        if self._seen is None:
+            return []
+        waits = self._seen.decision.wait_ms[len(self._plan.limits) :]
+        quotas = [quota for quota, _ in self._plan.quotas]
+        return [
+            one.name
+            for one, wait in zip(quotas, waits, strict=True)
+            if wait and not (one.shadow or one.refuses)
+        ]
 
     def switched_off(self) -> list[str]:
         """Names that the tier has and operators switched off for such calls."""
@@ -96,6 +114,8 @@ class ChargesTold:
             told["period_start"] = wording.instant_us(span.start_s * 1_000_000)
             told["period_end"] = wording.instant_us(span.end_s * 1_000_000)
         self._weigh(told, position)
+        if quota.soft or quota.overage:
+            told["would_refuse"], told["retry_after_s"] = False, 0
         return told
 
     def _concurrency(self, limit: ConcurrencyLimit, at: int) -> ChargeDocument:
@@ -115,3 +135,8 @@ class ChargesTold:
             told["counter"] = self._counters[position]
             told["would_refuse"] = wait_ms > 0
             told["retry_after_s"] = whole_seconds(wait_ms)
+
+
+def _figures(limits: Iterable[Limit], quotas: Iterable[Quota]) -> set[tuple[str | int, ...]]:
+    found: set[tuple[str | int, ...]] = {(one.name, one.amount) for one in quotas}
+    return found | {(one.name, one.tokens, one.period_ms, one.burst) for one in limits}

@@ -151,11 +151,13 @@ class Told:
         )
         if off := told.switched_off():
             self._notes.append(f"Switched off by operators: {', '.join(off)}.")
+        if self._forwarded and (beyond := told.passed_beyond()):
+            self._notes.append(f"Passes beyond the amount, and is marked with it: {', '.join(beyond)}.")
         self._note_overrides(principal, charges := told.documents())
         return charges
 
     def _note_overrides(self, principal: Principal, charges: list[ChargeDocument]) -> None:
-        used = {one["name"] for one in charges}
+        used = {one["name"] for one in charges if one["override"]}
         idle = sorted({one.name for one in principal.overrides} - used)
         if idle:
             self._notes.append(f"Overrides that change nothing about this call: {', '.join(idle)}.")

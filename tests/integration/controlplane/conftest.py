@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,13 @@ def collaborators(pool: Pool, accounts: Accounts, clock: ManualClock) -> Collabo
 
 
 def make_explainer(
-    pool: Pool, redis: TickRedis, clock: ManualClock, tasks: Tasks, store: RedisStore | None = None
+    pool: Pool,
+    redis: TickRedis,
+    clock: ManualClock,
+    tasks: Tasks,
+    store: RedisStore | None = None,
+    *,
+    tiers: Mapping[str, Tier] = POLICIES.tiers,
 ) -> Explainer:
     """Explains calls by the tests' policies and the counters of `redis`, which need not be connected.
 
@@ -132,7 +138,7 @@ def make_explainer(
     """
     methods, free = frozenset({"GET", "HEAD"}), frozenset[str]()
     everybodys = Route("open", "/open/**", methods, free, _PROJECTS, free, {"api_calls": 1})
-    policies = replace(POLICIES, routes=(*POLICIES.routes, everybodys))
+    policies = replace(POLICIES, tiers=tiers, routes=(*POLICIES.routes, everybodys))
     table = RoutingTable(policies, portal_url="https://portal.example")
     store = store or RedisStore(redis, clock, time_from=clock, looks_only=True)
     return Explainer(pool, store, lambda: table, clock, tasks, Frame("tw", 0))

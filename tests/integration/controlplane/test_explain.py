@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -26,7 +27,7 @@ from gateway.storage.redis_tick import TickRedis
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
 from tests.integration.controlplane.books import book, request_id
-from tests.integration.controlplane.conftest import Client, make_explainer
+from tests.integration.controlplane.conftest import POLICIES, Client, make_explainer
 from tests.integration.controlplane.test_admin import account, ok, problem
 
 ADDRESS = "/admin/v1/explain"
@@ -89,6 +90,39 @@ async def test_switches_and_overrides_are_seen(
     assert (monthly["enforced"], monthly["shadow_because"]) == (False, "switch")
     assert [one["limit"] for one in told["switches"]] == ["daily", "monthly"]
     assert told["notes"] == ["Switched off by operators: daily."]
+
+
+async def test_an_override_of_a_name_that_counts_all_keys_changes_nothing_for_one_key(
+    admin: Client, customer: dict[str, Any], accounts: Accounts, pool: Pool
+) -> None:
+    key = await ok(await admin.post(f"/admin/v1/accounts/{customer['id']}/keys", json={"name": "k"}), 201)
+    cap = limit_override("burst", "1/second", 7, of_key=True)
+    await Overrides(pool, accounts).set(customer["id"], cap, key["id"])
+    told = await explain(admin, key=key["id"])
+    assert (told["charges"][0]["override"], told["charges"][0]["size"]) == (False, 20)
+    assert told["notes"] == ["Overrides that change nothing about this call: burst."]
+
+
+async def test_a_quota_that_lets_calls_pass_beyond_its_amount_would_not_refuse(
+    admin: Client, customer: dict[str, Any], pool: Pool, clock: ManualClock, redis_url: str
+) -> None:
+    soft = replace(POLICIES.tiers["free"].quotas[0], soft=True)
+    free = replace(POLICIES.tiers["free"], quotas=(soft,))
+    tasks = Tasks()
+    client = TickRedis(parse_address(redis_url), Slots.in_memory(), tasks, timeout_s=5)
+    explainer = make_explainer(pool, client, clock, tasks, tiers={"free": free})
+    client.start()
+    assert await client.wait_until_up()
+    question = Question(account=customer["id"], path="/open/1")
+    counter = (await explainer.explain(question))["charges"][1]["counter"]
+    await client.call(("SET", str(counter), 1200))
+    told = await explainer.explain(question)
+    monthly = told["charges"][1]
+    assert (told["verdict"], monthly["left"], monthly["used"]) == ("forward", -200, 1200)
+    assert (monthly["would_refuse"], monthly["retry_after_s"], monthly["enforced"]) == (False, 0, True)
+    assert told["notes"] == ["Passes beyond the amount, and is marked with it: monthly."]
+    await client.close()
+    await tasks.close()
 
 
 async def test_routes_that_fit_as_well(admin: Client, customer: dict[str, Any]) -> None:

@@ -24,10 +24,11 @@ class Certificate:
         """StartupError in one line if the files can not be used. `settings`: how those of the port begin."""
         self._chain, self._key = chain, key
         self._seen = self._fingerprint()
-        problem = self._problem()
-        if problem:
-            raise StartupError(f"{settings}_CERT and {settings}_KEY can not be used: {problem}.")
-        self.context = _context(chain, key)
+        found = self._read()
+        if isinstance(found, str):
+            raise StartupError(f"{settings}_CERT and {settings}_KEY can not be used: {found}.")
+        self.context = self._in_use = found
+        self.context.sni_callback = self._present
 
     def reload_if_changed(self) -> bool:
         """Take changed files into use; whether they were. Files that do not fit change nothing."""
@@ -35,11 +36,11 @@ class Certificate:
         if seen == self._seen:
             return False
         self._seen = seen
-        problem = self._problem()
-        if problem:
-            log.error("the new certificate is not used, the old one stays", extra={"error": problem})
+        found = self._read()
+        if isinstance(found, str):
+            log.error("the new certificate is not used, the old one stays", extra={"error": found})
             return False
-        self.context.load_cert_chain(self._chain, self._key)
+        self._in_use = found
         log.info("certificate replaced", extra={"file": str(self._chain)})
         return True
 
@@ -49,19 +50,27 @@ class Certificate:
             await asyncio.sleep(WATCH_S)
             self.reload_if_changed()
 
-    def _problem(self) -> str:
-        """Why the files can not be used; empty if they can. Tried apart: a failed load spoils a context."""
+    def _read(self) -> ssl.SSLContext | str:
+        """A context of what the files hold now, or why they can not be used.
+
+        Each time another one: a load that fails, as of files that change between two looks, spoils a context.
+        """
         try:
-            _context(self._chain, self._key)
+            return _context(self._chain, self._key)
         except ssl.SSLError as error:
             return f"{self._chain} and {self._key}: {error.reason or 'not a certificate with its key'}"
         except OSError as error:
             return f"{error.filename or self._chain}: {error.strerror}"
-        return ""
+
+    def _present(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:  # noqa: ARG002  its shape is given
+        """Called in each handshake, with or without a name in it: this connection gets what is in use."""
+        connection.context = self._in_use
 
     def _fingerprint(self) -> object:
         try:
-            return [(status.st_mtime_ns, status.st_ino) for status in (self._chain.stat(), self._key.stat())]
+            # The time of the last change, since files that are made readable, or copied with the times of the
+            # old ones, have no other mark.
+            return [(status.st_ctime_ns, status.st_ino) for status in (self._chain.stat(), self._key.stat())]
         except OSError as error:
             return error.errno
 

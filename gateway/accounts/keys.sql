@@ -49,6 +49,26 @@ UPDATE api_keys
 SET revoked_at = now()
 WHERE public_id = $1 AND revoked_at IS NULL;
 
+-- lock_key
+-- $1 public id. Nobody else changes it until the transaction ends.
+SELECT id
+FROM api_keys
+WHERE public_id = $1
+FOR UPDATE;
+
+-- change_key
+-- $1 public id, $2 name, $3 whether its expiry goes, $4 seconds it works from now on, $5 routes, $6 methods,
+-- $7 networks, each NULL: stays, empty: any; $8 whether it has all scopes, $9 scopes. NULL: as it was.
+UPDATE api_keys
+SET
+    name = coalesce($2, name),
+    expires_at = CASE WHEN NOT $3::boolean THEN coalesce(now() + make_interval(secs => $4), expires_at) END,
+    only_routes = nullif(coalesce($5::text[], only_routes), '{}'),
+    only_methods = nullif(coalesce($6::text[], only_methods), '{}'),
+    only_networks = nullif(coalesce($7::text[]::cidr[], only_networks), '{}'),
+    scopes = CASE WHEN NOT $8::boolean THEN coalesce($9::text[], scopes) END
+WHERE public_id = $1;
+
 -- lock_for_rotation
 -- $1 public id. One rotation at a time.
 SELECT

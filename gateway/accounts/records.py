@@ -96,6 +96,31 @@ class KeyLimits:
     scopes: tuple[str, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyChanges:
+    """What is given changes, the rest stays. An empty restriction takes one away."""
+
+    name: str | None = None
+    expires_in_s: int | None = None  # from now on
+    drop_expiry: bool = False
+    only_routes: tuple[str, ...] | None = None
+    only_methods: tuple[str, ...] | None = None
+    only_networks: tuple[str, ...] | None = None
+    scopes: tuple[str, ...] | None = None
+    all_scopes: bool = False
+
+    @property
+    def limits(self) -> KeyLimits:
+        """How far the key is to reach, as far as that changes."""
+        return KeyLimits(
+            expires_in_s=self.expires_in_s,
+            only_routes=self.only_routes or (),
+            only_methods=self.only_methods or (),
+            only_networks=self.only_networks or (),
+            scopes=self.scopes,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class FoundKey:
     """A key that works and who it belongs to; `active` is False while the account may not call."""

@@ -10,7 +10,15 @@ import asyncpg
 from gateway.accounts import checks
 from gateway.accounts.keys import MintedKey, describe, mint, random_text
 from gateway.accounts.recognition import find_principal
-from gateway.accounts.records import Account, AccountChanges, AccountDetails, ApiKey, FoundKey, KeyLimits
+from gateway.accounts.records import (
+    Account,
+    AccountChanges,
+    AccountDetails,
+    ApiKey,
+    FoundKey,
+    KeyChanges,
+    KeyLimits,
+)
 from gateway.errors import Conflict, Invalid, NotFound
 from gateway.model.principal import Mode
 from gateway.storage.postgres import Connection, Pool, transaction
@@ -208,6 +216,36 @@ class Accounts:
         _expect_id(public_id, "key")
         await self._database.execute(KEYS.revoke_key, public_id)
         return await self.get_key(public_id)
+
+    async def lock_key(self, public_id: str) -> ApiKey:
+        """The key as it is now; within a transaction nobody else changes it until that ends."""
+        _expect_id(public_id, "key")
+        await self._database.fetchval(KEYS.lock_key, public_id)
+        return await self.get_key(public_id)
+
+    async def change_key(self, public_id: str, changes: KeyChanges) -> ApiKey:
+        """All of it or nothing. Whether the policies have routes and scopes is for the caller to check.
+
+        Conflict for a revoked key: it is over for good. An expired one may be given more time.
+        """
+        limits, name = changes.limits, changes.name
+        async with transaction(self._database) as connection:
+            accounts = self.on(connection)
+            if (await accounts.lock_key(public_id)).revoked_at is not None:
+                raise Conflict("This key is revoked, for good. Create a new one.")
+            await connection.execute(
+                KEYS.change_key,
+                public_id,
+                None if name is None else checks.check_name("name", name, may_be_empty=True),
+                changes.drop_expiry,
+                checks.check_life(limits.expires_in_s),
+                None if changes.only_routes is None else checks.check_routes(limits.only_routes) or [],
+                None if changes.only_methods is None else checks.check_methods(limits.only_methods) or [],
+                None if changes.only_networks is None else checks.check_networks(limits.only_networks) or [],
+                changes.all_scopes,
+                checks.check_scopes(limits.scopes),
+            )
+            return await accounts.get_key(public_id)
 
     async def rotate_key(self, public_id: str, overlap_s: int = DAY_S) -> tuple[ApiKey, str]:
         """A successor like it, with its secret; the old key works `overlap_s` more, never longer than before.

@@ -40,7 +40,7 @@ ENTRIES = (
         "Print what a shell needs to complete commands at Tab.",
     ),
     Entry("Customers", "account", "accounts", "Create, list, show, change accounts."),
-    Entry("Customers", "key", "keys", "Create, import, list, show, rotate, revoke API keys."),
+    Entry("Customers", "key", "keys", "Create, import, list, show, change, rotate, revoke API keys."),
     Entry("Customers", "member", "members", "Invite, list, change, remove members of accounts."),
     Entry("Customers", "usage", "usage", "What an account used; post and correct usage."),
     Entry(

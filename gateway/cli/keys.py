@@ -11,7 +11,7 @@ import click
 
 from gateway.accounts.keys import digest
 from gateway.accounts.reach import check_reach
-from gateway.accounts.records import ApiKey, KeyLimits
+from gateway.accounts.records import ApiKey, KeyChanges, KeyLimits
 from gateway.accounts.store import Accounts
 from gateway.cli.database import with_database
 from gateway.cli.key_tables import hash_, load
@@ -63,7 +63,7 @@ def _made_of(function: F) -> F:
 
 @click.group()
 def key() -> None:
-    """Create, import, list, show, rotate, revoke API keys."""
+    """Create, import, list, show, change, rotate, revoke API keys."""
 
 
 key.add_command(load)
@@ -168,6 +168,86 @@ def show_(id: str, as_json: bool) -> None:  # noqa: A002 - the argument's name o
         return await Accounts(pool, settings.key_prefix).get_key(id)
 
     _show(with_database(work), as_json)
+
+
+_OPPOSITES = {
+    "--never-expires": ("never_expires", "--days", "days"),
+    "--any-route": ("any_route", "--route", "routes"),
+    "--any-method": ("any_method", "--method", "methods"),
+    "--any-network": ("any_network", "--network", "networks"),
+    "--all-scopes": ("all_scopes", "--scope", "scopes"),
+}
+
+
+def _changed_by(function: F) -> F:
+    """What may change of a key, as options."""
+    for option in (
+        json_option,
+        click.option("--all-scopes", is_flag=True, help="With all scopes."),
+        click.option(
+            "--scope",
+            "scopes",
+            multiple=True,
+            shell_complete=complete_scopes,
+            help="With these scopes alone.",
+        ),
+        click.option("--any-network", is_flag=True, help="From anywhere."),
+        click.option("--network", "networks", multiple=True, metavar="CIDR", help="Only from there."),
+        click.option("--any-method", is_flag=True, help="For all methods."),
+        click.option("--method", "methods", multiple=True, help="Only for these methods."),
+        click.option("--any-route", is_flag=True, help="For all routes."),
+        click.option(
+            "--route",
+            "routes",
+            multiple=True,
+            metavar="NAME",
+            shell_complete=complete_routes,
+            help="Only for these routes.",
+        ),
+        click.option("--never-expires", is_flag=True, help="It works until it is revoked."),
+        click.option("--days", type=click.IntRange(1, 3650), help="How long it works from now on."),
+        click.option("--name", help="For people; any text."),
+    ):
+        function = option(function)
+    return function
+
+
+@key.command("set")
+@click.argument("id")
+@_changed_by
+def set_(id: str, name: str | None, as_json: bool, **given: Any) -> None:  # noqa: A002 - as it is shown
+    """Change what is given; the rest stays. Gateways know within a second."""
+    changes = _changes(name, given)
+
+    async def work(pool: Pool, settings: Settings) -> ApiKey:
+        _check_reach(changes.limits, settings)
+        return await Accounts(pool, settings.key_prefix).change_key(id, changes)
+
+    _show(with_database(work), as_json)
+
+
+def _changes(name: str | None, given: Mapping[str, Any]) -> KeyChanges:
+    for flag, (taken_away, option, narrowed) in _OPPOSITES.items():
+        if given[taken_away] and given[narrowed]:
+            raise click.UsageError(f"{flag} says the opposite of {option}.")
+    limits = _limits(given)
+    changes = KeyChanges(
+        name=name,
+        expires_in_s=limits.expires_in_s,
+        drop_expiry=given["never_expires"],
+        only_routes=_replaced(limits.only_routes, empty=given["any_route"]),
+        only_methods=_replaced(limits.only_methods, empty=given["any_method"]),
+        only_networks=_replaced(limits.only_networks, empty=given["any_network"]),
+        scopes=limits.scopes,
+        all_scopes=given["all_scopes"],
+    )
+    if changes == KeyChanges():
+        raise click.UsageError("Say what to change: --name, --days, --route, ...")
+    return changes
+
+
+def _replaced(values: tuple[str, ...], *, empty: bool) -> tuple[str, ...] | None:
+    return () if empty else values or None
 
 
 @key.command()

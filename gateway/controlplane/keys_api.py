@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from gateway.accounts.reach import check_reach
-from gateway.accounts.records import KeyLimits
+from gateway.accounts.records import ApiKey, KeyChanges, KeyLimits
 from gateway.accounts.store import Accounts
 from gateway.controlplane import wording
 from gateway.controlplane.accounts_api import ACCOUNT, Empty, Page
-from gateway.controlplane.bodies import Sent, answer, read_body, read_query
+from gateway.controlplane.bodies import Sent, answer, check_match, read_body, read_query, tagged
 from gateway.controlplane.endpoints import CONNECTION, Endpoint
 from gateway.model.policies import PolicySet
 from gateway.model.principal import Mode
@@ -34,6 +34,31 @@ class NewKey(Sent):
     only_methods: list[str] = Field(default_factory=list)
     only_networks: list[str] = Field(default_factory=list)
     scopes: list[str] | None = None
+
+
+class KeyChange(Sent):
+    """What is given changes, the rest stays. An empty restriction restricts nothing. `expires_in_s` counts
+    from now; null: it works until it is revoked. `scopes` of null: all of them.
+    """
+
+    name: str = ""
+    expires_in_s: Annotated[int, Field(ge=1, strict=True)] | None = None
+    only_routes: list[str] = Field(default_factory=list)
+    only_methods: list[str] = Field(default_factory=list)
+    only_networks: list[str] = Field(default_factory=list)
+    scopes: list[str] | None = None
+
+    def changes(self) -> KeyChanges:
+        """Only what was given."""
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in self.model_dump(exclude_unset=True).items()
+        }
+        return KeyChanges(
+            **given,
+            drop_expiry="expires_in_s" in given and self.expires_in_s is None,
+            all_scopes="scopes" in given and self.scopes is None,
+        )
 
 
 class ImportedKey(NewKey):
@@ -92,6 +117,15 @@ class KeysApi:
                 refuses=(409,),
             ),
             Endpoint("GET", KEY, self.get_key, "keys:read", wording.KeyDocument),
+            Endpoint(
+                "PATCH",
+                KEY,
+                self.change_key,
+                "keys:write",
+                wording.KeyDocument,
+                body=KeyChange,
+                refuses=(409, 412),
+            ),
             Endpoint("POST", f"{KEY}/revoke", self.revoke_key, "keys:write", wording.KeyDocument, body=Empty),
             Endpoint(
                 "POST",
@@ -129,8 +163,16 @@ class KeysApi:
         return answer({**wording.key(made), "secret": secret}, status=201, headers=headers)
 
     async def get_key(self, request: web.Request) -> web.Response:
-        """One key, without its secret."""
-        return answer(wording.key(await self._accounts.get_key(request.match_info["key"])))
+        """One key, without its secret. Its `ETag` changes with all but `last_used_at`."""
+        return tagged_key(await self._accounts.get_key(request.match_info["key"]))
+
+    async def change_key(self, request: web.Request) -> web.Response:
+        """All that is given changes, or nothing. In effect within a second, for open calls as well."""
+        changes = (await read_body(request, KeyChange)).changes()
+        check_reach(changes.limits, self._policies())
+        accounts, public_id = self._accounts.on(request[CONNECTION]), request.match_info["key"]
+        check_key_match(request, await accounts.lock_key(public_id))
+        return tagged_key(await accounts.change_key(public_id, changes))
 
     async def revoke_key(self, request: web.Request) -> web.Response:
         """The key stops working, in every worker within a second. Again changes nothing."""
@@ -158,6 +200,20 @@ class KeysApi:
             limits_of(wanted, self._policies()),
         )
         return answer(wording.key(made), status=201)
+
+
+def tagged_key(one: ApiKey) -> web.Response:
+    """A key, with an `ETag` that its use does not change."""
+    return tagged(wording.key(one), state=_state(one))
+
+
+def check_key_match(request: web.Request, one: ApiKey) -> None:
+    """Raises Problem if `If-Match` names another state than the key's."""
+    check_match(request, _state(one))
+
+
+def _state(one: ApiKey) -> Mapping[str, object]:
+    return {name: value for name, value in wording.key(one).items() if name != "last_used_at"}
 
 
 def limits_of(wanted: NewKey, policies: PolicySet) -> KeyLimits:

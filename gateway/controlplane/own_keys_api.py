@@ -6,13 +6,22 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from gateway.accounts.records import ApiKey, KeyChanges
 from gateway.accounts.store import Accounts
 from gateway.controlplane import wording
 from gateway.controlplane.accounts_api import Empty, Page
-from gateway.controlplane.bodies import answer, read_body, read_query
+from gateway.controlplane.bodies import Sent, answer, read_body, read_query
 from gateway.controlplane.callers import MEMBERSHIP
 from gateway.controlplane.endpoints import CONNECTION, Endpoint
-from gateway.controlplane.keys_api import KEY, KeyList, NewKey, Rotation, limits_of
+from gateway.controlplane.keys_api import (
+    KEY,
+    KeyList,
+    NewKey,
+    Rotation,
+    check_key_match,
+    limits_of,
+    tagged_key,
+)
 from gateway.errors import Conflict, NotFound
 from gateway.model.policies import PolicySet
 from gateway.model.principal import Mode
@@ -21,6 +30,12 @@ OWN_KEYS_MAX = 100
 """Keys that work, of one account: its members make no more. Operators may."""
 ROTATED_MAX = 2 * OWN_KEYS_MAX
 """With those that only work on until their overlap is over: a full account can still replace every key."""
+
+
+class KeyName(Sent):
+    """What the key is called from now on."""
+
+    name: str
 
 
 class OwnKeysApi:
@@ -35,6 +50,10 @@ class OwnKeysApi:
         return [
             Endpoint("GET", "/keys", self.list_keys, read, KeyList, query=Page),
             Endpoint("POST", "/keys", self.create_key, write, new, body=NewKey, status=201),
+            Endpoint("GET", KEY, self.get_key, read, wording.KeyDocument),
+            Endpoint(
+                "PATCH", KEY, self.rename_key, write, wording.KeyDocument, body=KeyName, refuses=(409, 412)
+            ),
             Endpoint("POST", f"{KEY}/revoke", self.revoke_key, write, wording.KeyDocument, body=Empty),
             Endpoint("POST", f"{KEY}/rotate", self.rotate_key, write, new, body=Rotation, status=201),
         ]
@@ -55,26 +74,39 @@ class OwnKeysApi:
         )
         return answer({**wording.key(made), "secret": secret}, status=201)
 
+    async def get_key(self, request: web.Request) -> web.Response:
+        """One key of the account, without its secret. Its `ETag` changes with all but `last_used_at`."""
+        return tagged_key(await self._own(self._accounts, request))
+
+    async def rename_key(self, request: web.Request) -> web.Response:
+        """Call the key something else. What it may do is for the operator to change: make another key."""
+        wanted, accounts = await read_body(request, KeyName), self._accounts.on(request[CONNECTION])
+        key = (await self._own(accounts, request)).public_id
+        check_key_match(request, await accounts.lock_key(key))
+        return tagged_key(await accounts.change_key(key, KeyChanges(name=wanted.name)))
+
     async def revoke_key(self, request: web.Request) -> web.Response:
         """The key stops working within a second. Again changes nothing."""
         await read_body(request, Empty)
-        accounts, key = await self._own(request)
-        return answer(wording.key(await accounts.revoke_key(key)))
+        accounts = self._accounts.on(request[CONNECTION])
+        key = await self._own(accounts, request)
+        return answer(wording.key(await accounts.revoke_key(key.public_id)))
 
     async def rotate_key(self, request: web.Request) -> web.Response:
         """A successor with a secret of its own; the old key goes on working for the overlap."""
         wanted = await read_body(request, Rotation)
-        accounts, key = await self._own(request)
+        accounts = self._accounts.on(request[CONNECTION])
+        key = await self._own(accounts, request)
         await _expect_room(accounts, request[MEMBERSHIP].account, ROTATED_MAX)
-        made, secret = await accounts.rotate_key(key, wanted.overlap_s)
+        made, secret = await accounts.rotate_key(key.public_id, wanted.overlap_s)
         return answer({**wording.key(made), "secret": secret}, status=201)
 
-    async def _own(self, request: web.Request) -> tuple[Accounts, str]:
-        """The key's id, if it is the account's. Raises NotFound for others' as for none."""
-        accounts, key = self._accounts.on(request[CONNECTION]), request.match_info["key"]
-        if (await accounts.get_key(key)).account != request[MEMBERSHIP].account:
+    async def _own(self, accounts: Accounts, request: web.Request) -> ApiKey:
+        """The key, if it is the account's. Raises NotFound for others' as for none."""
+        key = await accounts.get_key(request.match_info["key"])
+        if key.account != request[MEMBERSHIP].account:
             raise NotFound("There is no such key.")
-        return accounts, key
+        return key
 
 
 async def _expect_room(accounts: Accounts, account: str, most: int) -> None:

@@ -12,7 +12,7 @@ from typing import Protocol
 from gateway.auth.rights import Rights
 from gateway.clock import Clock
 from gateway.dataplane.connection import Connection
-from gateway.errors import FeatureRequired, GatewayError, Unauthenticated
+from gateway.errors import FeatureRequired, GatewayError, InsufficientScope, KeyRestricted, Unauthenticated
 from gateway.metering.progress import LongCallNotes
 from gateway.model.exchange import Exchange
 from gateway.model.policies import PolicySet
@@ -24,6 +24,7 @@ TICK_S = 0.5
 LONG_US = 1_000_000
 
 Call = tuple[Connection, Exchange]
+_REASONS = (((Unauthenticated, KeyRestricted, InsufficientScope), "key"), ((FeatureRequired,), "feature"))
 log = logging.getLogger("tollway.dataplane")
 
 
@@ -84,7 +85,7 @@ class LongCalls:
         for connection, exchange in calls:
             principal = exchange.principal
             assert principal is not None, "admitted calls have a principal"
-            standing = self._rights.of(principal)
+            standing = self._rights.of(exchange)
             if standing is None:
                 doubtful[principal.digest] = principal
             elif (refusal := standing[1] or self._feature_gone(exchange, standing[0])) is not None:
@@ -104,9 +105,7 @@ class LongCalls:
         return FeatureRequired(internal="gone while a call was open", extensions=required)
 
     def _end(self, connection: Connection, exchange: Exchange, refusal: GatewayError) -> None:
-        reason = "account"
-        if isinstance(refusal, Unauthenticated | FeatureRequired):
-            reason = "key" if isinstance(refusal, Unauthenticated) else "feature"
+        reason = next((name for kinds, name in _REASONS if isinstance(refusal, kinds)), "account")
         self._slots.add("long_calls_ended_total", 1, reason)
         log.info(
             "an open call was ended: its caller would be refused by now",

@@ -102,6 +102,31 @@ async def test_a_killed_worker_leaves_what_its_tunnels_had_carried(paid: Custome
     assert row["duration_us"] > 0
 
 
+async def test_open_sockets_of_every_worker_are_closed_when_the_key_may_no_longer_do_that(
+    paid: Customer,
+) -> None:
+    gateway = paid.gateway
+    async with aiohttp.ClientSession() as session:
+        sockets = [await session.ws_connect(gateway.url("/chat"), headers=paid.headers) for _ in range(8)]
+        for socket in sockets:
+            assert await socket.receive_str() == "paid"
+        path = f"/keys/{paid.key}"
+        await asyncio.to_thread(gateway.admin, "PATCH", path, json={"name": "harmless"})
+        await asyncio.to_thread(gateway.admin, "PATCH", path, json={"only_routes": ["pages"]})
+        for socket in sockets:
+            closed = await socket.receive(10)
+            assert (closed.type, closed.data, closed.extra) == (
+                aiohttp.WSMsgType.CLOSE,
+                1008,
+                "key_restricted",
+            )
+        assert {(await asyncio.to_thread(paid.get)).status_code for _ in range(10)} == {403}
+        await asyncio.to_thread(gateway.admin, "PATCH", path, json={"only_routes": []})
+        again = await session.ws_connect(gateway.url("/chat"), headers=paid.headers)
+        assert await again.receive_str() == "paid"
+        await again.close()
+
+
 async def test_open_sockets_of_every_worker_are_closed_when_the_key_is_revoked(paid: Customer) -> None:
     gateway = paid.gateway
     async with aiohttp.ClientSession() as session:

@@ -105,6 +105,57 @@ def test_a_keys_reach(tollway: Commands) -> None:
             assert said in ended.err
 
 
+def test_what_a_key_may_do_is_changed(tollway: Commands) -> None:
+    account = new_account(tollway)
+    words = (
+        "--name",
+        "ci",
+        "--route",
+        "writes",
+        "--method",
+        "post",
+        "--network",
+        "10.0.0.0/8",
+        "--scope",
+        "w",
+    )
+    made = tollway.run("key", "create", "--account", account, *words, "--days", "3", "--json").json
+    key = made["id"]
+
+    def change(*options: str) -> dict[str, object]:
+        before = tollway.run("key", "show", key, "--json").json
+        after = tollway.run("key", "set", key, *options, "--json").json
+        return {name: value for name, value in after.items() if before[name] != value}
+
+    assert change("--name", "cd") == {"name": "cd"}
+    assert change("--route", "all", "--method", "get", "--method", "head") == {
+        "only_routes": ["all"],
+        "only_methods": ["GET", "HEAD"],
+    }
+    assert change("--network", "192.0.2.0/24") == {"only_networks": ["192.0.2.0/24"]}
+    assert change("--any-network", "--any-route", "--any-method") == {
+        "only_networks": [],
+        "only_routes": [],
+        "only_methods": [],
+    }
+    assert change("--all-scopes", "--never-expires") == {"scopes": None, "expires_at": None}
+    assert change("--scope", "w") == {"scopes": ["w"]}
+    assert list(change("--days", "2")) == ["expires_at"]
+    assert "state" in tollway.run("key", "set", key, "--name", "x").out
+    noted = tollway.run("audit", "--target", key, "--action", "key.changed", "--json").json["data"]
+    assert (noted[0]["before"]["name"], noted[0]["after"]["name"]) == ("cd", "x")
+    for options, code, said in (
+        ((), 2, "Say what to change"),
+        (("--any-route", "--route", "all"), 2, "--any-route says the opposite of --route"),
+        (("--route", "wishes"), 1, "only_routes: has 1"),
+        (("--scope", "x"), 1, "scopes: has 1"),
+    ):
+        ended = tollway.run("key", "set", key, *options)
+        assert (ended.code, ended.out, said in ended.err) == (code, "", True), ended.err
+    tollway.run("key", "revoke", key)
+    assert "is revoked, for good" in tollway.run("key", "set", key, "--never-expires").err
+
+
 def test_a_member_gets_another_role(tollway: Commands, database_url: str) -> None:
     account = new_account(tollway)
 

@@ -43,6 +43,7 @@ GOOD: dict[str, Json | None] = {
     f"POST {ONE}/keys": {"name": "ci"},
     f"POST {ONE}/keys/import": {"sha256": "ab" * 32},
     "GET /keys/{key}": None,
+    "PATCH /keys/{key}": {"name": "other"},
     "POST /keys/{key}/revoke": {},
     "POST /keys/{key}/rotate": {},
     f"GET {ONE}/members": None,

@@ -11,10 +11,11 @@ import pytest
 
 from gateway.accounts.records import FoundKey
 from gateway.dataplane.long_calls import LONG_US, LongCalls
-from gateway.errors import AccountSuspended, FeatureRequired, GatewayError, Unauthenticated
+from gateway.errors import AccountSuspended, FeatureRequired, GatewayError, KeyRestricted, Unauthenticated
 from gateway.model.exchange import Exchange
 from gateway.model.policies import Route, Tier, Upstream
 from gateway.model.principal import Principal
+from gateway.model.restrictions import Restrictions
 from tests.unit.auth.test_authenticator import Bench
 from tests.unit.auth.test_rights import CALLER, DIGEST
 
@@ -103,6 +104,12 @@ async def test_short_calls_are_left_alone(office: Office) -> None:
     ("case", "found", "error", "reason"),
     [
         ("the key was revoked", None, Unauthenticated, "key"),
+        (
+            "the key is for other routes",
+            FoundKey(replace(CALLER, restrictions=Restrictions(routes=frozenset({"else"}))), active=True),
+            KeyRestricted,
+            "key",
+        ),
         ("the account was suspended", FoundKey(CALLER, active=False), AccountSuspended, "account"),
         (
             "the tier lacks the route's feature",

@@ -17,6 +17,9 @@ from gateway.storage.postgres import SETTING, Connection, open_connection, refus
 LOCK = 0x746F_6C6C_7761_7901
 """Advisory lock of whoever migrates; "tollway" in ASCII."""
 LOCK_WITHIN_S = 60
+FILE_WITHIN_S = (
+    24 * 3600.0
+)  # an index of a large table takes its time; None would mean that of other commands
 FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+")
 
 Tell = Callable[[int, int], None]
@@ -86,7 +89,7 @@ async def _apply(connection: Connection, migration: Migration) -> None:
         async with connection.transaction():
             # A lock that is taken makes us fail, not queue everybody else up behind us.
             await connection.execute("SET LOCAL lock_timeout = '10s'")
-            await connection.execute(migration.sql, timeout=None)
+            await connection.execute(migration.sql, timeout=FILE_WITHIN_S)
             await connection.execute(ADD_TO_LIST, migration.name, migration.checksum)
     except asyncpg.PostgresError as error:
         raise StartupError(f"Migration {migration.name} failed and was undone: {error}") from error

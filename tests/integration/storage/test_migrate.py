@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from gateway.errors import StartupError
+from gateway.storage import postgres
 from gateway.storage.migrate import migrate, migrations_folder, read_migrations
 
 
@@ -23,6 +24,15 @@ async def test_an_empty_database_gets_every_migration_and_a_second_run_changes_n
 async def test_two_migrators_at_once_apply_each_file_once(empty_database_url: str) -> None:
     first, second = await asyncio.gather(migrate(empty_database_url), migrate(empty_database_url))
     assert sorted(first + second) == [migration.name for migration in read_migrations(migrations_folder())]
+
+
+async def test_a_file_may_take_longer_than_other_commands(
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index of a hundred million rows is not made in a minute."""
+    monkeypatch.setattr(postgres, "COMMAND_TIMEOUT_S", 0.2)
+    (tmp_path / "0001_long.sql").write_text("SELECT pg_sleep(0.5);")
+    assert await migrate(empty_database_url, folder=tmp_path) == ["0001_long"]
 
 
 async def test_a_changed_file_is_refused(empty_database_url: str, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from gateway.proof.verdict import Run, judge
 SEEN = "requests the upstream saw are booked"
 MADE = "each booked call is one that was made"
 DUE = "what is due is billed, no more and no less"
+DAY_US = 86_400_000_000
 ACME, SMALL = "acct_acme", "acct_small"
 
 
@@ -269,6 +270,27 @@ def begin_a_step_away(run: Run) -> None:
     run.books.rows[0] = replace(run.books.rows[0], started_at_us=300_100_000)
 
 
+def begin_where_a_day_begins(run: Run) -> None:
+    """The worker's clock and Redis's are on two sides of midnight: it counts in the day it was charged in."""
+    run.books.sightings[0].at_us = DAY_US - 170_000_000
+    run.books.rows[0] = replace(run.books.rows[0], started_at_us=DAY_US)
+
+
+def begin_where_a_day_ends(run: Run) -> None:
+    run.books.sightings[0].at_us = DAY_US + 170_000_000
+    run.books.rows[0] = replace(run.books.rows[0], started_at_us=DAY_US - 1)
+
+
+def begin_at_a_midnight_too_far_away(run: Run) -> None:
+    run.books.sightings[0].at_us = DAY_US - 470_000_000
+    run.books.rows[0] = replace(run.books.rows[0], started_at_us=DAY_US)
+
+
+def begin_a_moment_after_midnight(run: Run) -> None:
+    run.books.sightings[0].at_us = DAY_US - 170_000_000
+    run.books.rows[0] = replace(run.books.rows[0], started_at_us=DAY_US + 1)
+
+
 def let_too_many_in(run: Run) -> Run:
     return replace(run, accounts={ACME: "limited", SMALL: "scarce"}, seconds=-1.0)
 
@@ -351,6 +373,10 @@ def end_badly(run: Run) -> Run:
         (begin_minutes_away, ["clocks were off by what they were set"]),
         (begin_two_steps_away, ["clocks were off by what they were set"]),
         (begin_a_step_away, []),
+        (begin_where_a_day_begins, []),
+        (begin_where_a_day_ends, []),
+        (begin_at_a_midnight_too_far_away, ["clocks were off by what they were set"]),
+        (begin_a_moment_after_midnight, ["clocks were off by what they were set"]),
     ],
 )
 def test_one_thing_wrong_is_noticed(change: Change, noticed: list[str]) -> None:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import socket
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 from hypothesis import Phase, settings
 
+from gateway.ledger import moving
 from gateway.storage.embedded import EmbeddedPostgres, EmbeddedRedis
 from gateway.storage.migrate import migrate
 
 T = TypeVar("T")
 TEMPLATE = "tollway_template"
+TIMESCALEDB_URL = os.environ.get("TIMESCALEDB_URL")
+"""A server with TimescaleDB, as superuser. Where one is named, tests run on both layouts of rows of calls."""
 _numbers = itertools.count(1)
 
 # To explain a failure, Hypothesis traces every line of every run, at ten times the cost.
@@ -37,8 +42,8 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _template(postgres_url: str) -> str:
-    _run(_execute(postgres_url, f"CREATE DATABASE {TEMPLATE}"))
-    _run(migrate(_at(postgres_url, TEMPLATE)))
+    run_aside(_execute(postgres_url, f"CREATE DATABASE {TEMPLATE}"))
+    run_aside(migrate(_at(postgres_url, TEMPLATE)))
     return TEMPLATE
 
 
@@ -48,17 +53,57 @@ def empty_database_url(postgres_url: str) -> Iterator[str]:
     yield from _database(postgres_url, "template1")
 
 
-@pytest.fixture
-def database_url(postgres_url: str, _template: str) -> Iterator[str]:
+@pytest.fixture(params=["months", "hypertable"] if TIMESCALEDB_URL else None)
+def database_url(request: pytest.FixtureRequest) -> str:
     """A migrated database of its own, gone afterwards."""
+    if getattr(request, "param", "months") == "months":
+        return str(request.getfixturevalue("months_url"))
+    url = str(request.getfixturevalue("timescale_url"))
+    run_aside(_to_hypertable(url))
+    return url
+
+
+@pytest.fixture
+def months_url(postgres_url: str, _template: str) -> Iterator[str]:
+    """The same, whose rows of calls are in partitions by month."""
     yield from _database(postgres_url, _template)
 
 
+@pytest.fixture(scope="session")
+def _timescale_template() -> Iterator[str]:
+    """A migrated database without the extension, which nobody enters: not even background workers, or there
+    would be no copies of it."""
+    assert TIMESCALEDB_URL is not None
+    name = f"{TEMPLATE}_{os.getpid()}"
+    run_aside(_execute(TIMESCALEDB_URL, f"CREATE DATABASE {name} TEMPLATE template0"))
+    run_aside(migrate(_at(TIMESCALEDB_URL, name)))
+    run_aside(_execute(TIMESCALEDB_URL, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
+    inside = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    run_aside(_execute(TIMESCALEDB_URL, inside))
+    yield name
+    run_aside(_execute(TIMESCALEDB_URL, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def timescale_url(_timescale_template: str) -> Iterator[str]:
+    """The same as `database_url` on the server with TimescaleDB, with partitions by month."""
+    assert TIMESCALEDB_URL is not None
+    yield from _database(TIMESCALEDB_URL, _timescale_template)
+
+
+async def _to_hypertable(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        assert await moving.to_hypertable(connection, 7, lambda _, __: None) == 0
+    finally:
+        await connection.close()
+
+
 def _database(postgres_url: str, template: str) -> Iterator[str]:
-    name = f"test_{next(_numbers)}"
-    _run(_execute(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"))
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    run_aside(_execute(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"))
     yield _at(postgres_url, name)
-    _run(_execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
+    run_aside(_execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture(scope="session")
@@ -89,10 +134,10 @@ def _flush(path: Path) -> None:
 
 
 def _at(url: str, database: str) -> str:
-    return url.replace("@/tollway?", f"@/{database}?")
+    return urlsplit(url)._replace(path=f"/{database}").geturl()
 
 
-def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+def run_aside(coroutine: Coroutine[Any, Any, T]) -> T:
     """Outside of any test's loop and without touching the one that is set."""
     loop = asyncio.new_event_loop()
     try:

@@ -58,6 +58,12 @@ ENTRIES = (
     ),
     Entry("Operators", "explain", "explain", "What would happen to a call now, and why."),
     Entry("Operators", "reconcile", "reconcile", "Compare quota counters with the ledger."),
+    Entry(
+        "Operators",
+        "rows",
+        "rows",
+        "How rows of calls are laid out: by month, or in a TimescaleDB hypertable.",
+    ),
     Entry("Operators", "prove-metering", "proof", "Hurt a gateway of its own and compare what was booked."),
 )
 

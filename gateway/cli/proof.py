@@ -8,7 +8,7 @@ import click
 
 from gateway.cli.output import json_option, print_json, print_table
 from gateway.cli.progress import steps, tell
-from gateway.proof.prove import Verdict, prove
+from gateway.proof.prove import Plan, Verdict, prove
 
 SEEDS = 1_000_000
 
@@ -18,11 +18,16 @@ SEEDS = 1_000_000
     "--minutes", type=click.FloatRange(0.05, 10_000), default=5.0, show_default=True, help="How long."
 )
 @click.option("--seed", type=click.IntRange(0), help="What decides what happens when.  [a new one]")
+@click.option(
+    "--hypertable",
+    is_flag=True,
+    help="With rows in a TimescaleDB hypertable, if the embedded PostgreSQL has the extension.",
+)
 @click.option("--keep", is_flag=True, help="Keep the folder with all logs, journals and data.")
 @json_option
 @click.pass_context
 def prove_metering(
-    context: click.Context, minutes: float, seed: int | None, keep: bool, as_json: bool
+    context: click.Context, minutes: float, seed: int | None, hypertable: bool, keep: bool, as_json: bool
 ) -> None:
     """Hurt a gateway of its own and compare what was booked.
 
@@ -33,7 +38,8 @@ def prove_metering(
     """
     seed = secrets.randbelow(SEEDS) if seed is None else seed
     with steps("Hurting it", round(minutes * 60), quiet=as_json) as passed:
-        verdict = prove(minutes * 60, seed, keep=keep, tell=tell, passed=passed)
+        plan = Plan(minutes * 60, seed, hypertable)
+        verdict = prove(plan, keep=keep, tell=tell, passed=passed)
     if as_json:
         print_json(_document(verdict, keep=keep))
     else:

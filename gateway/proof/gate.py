@@ -19,14 +19,18 @@ import aiohttp
 from gateway.app.clocks import clocks_folder, make_clock_file
 from gateway.app.process import COMM_PREFIX
 from gateway.errors import TollwayError
+from gateway.ledger import moving
 from gateway.model.policies import PolicySet
 from gateway.policy.load import load_folder
 from gateway.proof.remains import DATA, end_all
 from gateway.proof.world import Caller, Who, policies
+from gateway.storage.embedded import EmbeddedPostgres
 from gateway.storage.embedded.redis import PID_FILE
 from gateway.storage.embedded.server import read_pid
+from gateway.storage.postgres import open_connection
 
 WORKERS = 2
+CHUNK_DAYS = 1
 CLOCKS = ("worker-1", "worker-2", "recorder", "control")
 READY_WITHIN_S = 90.0
 STOP_WITHIN_S = 90.0
@@ -101,6 +105,14 @@ class Gate:
                             return
                 await asyncio.sleep(0.1)
         raise ProofFailed(f"The gateway was not ready within {READY_WITHIN_S:.0f} s.\n{self.last_words()}")
+
+    async def to_hypertable(self) -> None:
+        """Lay its rows out in a hypertable, as it runs. TimescaleUnusable without the extension."""
+        connection = await open_connection(EmbeddedPostgres(self.data_dir).url)
+        try:
+            await moving.to_hypertable(connection, CHUNK_DAYS, lambda _, __: None)
+        finally:
+            await connection.close()
 
     async def make_callers(self, who: Who) -> list[Caller]:
         """The callers of a new account."""

@@ -34,6 +34,15 @@ Passed = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """What to prove: for how long, by which seed, with rows in a hypertable or in partitions by month."""
+
+    seconds: float
+    seed: int
+    hypertable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What came out. `folder` is there only if it was to be kept."""
 
@@ -49,7 +58,7 @@ class Verdict:
         return all(check.holds for check in self.checks)
 
 
-def prove(seconds: float, seed: int, *, keep: bool, tell: Tell, passed: Passed = lambda _: None) -> Verdict:
+def prove(plan: Plan, *, keep: bool, tell: Tell, passed: Passed = lambda _: None) -> Verdict:
     """Carry out a proof. ProofFailed or StartupError when that can not be done; nothing is left running.
 
     `tell` hears lines for people, `passed` how many seconds the gateway has been hurt.
@@ -57,11 +66,11 @@ def prove(seconds: float, seed: int, *, keep: bool, tell: Tell, passed: Passed =
     if not Path("/proc/self/comm").exists():
         raise StartupError("tollway prove-metering finds processes in /proc: run it on Linux.")
     folder = Path(tempfile.mkdtemp(prefix="tollway-proof-"))
-    tell(f"seed {seed}, {seconds:.0f} s, folder {folder}")
+    tell(f"seed {plan.seed}, {plan.seconds:.0f} s, folder {folder}")
     with _witness(folder, keep=keep) as port:
         gate = Gate(folder, port)
         try:
-            return asyncio.run(_prove(gate, folder, seconds, seed, (tell, passed)))
+            return asyncio.run(_prove(gate, folder, plan, (tell, passed)))
         finally:
             gate.end()
 
@@ -92,16 +101,16 @@ def _witness(folder: Path, *, keep: bool) -> Iterator[int]:
         process.stdout.close()
 
 
-async def _prove(
-    gate: Gate, folder: Path, seconds: float, seed: int, audience: tuple[Tell, Passed]
-) -> Verdict:
+async def _prove(gate: Gate, folder: Path, plan: Plan, audience: tuple[Tell, Passed]) -> Verdict:
     gate.start()
     await gate.ready()
+    if plan.hypertable:
+        await gate.to_hypertable()
     callers = [caller for who in CAST for caller in await gate.make_callers(who)]
-    traffic = Traffic(gate.port, callers, seed)
-    faults = Faults(gate, random.Random(seed), folder / "faults.log")  # noqa: S311 - a plan, not a secret
+    traffic = Traffic(gate.port, callers, plan.seed)
+    faults = Faults(gate, random.Random(plan.seed), folder / "faults.log")  # noqa: S311 - a plan, not a secret
     started_s = time.monotonic()
-    await _hurt(gate, traffic, faults, seconds, audience)
+    await _hurt(gate, traffic, faults, plan.seconds, audience)
     lasted_s = time.monotonic() - started_s
     audience[0]("settling")
     status = await _settle(gate)
@@ -117,7 +126,7 @@ async def _prove(
         tracebacks=gate.tracebacks(),
     )
     outcomes = Counter(row.outcome for row in books.rows) + Counter(books.of_nobody)
-    return Verdict(seed, lasted_s, await asyncio.to_thread(judge, run), outcomes, faults.done, folder)
+    return Verdict(plan.seed, lasted_s, await asyncio.to_thread(judge, run), outcomes, faults.done, folder)
 
 
 async def _hurt(

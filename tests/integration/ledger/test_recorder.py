@@ -460,37 +460,6 @@ async def test_partitions_are_made_for_any_month(books: Books, case: str, days: 
     assert await books.disagreements() == []
 
 
-async def test_partitions_made_by_many_at_once_and_for_the_next_month(books: Books) -> None:
-    instant = datetime(2031, 12, 31, 23, 59, 59, tzinfo=UTC)
-    async with books.pool.acquire() as one, books.pool.acquire() as other:
-        await asyncio.gather(
-            *(connection.execute("SELECT ensure_usage_month($1)", instant) for connection in (one, other))
-        )
-    writer = books.writer()
-    begin(writer, 1, at_us=round(instant.timestamp()) * 1_000_000)
-    end(writer, 1)
-    writer.close()
-    await books.book_all()
-    names = await books.pool.fetch("SELECT inhrelid::regclass::text AS name FROM pg_inherits ORDER BY 1")
-    tables = [row["name"] for row in names if "pkey" not in row["name"] and "idx" not in row["name"]]
-    assert tables == ["usage_events_2031_12", "usage_events_2032_01"]
-
-
-async def test_a_partition_dropped_under_a_running_recorder_is_made_again(books: Books) -> None:
-    recorder = books.recorder()
-    writer = books.writer()
-    begin(writer, 1)
-    end(writer, 1)
-    await books.book_all(recorder)
-    await books.pool.execute("DROP TABLE usage_events_2023_11")
-    begin(writer, 2)
-    end(writer, 2)
-    with pytest.raises(LedgerUnavailable):
-        await recorder.book_once()
-    assert await recorder.book_once() == 1
-    writer.close()
-
-
 @pytest.mark.parametrize(
     "error",
     [

@@ -9,10 +9,17 @@ import asyncpg
 import pytest
 
 from gateway.ledger import retention
+from gateway.ledger.errors import LedgerUnavailable
 from gateway.ledger.retention import LOCK, keep_months, keep_months_forever
 from gateway.storage.postgres import Pool
 from tests.integration.ledger.books import Books
 from tests.unit.journal.journals import begin, end
+
+
+@pytest.fixture
+def database_url(months_url: str) -> str:
+    """Partitions by month, whatever else there may be: `test_moving.py` has what holds for hypertables."""
+    return months_url
 
 
 async def months(pool: Pool) -> list[str]:
@@ -54,6 +61,37 @@ async def test_a_late_journal_gets_its_month_back_until_the_next_turn(books: Boo
     assert await books.outcomes() == {"served": 1}
     assert "usage_events_2025_06" in await keep_months(books.pool, 1, datetime(2025, 11, 1, tzinfo=UTC))
     assert await books.outcomes() == {}
+
+
+async def test_partitions_made_by_many_at_once_and_for_the_next_month(books: Books) -> None:
+    instant = datetime(2031, 12, 31, 23, 59, 59, tzinfo=UTC)
+    async with books.pool.acquire() as one, books.pool.acquire() as other:
+        await asyncio.gather(
+            *(connection.execute("SELECT ensure_usage_month($1)", instant) for connection in (one, other))
+        )
+    writer = books.writer()
+    begin(writer, 1, at_us=round(instant.timestamp()) * 1_000_000)
+    end(writer, 1)
+    writer.close()
+    await books.book_all()
+    names = await books.pool.fetch("SELECT inhrelid::regclass::text AS name FROM pg_inherits ORDER BY 1")
+    tables = [row["name"] for row in names if "pkey" not in row["name"] and "idx" not in row["name"]]
+    assert tables == ["usage_events_2031_12", "usage_events_2032_01"]
+
+
+async def test_a_partition_dropped_under_a_running_recorder_is_made_again(books: Books) -> None:
+    recorder = books.recorder()
+    writer = books.writer()
+    begin(writer, 1)
+    end(writer, 1)
+    await books.book_all(recorder)
+    await books.pool.execute("DROP TABLE usage_events_2023_11")
+    begin(writer, 2)
+    end(writer, 2)
+    with pytest.raises(LedgerUnavailable):
+        await recorder.book_once()
+    assert await recorder.book_once() == 1
+    writer.close()
 
 
 async def test_one_at_a_time(books: Books) -> None:

@@ -18,6 +18,7 @@ from gateway.controlplane.explanations import Question
 from gateway.explain.past import why
 from gateway.ledger.usage import EventRow
 from gateway.model.enforcement import Enforcing, Switch
+from gateway.model.policies import Limit
 from gateway.model.principal import Mode
 from gateway.model.usage import Marks
 from gateway.operators.enforcement import Switches
@@ -121,6 +122,36 @@ async def test_a_quota_that_lets_calls_pass_beyond_its_amount_would_not_refuse(
     assert (told["verdict"], monthly["left"], monthly["used"]) == ("forward", -200, 1200)
     assert (monthly["would_refuse"], monthly["retry_after_s"], monthly["enforced"]) == (False, 0, True)
     assert told["notes"] == ["Passes beyond the amount, and is marked with it: monthly."]
+    await client.close()
+    await tasks.close()
+
+
+async def test_whose_bucket_a_call_pays_into(
+    customer: dict[str, Any], pool: Pool, clock: ManualClock, redis_url: str
+) -> None:
+    """By address, route, header and claim; where the header or the claim is missing, the account's own."""
+    scopes = ("ip", "route", "header:x-tenant", "claim:org")
+    limits = tuple(Limit(f"l{at}", 60, 60_000, 20, (scope,)) for at, scope in enumerate(scopes))
+    tiers = {"free": replace(POLICIES.tiers["free"], limits=limits, quotas=())}
+    tasks = Tasks()
+    client = TickRedis(parse_address(redis_url), Slots.in_memory(), tasks, timeout_s=5)
+    explainer = make_explainer(pool, client, clock, tasks, tiers=tiers)
+    client.start()
+    assert await client.wait_until_up()
+
+    async def counters(**question: Any) -> list[str]:
+        told = await explainer.explain(Question(account=customer["id"], path="/open/1", **question))
+        assert told["verdict"] == "forward"
+        return [str(one["counter"]) for one in told["charges"]]
+
+    plain, tenant = await counters(client_ip="192.0.2.1"), await counters(headers={"X-Tenant": "a"})
+    elsewhere, other = await counters(client_ip="192.0.2.9"), await counters(headers={"X-Tenant": "b"})
+    assert "{ip=192.0.2.1,l}" in plain[0]
+    assert "{route=open,l}" in plain[1]
+    assert plain[2:] == elsewhere[2:]
+    assert all("{account=" in counter for counter in plain[2:]), "told apart by itself"
+    assert plain[0] != elsewhere[0]
+    assert len({plain[2], tenant[2], other[2]}) == 3
     await client.close()
     await tasks.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from gateway.reconciliation.rebuild import Rebuilder
 from gateway.storage.postgres import connect_pool
 from gateway.telemetry.slots import Slots
 from tests.integration.ledger.books import Books
-from tests.integration.redis.clusters import Cluster
+from tests.integration.redis.clusters import Cluster, Node
 from tests.integration.redis.test_cluster import Worker
 from tests.unit.admission.plans import plan, quota
 from tests.unit.journal.journals import begin, end
@@ -72,8 +72,32 @@ def policies(tmp_path: Path) -> PolicySet:
     return loaded.policies
 
 
-async def test_a_flushed_node_gives_no_unit_away(
-    books: Books, cluster: Cluster, counting: Counting, worker: Worker, policies: PolicySet
+def flush(node: Node, accounts: set[int]) -> None:
+    """All of it, marks and counters."""
+    node.operator.flushall()
+
+
+def drop(node: Node, accounts: set[int]) -> None:
+    """Memory is short, and somebody has set it to drop what expires next: counters, and no marks."""
+    node.operator.config_set("maxmemory-policy", "volatile-ttl")
+    node.operator.config_set("maxmemory-samples", "64")
+    node.operator.config_set("maxmemory", str(node.operator.info("memory")["used_memory"] + 200_000))
+    counters = [key for one in accounts for key in node.operator.scan_iter(f"tw:{{{one}l}}:q:*")]
+    number, tag = 0, f"{min(accounts)}l"
+    while any(node.operator.exists(one) for one in counters):
+        number += 1
+        node.operator.set(f"ballast{number}:{{{tag}}}", "x" * 10_000, ex=3_000_000)
+    node.operator.config_set("maxmemory", "0")
+
+
+@pytest.mark.parametrize("lose", [flush, drop])
+async def test_a_node_that_lost_counters_gives_no_unit_away(
+    books: Books,
+    cluster: Cluster,
+    counting: Counting,
+    worker: Worker,
+    policies: PolicySet,
+    lose: Callable[[Node, set[int]], None],
 ) -> None:
     made = Accounts(books.pool, "tw")
     accounts = [(await made.create_account(f"a{number}", "small")).id for number in range(ACCOUNTS)]
@@ -109,7 +133,7 @@ async def test_a_flushed_node_gives_no_unit_away(
     lost = {account for account in accounts if cluster.owner(f"{{{account}l}}") is there}
     assert lost
     assert set(accounts) - lost
-    there.operator.flushall()
+    lose(there, lost)
     for account in set(accounts) - lost:
         assert await ask(account) == "passed", "they do not notice"
     for account in accounts:

@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,6 +83,33 @@ async def test_leased_a_quota_is_given_out_to_the_last_unit_and_no_further(worke
         await asyncio.gather(*(caller(worker) for worker in workers for _ in range(8)))
     assert passed == amount
     assert sum(worker.slots.get("admission_leased_total") for worker in workers) > 1000
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("case", "charged", "cost", "most"),
+    [
+        ("a quota of one", [quota(1)], 1, 1),
+        ("a burst of one", [limit(1, burst=1, period_ms=86_400_000)], 1, 1),
+        ("a cost of the whole burst", [limit(1, burst=5, period_ms=86_400_000)], 5, 1),
+        (
+            "a cost that was more than a burst that is changed",
+            [limit(1, burst=5, period_ms=86_400_000)],
+            50,
+            1,
+        ),
+        ("a cost of the whole amount", [(quota(7), 7)], 1, 1),
+        ("a rest that pays for nothing", [(quota(34), 3)], 1, 11),
+    ],
+)
+async def test_the_smallest_give_out_what_they_have(
+    workers: list[Worker], mode: AdmissionMode, case: str, charged: list[Any], cost: int, most: int
+) -> None:
+    charges, passed = plan(*charged, mode=mode, cost=cost), 0
+    for _ in range(4):
+        turns = itertools.islice(itertools.cycle(workers), 40)
+        passed += sum(await asyncio.gather(*(passes(worker, charges) for worker in turns)))
+    assert passed == most, case
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -55,6 +56,30 @@ async def test_a_refused_log_in_is_told_once_and_tried_again(
     assert len(warnings) == 1
     assert "hunter2" not in str(warnings[0].__dict__)
     await redis.close()
+    await tasks.close()
+
+
+async def test_many_workers_do_not_come_back_in_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each waits longer and longer up to two seconds, and each another time."""
+    tasks, waits, real_sleep = Tasks(), dict[asyncio.Task[Any] | None, list[float]](), asyncio.sleep
+
+    async def sleep(delay_s: float) -> None:
+        waits.setdefault(asyncio.current_task(), []).append(delay_s)
+        await real_sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    nobody = parse_address("unix:///nowhere/at-all.sock")
+    workers = [TickRedis(nobody, Slots.in_memory(), tasks) for _ in range(20)]
+    for one in workers:
+        one.start()
+    while len(waits) < 20 or min(map(len, waits.values())) < 8:
+        await real_sleep(0)
+    for turn, longest_s in enumerate((0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0)):
+        delays = [each[turn] for each in waits.values()]
+        assert longest_s / 2 <= min(delays) < max(delays) <= longest_s
+        assert len(set(delays)) > 15
+    for one in workers:
+        await one.close()
     await tasks.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 
 from gateway.accounts.recognition import find_account_principal, find_principal
 from gateway.admission.admitter import Admitter
@@ -15,6 +16,7 @@ from gateway.app.memory import give_back, measure, worker_bound
 from gateway.app.policies import PoliciesInUse
 from gateway.app.process import Process
 from gateway.app.reports import report_forever
+from gateway.app.wiring import Wiring
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.guesses import Guesses
 from gateway.auth.listener import KeyListener
@@ -32,9 +34,10 @@ from gateway.journal.writer import SYNC_INTERVAL_S, JournalWriter
 from gateway.metering.meter import Meter
 from gateway.metering.progress import LongCallNotes
 from gateway.metering.request_ids import RequestIds
-from gateway.model.policies import NO_LIMIT
+from gateway.model.policies import NO_LIMIT, Target
 from gateway.operators.enforcement import CHANNEL, Switches
 from gateway.outbox import Outbox
+from gateway.policy.target_texts import TargetParts
 from gateway.settings import Settings
 from gateway.storage.postgres import Pool, lazy_pool
 from gateway.storage.tick_client import tick_client
@@ -76,7 +79,7 @@ async def serve_worker(process: Process, post: int) -> None:
 
     loop = asyncio.get_running_loop()
     deadlines, outbox = Deadlines(), Outbox(loop)
-    upstream = Forwarder(deadlines, outbox, slots, tasks)
+    upstream = Forwarder(deadlines, outbox, slots, tasks, _own_places(wiring))
 
     def reload() -> None:
         policies.reload()
@@ -105,6 +108,11 @@ async def serve_worker(process: Process, post: int) -> None:
     await redis.close()
     meter.close()
     pool.terminate()
+
+
+def _own_places(wiring: Wiring) -> Callable[[Target], str | None]:
+    """What the policies were checked by, for targets that lead elsewhere since."""
+    return lambda target: wiring.objection(TargetParts(target.host, target.port, socket=target.socket))
 
 
 def _open_journal(process: Process, request_ids: RequestIds) -> Meter:

@@ -13,6 +13,7 @@ from gateway.dataplane.uptake import unread_bytes
 from gateway.dataplane.waits import Waits
 from gateway.deadlines import Deadlines
 from gateway.model.exchange import Exchange
+from gateway.model.networks import address_block
 from gateway.outbox import Outbox
 from gateway.telemetry.catalogue import slot
 from gateway.telemetry.slots import Slots
@@ -52,7 +53,7 @@ class DataplaneServer:
         self._slots = slots
         self._open: set[Connection] = set()
         self._is_leaving = False
-        self._open_from: dict[str, int] = {}  # by address
+        self._open_from: dict[str, int] = {}  # by address, or block of them
         self._open_slot = slot("connections")
         self._total_slot = slot("connections_total")
         self._refused_slot = slot("connections_refused_total")
@@ -99,13 +100,15 @@ class DataplaneServer:
         self._slots.cells[self._open_slot] = len(self._open)
 
     def _count(self, address: str) -> int:
-        count = self._open_from[address] = self._open_from.get(address, 0) + 1
+        block = address_block(address)
+        count = self._open_from[block] = self._open_from.get(block, 0) + 1
         return count
 
     def _uncount(self, address: str) -> None:
-        left = self._open_from.pop(address) - 1
+        block = address_block(address)
+        left = self._open_from.pop(block) - 1
         if left:
-            self._open_from[address] = left
+            self._open_from[block] = left
 
     def _cut(self, connection: Connection) -> None:
         self._slots.cells[self._refused_slot] += 1

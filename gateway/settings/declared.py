@@ -204,7 +204,9 @@ class Settings:
         as_whole(1, 1_000_000), "Client connections of one worker; those beyond are cut.", default=20_000
     )
     max_connections_per_address: int = _setting(
-        as_whole(1, 1_000_000), "Client connections of one worker from one address.", default=4096
+        as_whole(1, 1_000_000),
+        "Client connections of one worker from one address; of IPv6, from one /64.",
+        default=4096,
     )
     journal_sync: str = _setting(
         as_choice("interval", "always", "off"),

@@ -25,8 +25,8 @@ def own_ports_objection(settings: Settings) -> Objection:
     """Says what is wrong with a target that leads to a port or socket of the gateway with these `settings`.
 
     Nor may it lead to the PostgreSQL or Redis of the gateway, on whatever machine. Ports must be real ones.
-    Names are looked up only if the port is one of ours, so a slow resolver costs nothing in daily life. A
-    name or link that leads here only later on is not noticed.
+    Names are looked up only if the port is one of ours, so a slow resolver costs nothing in daily life.
+    Workers ask again for what a name or link has become.
     """
     own = {"listen": settings.listen, "control": settings.control, "portal": settings.portal}
     stores = _store_places(settings)

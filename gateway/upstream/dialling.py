@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from gateway.errors import UpstreamTimeout, UpstreamUnreachable
@@ -14,19 +15,34 @@ from gateway.upstream.tls import TlsFiles
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
+Objection = Callable[[Target], str | None]
+"""Why a target may not be connected to, as `is ...`; None: it may. May take its time."""
+
+JUDGED_MAX = 256
+"""Addresses of one name of which that is remembered."""
+
 
 class Dialler:
     """Opens connections to one target.
 
     A name stands for all its addresses: they are used in turn, and one that does not answer is tried last for
-    a while.
+    a while. Names and links may lead elsewhere than when the policies were checked: they are judged again.
     """
 
-    def __init__(self, target: Target, tls: TlsFiles, server_name: str | None, names: Names) -> None:
+    def __init__(
+        self,
+        target: Target,
+        tls: TlsFiles,
+        server_name: str | None,
+        names: Names,
+        objection: Objection | None = None,
+    ) -> None:
         self._target = target
         self._tls = tls
         self._server_name = server_name or target.host
         self._names = names
+        self._objection = objection
+        self._judged: dict[str, str | None] = {}
         self._turn = 0
         self._dead_until: dict[str, float] = {}
 
@@ -37,6 +53,8 @@ class Dialler:
             async with asyncio.timeout(timeout_s):
                 if self._target.socket:
                     loop = asyncio.get_running_loop()
+                    if why := await self._judge(self._target):
+                        raise OSError(why)
                     return (await loop.create_unix_connection(make, self._target.socket))[1]
                 return await self._dial_host(make, timeout_s)
         except TimeoutError as late:
@@ -51,7 +69,7 @@ class Dialler:
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
         context = self._tls.context() if self._target.tls else None
-        addresses = self._in_turn(await self._names.addresses(self._target.host), loop.time())
+        addresses = self._in_turn(await self._known_good(), loop.time())
         for left in range(len(addresses), 1, -1):
             address = addresses[-left]
             try:
@@ -62,6 +80,33 @@ class Dialler:
         if not addresses:
             raise OSError("the name has no address")
         return await self._open(make, addresses[-1], context)
+
+    async def _known_good(self) -> tuple[str, ...]:
+        """The addresses of the host. OSError if it is a name, and they are the gateway's own."""
+        host = self._target.host
+        found = await self._names.addresses(host)
+        if self._objection is None or found == (host,):  # an address, as the policies have it
+            return found
+        why = ""
+        good = []
+        for address in found:
+            if address not in self._judged:
+                if len(self._judged) >= JUDGED_MAX:
+                    self._judged.clear()
+                self._judged[address] = await self._judge(replace(self._target, host=address))
+            if said := self._judged[address]:
+                why = f"{address} {said}"
+            else:
+                good.append(address)
+        if why and not good:
+            raise OSError(why)
+        return tuple(good)
+
+    async def _judge(self, target: Target) -> str | None:
+        """In a thread: it may have to look up the names of our own servers."""
+        if self._objection is None:
+            return None
+        return await asyncio.get_running_loop().run_in_executor(None, self._objection, target)
 
     def _in_turn(self, addresses: tuple[str, ...], now: float) -> list[str]:
         if len(addresses) < 2:

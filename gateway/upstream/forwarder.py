@@ -14,6 +14,7 @@ from gateway.outcomes import Outcome
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
 from gateway.upstream.connection import UpstreamConnection
+from gateway.upstream.dialling import Objection
 from gateway.upstream.group import Group
 from gateway.upstream.means import Means
 from gateway.upstream.names import Names
@@ -36,7 +37,15 @@ _FAILURES = (Outcome.UPSTREAM_ERROR, Outcome.UPSTREAM_ABORTED, Outcome.TIMEOUT)
 class Forwarder:
     """Sends calls to upstreams over kept connections."""
 
-    def __init__(self, deadlines: Deadlines, outbox: Outbox, slots: Slots, tasks: Tasks) -> None:
+    def __init__(
+        self,
+        deadlines: Deadlines,
+        outbox: Outbox,
+        slots: Slots,
+        tasks: Tasks,
+        objection: Objection | None = None,
+    ) -> None:
+        """`objection`: says of a target that it is the gateway itself."""
         for gauge, *labels in (
             ("upstream_connections",),
             ("upstream_waiting",),
@@ -44,7 +53,7 @@ class Forwarder:
             ("upstream_targets", "down"),
         ):
             slots.set(gauge, 0, *labels)  # what a worker that died left behind
-        self._means = Means(deadlines, outbox, slots, tasks, Names(tasks))
+        self._means = Means(deadlines, outbox, slots, tasks, Names(tasks), objection)
         self._cells = slots.cells
         self._groups: dict[str, Group] = {}
         self._closed = False

@@ -8,6 +8,7 @@ from gateway.deadlines import Deadlines
 from gateway.outbox import Outbox
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
+from gateway.upstream.dialling import Objection
 from gateway.upstream.names import Names
 
 
@@ -20,3 +21,4 @@ class Means:
     slots: Slots
     tasks: Tasks
     names: Names
+    objection: Objection | None = None  # against what has become a way to the gateway itself

@@ -42,7 +42,7 @@ class Pool:
         self._judge = judge
         self.host_line = b"Host: %b\r\n" % target.authority.encode()
         self._means = means
-        self.dialler = Dialler(target, tls, spec.tls.server_name, means.names)
+        self.dialler = Dialler(target, tls, spec.tls.server_name, means.names, means.objection)
         self._idle: list[UpstreamConnection] = []
         self._connections: set[UpstreamConnection] = set()
         self._opening = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -20,8 +21,15 @@ class Listener:
 
     def __init__(self, port: int) -> None:
         self.addresses: tuple[str, ...] = ("127.0.0.1",)
-        names = Names(Tasks(), self._look_up, lambda: 0.0)
-        self.dialler = Dialler(Target("api.internal", port), TlsFiles(Tls()), None, names)
+        self.now = 0.0
+        names = Names(Tasks(), self._look_up, lambda: self.now)
+        self.own: set[str] = set()  # addresses at which this port is the gateway's
+        self.judged: list[str] = []
+        self.dialler = Dialler(Target("api.internal", port), TlsFiles(Tls()), None, names, self._objection)
+
+    def _objection(self, target: Target) -> str | None:
+        self.judged.append(target.host)
+        return "is this gateway itself" if target.host in self.own else None
 
     async def _look_up(self, host: str) -> tuple[str, ...]:
         assert host == "api.internal"
@@ -91,6 +99,36 @@ async def test_no_way_is_said(case: str, addresses: tuple[str, ...], said: str, 
         await listener.dial()
     assert said in refusal.value.internal
     assert refusal.value.detail == UpstreamUnreachable.default_detail
+
+
+async def test_a_name_that_has_come_to_lead_to_the_gateway_itself_is_not_followed(listener: Listener) -> None:
+    listener.addresses = ("127.0.0.2",)
+    assert await listener.dial() == "127.0.0.2"
+    listener.addresses, listener.own, listener.now = ("127.0.0.1",), {"127.0.0.1"}, 60.0
+    with pytest.raises(UpstreamUnreachable) as refusal:
+        await listener.dial()
+    assert refusal.value.internal.endswith(": 127.0.0.1 is this gateway itself")
+    assert refusal.value.detail == UpstreamUnreachable.default_detail
+    listener.addresses, listener.now = ("127.0.0.1", "127.0.0.2"), 120.0
+    assert [await listener.dial() for _ in range(4)] == ["127.0.0.2"] * 4
+    assert listener.judged == ["127.0.0.2", "127.0.0.1"], "each once"
+
+
+async def test_a_socket_that_has_come_to_lead_to_the_gateway_itself_is_not_used(tmp_path: Path) -> None:
+    def objection(target: Target) -> str | None:
+        return "is the Redis of this gateway" if Path(target.socket).is_symlink() else None
+
+    server = await asyncio.start_unix_server(_hang_up, tmp_path / "api.sock")
+    target = Target("localhost", 80, socket=str(tmp_path / "api.sock"))
+    dialler = Dialler(target, TlsFiles(Tls()), None, Names(Tasks()), objection)
+    connected = await dialler.dial(Connected, 5)
+    await connected.lost.wait()
+    (tmp_path / "api.sock").rename(tmp_path / "other.sock")
+    (tmp_path / "api.sock").symlink_to(tmp_path / "other.sock")
+    with pytest.raises(UpstreamUnreachable) as refusal:
+        await dialler.dial(Connected, 5)
+    assert refusal.value.internal.endswith("is the Redis of this gateway")
+    server.close()
 
 
 async def test_a_resolver_that_hangs_is_a_timeout() -> None:

@@ -227,6 +227,31 @@ async def test_connections_count_for_whom_they_are(make_proxy: MakeProxy) -> Non
         writer.close()
 
 
+async def test_a_caller_is_no_other_for_each_of_its_addresses(make_proxy: MakeProxy) -> None:
+    """A network of IPv6 has 2^64 of them: they count together, as for all other bounds."""
+    proxy = await make_proxy(trust=TRUSTED, preamble=LOCAL, waits=Waits(max_connections_per_address=2))
+    held = []
+
+    async def call(source: bytes) -> bool:
+        reader, writer = await proxy.connect()
+        writer.write(b"PROXY TCP6 %b ::1 1 2\r\n" % source + GET.replace(b"close", b"keep-alive"))
+        held.append(writer)
+        try:
+            return (await reader.read(100)).startswith(b"HTTP/1.1 200 ")
+        except ConnectionError:
+            return False
+
+    sources = [b"2001:db8::1", b"2001:db8::2", b"2001:db8::ffff:0:0:3", b"2001:db8:0:1::1"]
+    assert [await call(source) for source in sources] == [True, True, False, True]
+    held[0].close()
+    await eventually(lambda: proxy.slots.get("connections") == 3)
+    assert await call(b"2001:db8::4")
+    for writer in held:
+        writer.close()
+    await eventually(lambda: proxy.slots.get("connections") == 1)
+    assert set(proxy.server._open_from) == {"127.0.0.1"}
+
+
 async def is_cut(proxy: Proxy, raw: bytes) -> bool:
     reader, writer = await proxy.connect()
     try:

@@ -17,6 +17,7 @@ from gateway.dataplane.proxy_protocol import Preamble, PreambleInvalid
 from gateway.deadlines import NEVER, Deadlines
 from gateway.inline import drive
 from gateway.telemetry.slots import Slots
+from gateway.throttle import Throttle
 
 log = logging.getLogger("tollway.dataplane")
 
@@ -40,6 +41,7 @@ class Threshold:
     wait_s: float
     deadlines: Deadlines
     slots: Slots
+    told: Throttle  # how often the log hears of bad preambles: anybody may send them
 
 
 class Entrance(asyncio.BufferedProtocol):
@@ -107,12 +109,14 @@ class Entrance(asyncio.BufferedProtocol):
 
     def _refuse(self, why: str) -> None:
         self._threshold.slots.add("proxy_protocol_errors_total")
+        self._transport.abort()
+        if self._threshold.told.take(""):
+            return
         log.warning(
             "a connection had no valid PROXY preamble: %s; does the load balancer send one?",
             why,
             extra={"peer": self._connection.address},
         )
-        self._transport.abort()
 
     # -- the handshake ------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 
+from gateway.clock import SystemClock
 from gateway.dataplane.caller import NOBODY, ProxyProtocol, Trust
 from gateway.dataplane.connection import Connection, Handle
 from gateway.dataplane.entrance import Entrance, Threshold
@@ -17,11 +18,14 @@ from gateway.model.networks import address_block
 from gateway.outbox import Outbox
 from gateway.telemetry.catalogue import slot
 from gateway.telemetry.slots import Slots
+from gateway.throttle import Throttle
 
 IDLE_GRACE_S = 1.0
 """How long a draining worker waits for one last call on a kept connection."""
 REPLACED_GRACE_S = 5.0
 """The same where another worker serves already: nobody waits for this one to end."""
+TOLD_PER_MINUTE = 10
+"""Lines in the log about connections without the preamble that is asked for; a metric counts all of them."""
 LOOK_S = 0.05
 """How often it looks at its connections meanwhile."""
 
@@ -44,7 +48,8 @@ class DataplaneServer:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         is_plain = tls is None and trust.proxy_protocol is ProxyProtocol.OFF
-        self._threshold = None if is_plain else Threshold(trust, tls, waits.head_s, deadlines, slots)
+        told = Throttle(SystemClock(), TOLD_PER_MINUTE, 60)
+        self._threshold = None if is_plain else Threshold(trust, tls, waits.head_s, deadlines, slots, told)
         self._trust = trust
         self._handle = handle
         self._waits = waits

@@ -174,6 +174,13 @@ async def test_what_is_no_preamble_ends_the_connection(
     await eventually(lambda: proxy.slots.get("connections") == 1)
 
 
+async def test_strangers_do_not_fill_the_log(make_proxy: MakeProxy, caplog: pytest.LogCaptureFixture) -> None:
+    proxy = await make_proxy(trust=Trust(proxy_protocol=ProxyProtocol.ALL), preamble=LOCAL)
+    for _ in range(30):
+        await is_closed(proxy, GET)
+    assert len(caplog.records) == 10
+
+
 async def test_a_second_preamble_is_no_http(proxy: Proxy) -> None:
     assert statuses(await proxy.exchange(V1 + V1 + GET)) == [400]
 

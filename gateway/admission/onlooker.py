@@ -15,7 +15,7 @@ from gateway.admission.subjects import counter_keys
 from gateway.errors import AdmissionUnavailable, CountersLost, StoreUnavailable
 from gateway.model.exchange import Exchange, Grant
 from gateway.model.periods import Calendar
-from gateway.model.policies import ChargePlan, OnStoreLoss
+from gateway.model.policies import ChargePlan, ConcurrencyLimit, OnStoreLoss
 from gateway.model.principal import Principal
 
 NOBODYS_SLOT = "look"
@@ -25,7 +25,8 @@ NOBODYS_SLOT = "look"
 class Seen:
     """What the counters of a call say. `present` is before the call, `decision` is what it would get.
 
-    `held` is what workers have taken out of each bucket in advance. `queues`: the call would wait for a slot.
+    `held` is what workers have taken out of each bucket in advance. `queues`: the call would wait for a slot
+    of this limit.
     """
 
     tag: str
@@ -33,7 +34,7 @@ class Seen:
     present: Decision
     decision: Decision
     held: tuple[Held, ...]
-    queues: bool
+    queues: ConcurrencyLimit | None
 
 
 class Onlooker:
@@ -71,7 +72,8 @@ class Onlooker:
         _, present = await decider.decide(tag, plan, LOOK, counters, by)
         slot = NOBODYS_SLOT if plan.concurrency else ""
         charges, decision = await decider.decide(tag, plan, Ask(slot=slot), counters, by)
-        queues = worth_waiting_for(plan, decision) is not None
+        position = worth_waiting_for(plan, decision)
+        queues = None if position is None else plan.concurrency[position]
         held = await self._store.held(tag, charges)
         return Seen(tag, charges, present, decision, held, queues)
 

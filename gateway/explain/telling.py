@@ -75,7 +75,7 @@ class Told:
     def _verdict(self) -> str:
         if self._forwarded:
             return "forward"
-        if self._onlooker.seen is not None and self._onlooker.seen.queues:
+        if self._onlooker.seen is not None and self._onlooker.seen.queues is not None:
             return "queue"
         return "refuse" if self._listener.problem is not None else "answer"
 
@@ -86,9 +86,8 @@ class Told:
                 return f"{self._onlooker.lost}, and the policies let such calls pass."
             bounded = plan is not None and bool(plan.limits or plan.quotas or plan.concurrency)
             return "Nothing refuses the call." if bounded else "Nothing limits the call."
-        if seen is not None and seen.queues and plan is not None:
-            wait_s = max(limit.wait_s for limit in plan.concurrency)
-            return f"As many calls as may be are under way; the call would wait for up to {wait_s:g} s."
+        if seen is not None and (full := seen.queues) is not None:
+            return f"As many calls as may be are under way; the call would wait for up to {full.wait_s:g} s."
         if problem is None:
             return "The gateway answers this itself: it is a preflight, or a question about the server."
         return str(problem["detail"])

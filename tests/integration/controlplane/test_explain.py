@@ -18,7 +18,7 @@ from gateway.controlplane.explanations import Question
 from gateway.explain.past import why
 from gateway.ledger.usage import EventRow
 from gateway.model.enforcement import Enforcing, Switch
-from gateway.model.policies import Limit
+from gateway.model.policies import ConcurrencyLimit, Limit, OnFull
 from gateway.model.principal import Mode
 from gateway.model.usage import Marks
 from gateway.operators.enforcement import Switches
@@ -152,6 +152,28 @@ async def test_whose_bucket_a_call_pays_into(
     assert all("{account=" in counter for counter in plain[2:]), "told apart by itself"
     assert plain[0] != elsewhere[0]
     assert len({plain[2], tenant[2], other[2]}) == 3
+    await client.close()
+    await tasks.close()
+
+
+async def test_a_call_that_would_queue_says_for_how_long(
+    customer: dict[str, Any], pool: Pool, clock: ManualClock, redis_url: str
+) -> None:
+    """The time is that of the limit whose slots are all in use."""
+    slots = (ConcurrencyLimit("all", 50), ConcurrencyLimit("builds", 1, OnFull.QUEUE, wait_s=2))
+    tiers = {"free": replace(POLICIES.tiers["free"], quotas=(), concurrency=slots)}
+    tasks = Tasks()
+    client = TickRedis(parse_address(redis_url), Slots.in_memory(), tasks, timeout_s=5)
+    explainer = make_explainer(pool, client, clock, tasks, tiers=tiers)
+    client.start()
+    assert await client.wait_until_up()
+    question = Question(account=customer["id"], path="/open/1")
+    builds = (await explainer.explain(question))["charges"][2]["counter"]
+    await client.call(("ZADD", str(builds), clock.now_us() // 1000 + 5000, "somebody's"))
+    told = await explainer.explain(question)
+    assert (told["verdict"], told["charges"][2]["left"], told["charges"][1]["left"]) == ("queue", 0, 50)
+    assert told["why"] == "As many calls as may be are under way; the call would wait for up to 2 s."
+    assert await client.call(("ZCARD", str(builds))) == 1, "nothing was taken"
     await client.close()
     await tasks.close()
 

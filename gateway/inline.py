@@ -58,8 +58,13 @@ class Wait(Generic[T]):
         if not self._done:
             self._asyncio_future_blocking = True
             yield self
-        if self._error is not None:
-            raise self._error
+        error = self._error
+        if error is not None:
+            self._error = None
+            try:
+                raise error
+            finally:
+                del error  # whose traceback holds this frame
         return self._value
 
     # -- what asyncio.Task asks of a future ------------------------------------------------------------

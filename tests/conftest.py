@@ -26,7 +26,11 @@ TIMESCALEDB_URL = os.environ.get("TIMESCALEDB_URL")
 _numbers = itertools.count(1)
 
 # To explain a failure, Hypothesis traces every line of every run, at ten times the cost.
-settings.register_profile("tests", phases=tuple(one for one in Phase if one is not Phase.explain))
+settings.register_profile(
+    "tests",
+    phases=tuple(one for one in Phase if one is not Phase.explain),
+    deadline=None,  # tests assert behaviour, never time
+)
 settings.load_profile("tests")
 
 

@@ -109,6 +109,7 @@ class Connection(TimedProtocol):
             ended = Outcome.SERVED if exchange.status == 101 and exc is None else Outcome.CLIENT_ABORTED
             exchange.outcome = exchange.outcome or ended
             self._break(exchange, ClientGone())
+        self._read_no_more()
         self._shell.closed(self)
 
     # -- refusing what is read ----------------------------------------------------------------------------
@@ -222,11 +223,12 @@ class Connection(TimedProtocol):
             )
             self.abort()
         self.exchange = None
+        broken, exchange.broken = exchange.broken, None  # it holds frames, and they the exchange
         self._last_route = exchange.route
         self._upload_paused = False
         exchange.body_parts.clear()
         is_last = self.close_after_answer or (self._deaf and not self._waiting)
-        if is_last or exchange.broken is not None or not drainable(exchange):
+        if is_last or broken is not None or not drainable(exchange):
             self._linger()
             return
         if not self._stalled:

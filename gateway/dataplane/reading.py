@@ -30,6 +30,8 @@ from gateway.errors import BadRequest, BodyTooLarge, GatewayError, HeadTooLarge
 from gateway.model.exchange import Exchange, RequestHead
 from gateway.outbox import Outbox
 
+_NO_PARSER = HttpRequestParser(object())
+
 
 class ReadingProtocol(AnsweringProtocol):
     """Parses what is fed. When to feed, and what becomes of an exchange, is decided on top of it."""
@@ -71,6 +73,11 @@ class ReadingProtocol(AnsweringProtocol):
         if head.authority != caller.authority or head.said is not caller.said:
             caller.hear(head)
         return Exchange(head, self, caller.lines, caller.address)
+
+    def _read_no_more(self) -> None:
+        """The connection has ended. A parser and who listens to it hold on to each other."""
+        self._parser = _NO_PARSER
+        self._incoming = self._upgrading = None
 
     @abstractmethod
     def _refuse_unread(self, error: GatewayError) -> None:

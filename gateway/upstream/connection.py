@@ -140,9 +140,11 @@ class UpstreamConnection(TunnelProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.owner.lost(self)
-        exchange = self._exchange
-        if exchange is None:
-            return
+        if self._exchange is not None:
+            self._end_broken(self._exchange, exc)
+        self._read_no_more()
+
+    def _end_broken(self, exchange: Exchange, exc: Exception | None) -> None:
         if exc is None and (self._until_close or self._switched):
             self._reusable = False
             self._finish()

@@ -18,6 +18,7 @@ MAX_HEAD_BYTES = 65536
 _REASON = re.compile(rb"[\t -~\x80-\xff]*")
 _VERSION = re.compile(rb"[\r\n]*HTTP/1\.[01] ")
 """How an answer begins. The parser would take one of RTSP, of ICE, and of HTTP/2.0 for ours."""
+_NO_PARSER = HttpResponseParser(object())
 
 
 def _protocols(field: bytes) -> set[bytes]:
@@ -63,6 +64,10 @@ class ReadingProtocol(asyncio.Protocol):
         self._complete = False
         self._reusable = True
         self._is_bodiless = False  # though the parser does not know: the answer to HEAD
+
+    def _read_no_more(self) -> None:
+        """The connection has ended. A parser and who listens to it hold on to each other."""
+        self._parser = _NO_PARSER
 
     def _feed(self, data: bytes) -> None:
         if not self._answered:

@@ -2,7 +2,8 @@
 
 It reads GET, POST and OPTIONS in that protocol, too, and does not say in which it did. So the request line is
 looked at once more where a head begins what is parsed. Where one begins behind another message, only the
-parser knows: there any line of RTSP with its method and target is taken for its own.
+parser knows, since a body may end anywhere: there whatever reads like a request of RTSP with its method and target is
+taken for it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import re
 
 _BEGINS_RTSP = re.compile(rb"[\r\n]*[^ \r\n]+ +[^ \r\n]+ +RTSP/")
-_OF_RTSP = re.compile(rb"^(GET|POST|OPTIONS) +([^ \r\n]+) +RTSP/", re.MULTILINE)
+_OF_RTSP = re.compile(rb"(?=(GET|POST|OPTIONS) +([^ \r\n]+) +RTSP/)")
 
 RequestLine = tuple[bytes, bytes]
 """A method and the target behind it."""
@@ -33,6 +34,6 @@ def requests_of_rtsp(data: bytes) -> frozenset[RequestLine]:
 
 
 def what_may_be_one(data: bytes) -> bytes:
-    """The same as lines, and the last line, which may become one."""
+    """The same again, and the last line, which may become one."""
     found = b"".join(b"%b %b RTSP/\n" % line for line in requests_of_rtsp(data))
     return found + data[data.rfind(b"\n") + 1 :]

@@ -131,10 +131,12 @@ def test_the_caller_is_whom_haproxy_names(
         chain, key = CERTS / "first.crt", CERTS / "first.key"
         settings |= {"TOLLWAY_TLS_CERT": str(chain), "TOLLWAY_TLS_KEY": str(key)}
     with gateway_of(tmp_path, upstream, **settings) as gateway:
-        secret, front = gateway.customer("paid").secret, free_port()
-        url = f"{'https' if mode == 'tcp' else 'http'}://localhost:{front}/five"
+        paid, front = gateway.customer("paid"), free_port()
+        path, only = f"/accounts/{paid.account}/keys", {"name": "five", "only_networks": ["127.0.0.5/32"]}
+        kept = gateway.admin("POST", path, json=only)["secret"]
 
-        def call(address: str) -> str:
+        def call(address: str, path: str = "/five", secret: str = paid.secret) -> str:
+            url = f"{'https' if mode == 'tcp' else 'http'}://localhost:{front}{path}"
             command = [
                 "curl",
                 "-4",
@@ -152,7 +154,9 @@ def test_the_caller_is_whom_haproxy_names(
 
         with in_front(front, *haproxy(tmp_path, gateway, front, options, mode)):
             eventually(lambda: call("127.0.0.5") == "200", "HAProxy has found it well")
-            assert call("127.0.0.6") == "403"
+            assert call("127.0.0.6") == "403", "the route is kept to others"
+            assert call("127.0.0.6", "/") == "200"
+            assert [call(address, "/", kept) for address in ("127.0.0.5", "127.0.0.6")] == ["200", "403"]
         assert gateway.counted("proxy_protocol_errors_total") == 0, "nor are its checks an error"
 
 

@@ -26,9 +26,9 @@ def test_the_line_is_kept_up_to_its_end() -> None:
     assert first_line(b"GET /a HTTP/1.1\r\nHost: x\r\n") == b"GET /a HTTP/1.1\r\n"
 
 
-def test_lines_behind_other_messages_are_found_wherever_they_stand() -> None:
-    data = b"body\r\nGET /a RTSP/1.0\r\n\nOPTIONS  *  RTSP/1.1 x\r\n GET /b RTSP/1.0\n"
-    data += b"X: GET /c RTSP/1.0\r\nPOST /d RT"
+def test_requests_behind_other_messages_are_found_wherever_they_stand() -> None:
+    data = b"bodyGET /a RTSP/1.0\r\n\nGET OPTIONS  *  RTSP/1.1 x\r\nGET /b HTTP/1.1\r\n"
+    data += b"GET /c\r\nRTSP/1.0 POST /d RT"
     found = frozenset(((b"GET", b"/a"), (b"OPTIONS", b"*")))
     assert requests_of_rtsp(data) == found
     kept = what_may_be_one(data)

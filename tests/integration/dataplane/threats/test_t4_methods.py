@@ -82,8 +82,12 @@ BEFORE = [
     ("nothing", b"", 0),
     ("a call like it", b"GET /own HTTP/1.1\r\nHost: x\r\n\r\n" * 3, 3),
     ("a body", b"POST /before HTTP/1.1\r\nHost: x\r\nContent-Length: 18\r\n\r\nGET /own HTTP/1.1\n", 1),
+    ("a body that ends within a line", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nBODY", 1),
     ("a chunked body",
      b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nGET \r\n0\r\nA: b\r\n\r\n", 1),
+    ("an offer", b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", 1),
+    ("an offer with a body",
+     b"PUT / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 1\r\n\r\nG", 1),
 ]  # fmt: skip
 
 

@@ -2,8 +2,8 @@
 
 It reads GET, POST and OPTIONS in that protocol, too, and does not say in which it did. So the request line is
 looked at once more where a head begins what is parsed. Where one begins behind another message, only the
-parser knows, since a body may end anywhere: there whatever reads like a request of RTSP with its method and target is
-taken for it.
+parser knows, since a body may end anywhere: there whatever reads like a request of RTSP with its method and
+target is taken for it.
 """
 
 from __future__ import annotations

@@ -297,6 +297,9 @@ class KeyLookupUnavailable(GatewayError):
     outcome = Outcome.ADMISSION_UNAVAILABLE
     default_detail = "Keys can not be checked right now. Try again shortly."
 
+    def __init__(self, *, internal: str = "") -> None:
+        super().__init__(internal=internal, headers=b"Retry-After: 2\r\n")
+
 
 class TierUnknown(GatewayError):
     """The account's tier is not in the policies: an operator's mistake, not the caller's."""

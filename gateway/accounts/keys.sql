@@ -50,8 +50,8 @@ SET revoked_at = now()
 WHERE public_id = $1 AND revoked_at IS NULL;
 
 -- lock_key
--- $1 public id. Nobody else changes it until the transaction ends.
-SELECT id
+-- $1 public id. Nobody else changes it until the transaction ends. Whether a file says when it ends.
+SELECT listed
 FROM api_keys
 WHERE public_id = $1
 FOR UPDATE;

@@ -226,13 +226,18 @@ class Accounts:
     async def change_key(self, public_id: str, changes: KeyChanges) -> ApiKey:
         """All of it or nothing. Whether the policies have routes and scopes is for the caller to check.
 
-        Conflict for a revoked key: it is over for good. An expired one may be given more time.
+        Conflict for a revoked key: it is over for good. An expired one may be given more time, unless it is
+        one whose end a file says.
         """
+        _expect_id(public_id, "key")
         limits, name = changes.limits, changes.name
         async with transaction(self._database) as connection:
             accounts = self.on(connection)
-            if (await accounts.lock_key(public_id)).revoked_at is not None:
+            is_listed = await connection.fetchval(KEYS.lock_key, public_id)
+            if (await accounts.get_key(public_id)).revoked_at is not None:
                 raise Conflict("This key is revoked, for good. Create a new one.")
+            if is_listed and (changes.drop_expiry or limits.expires_in_s is not None):
+                raise Conflict("When this key ends is said by the file of keys that it stands in.")
             await connection.execute(
                 KEYS.change_key,
                 public_id,

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from gateway.accounts.keys import digest
-from gateway.accounts.records import FoundKey
+from gateway.accounts.records import FoundKey, KeyChanges
 from gateway.accounts.store import Accounts
 from gateway.app.keys_file import KeysFile
+from gateway.errors import Conflict
 from gateway.model.principal import Mode
 from gateway.storage.postgres import Pool, connect_pool
 from gateway.telemetry.slots import Slots
@@ -97,6 +98,18 @@ async def test_what_operators_did_to_a_key_stays(desk: Desk) -> None:
     await desk.write("# touched\n" + HEAD + line(ADA) + line(BOB))
     assert await desk.working() == [False, False]
     assert await desk.works(successor.encode()) is not None, "which stands in no file, and never did"
+
+
+async def test_a_key_may_be_changed_but_for_its_end_which_the_file_says(desk: Desk) -> None:
+    await desk.write(HEAD + line(ADA))
+    key = await desk.id_of(ADA)
+    for changes in (KeyChanges(expires_in_s=60), KeyChanges(name="x", drop_expiry=True)):
+        with pytest.raises(Conflict):
+            await desk.accounts.change_key(key, changes)
+    await desk.accounts.change_key(key, KeyChanges(name="ada's", only_methods=("GET",)))
+    await desk.write("# touched\n" + HEAD + line(ADA))
+    changed = await desk.accounts.get_key(key)
+    assert (changed.name, changed.only_methods, changed.expires_at) == ("ada's", ("GET",), None)
 
 
 async def test_keys_that_came_in_another_way_are_left_alone(desk: Desk) -> None:

@@ -113,6 +113,25 @@ async def test_each_update_heeds_what_was_seen(world: World, pool: Pool, address
         assert late.status == 412, "somebody was faster"
 
 
+HARDENED = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+async def test_every_answer_has_the_headers_that_keep_browsers_out(world: World, stranger: Client) -> None:
+    for address in sorted(GOOD):
+        answers = [await world.send(address), await world.send(address, {"surprise": 1})]
+        answers.append(await World(stranger, world.ids).send(address))
+        assert answers[-1].status == 401
+        for one in answers:
+            assert {name: one.headers.get(name) for name in HARDENED} == HARDENED, (address, one.status)
+            assert "Server" not in one.headers
+
+
 LISTS = [
     "GET /accounts",
     "GET /accounts/{account}/overrides",

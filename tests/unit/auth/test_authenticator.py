@@ -242,6 +242,7 @@ async def test_postgres_gone_is_never_a_401(bench: Bench, case: str, error: Exce
     bench.error = error
     refusal = await bench.refused()
     assert isinstance(refusal, KeyLookupUnavailable), case
+    assert refusal.headers == b"Retry-After: 2\r\n"
     assert refusal.status == 503
     assert bench.counted("unavailable") == 1
     assert bench.slots.get("key_lookup_errors_total") == 1

@@ -21,7 +21,7 @@ SEEDS = 1_000_000
 @click.option(
     "--hypertable",
     is_flag=True,
-    help="With rows in a TimescaleDB hypertable, if the embedded PostgreSQL has the extension.",
+    help="Lay rows out in a TimescaleDB hypertable midway; the embedded PostgreSQL must have it.",
 )
 @click.option("--keep", is_flag=True, help="Keep the folder with all logs, journals and data.")
 @json_option

@@ -10,6 +10,7 @@ FROM journal_cursors WHERE journal_id = $1;
 
 -- lock_cursor
 -- The same, and nobody else books this journal until the transaction ends. $1 journal_id
+-- It comes before anything is written: whoever lays rows out anew holds writers off here (`moving.sql`).
 -- What is booked is deleted from disk: so where commits do not wait to be durable, as the server or its database is
 -- set, this one does.
 SELECT segment, offset_bytes, closed_at IS NOT NULL AS closed,

@@ -66,7 +66,7 @@ async def _instead_of(connection: Connection, layout: Layout) -> AsyncIterator[N
             await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WITHIN_S}s'")
             await connection.execute(QUERIES.without_end)
             await connection.execute("SELECT pg_advisory_xact_lock($1)", retention.LOCK)
-            await connection.execute("LOCK TABLE usage_events IN EXCLUSIVE MODE")
+            await connection.execute(QUERIES.hold_off_writers)
             if await layout_of(connection) is not layout:
                 raise LayoutRefused(
                     "Somebody else has just laid the rows out. Look with `tollway rows show`."

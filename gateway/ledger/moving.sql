@@ -3,6 +3,11 @@
 SELECT set_config(name, '0', true) FROM pg_settings
 WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout');
 
+-- hold_off_writers
+-- Recorders lock a cursor before they write rows, so they wait there. One that waited for the table of rows itself would
+-- write where TimescaleDB does not look: it is asked where rows go before the wait, and says what was true then.
+LOCK TABLE journal_cursors, usage_events IN EXCLUSIVE MODE;
+
 -- owner
 -- Whose the table is, if it is not ours.
 SELECT quote_ident(pg_get_userbyid(relowner))

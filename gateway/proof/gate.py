@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 
 from gateway.app.clocks import clocks_folder, make_clock_file
 from gateway.app.process import COMM_PREFIX
 from gateway.errors import TollwayError
 from gateway.ledger import moving
+from gateway.ledger.timescale import ensure_extension
 from gateway.model.policies import PolicySet
 from gateway.policy.load import load_folder
 from gateway.proof.remains import DATA, end_all
@@ -27,10 +29,11 @@ from gateway.proof.world import Caller, Who, policies
 from gateway.storage.embedded import EmbeddedPostgres
 from gateway.storage.embedded.redis import PID_FILE
 from gateway.storage.embedded.server import read_pid
-from gateway.storage.postgres import open_connection
+from gateway.storage.postgres import LOST, open_connection
 
 WORKERS = 2
 CHUNK_DAYS = 1
+CLOSE_WITHIN_S = 5.0
 CLOCKS = ("worker-1", "worker-2", "recorder", "control")
 READY_WITHIN_S = 90.0
 STOP_WITHIN_S = 90.0
@@ -106,13 +109,26 @@ class Gate:
                 await asyncio.sleep(0.1)
         raise ProofFailed(f"The gateway was not ready within {READY_WITHIN_S:.0f} s.\n{self.last_words()}")
 
-    async def to_hypertable(self) -> None:
-        """Lay its rows out in a hypertable, as it runs. TimescaleUnusable without the extension."""
+    async def have_timescale(self) -> None:
+        """Have the extension for `to_hypertable`. TimescaleUnusable says why not."""
         connection = await open_connection(EmbeddedPostgres(self.data_dir).url)
         try:
-            await moving.to_hypertable(connection, CHUNK_DAYS, lambda _, __: None)
+            await ensure_extension(connection)
         finally:
             await connection.close()
+
+    async def to_hypertable(self, after_s: float) -> None:
+        """Lay rows out in a hypertable, as the gateway runs and whatever dies meanwhile, until it is done."""
+        await asyncio.sleep(after_s)
+        while True:
+            with contextlib.suppress(TollwayError, asyncpg.PostgresError, *LOST):
+                connection = await open_connection(EmbeddedPostgres(self.data_dir).url)
+                try:
+                    await moving.to_hypertable(connection, CHUNK_DAYS, lambda _, __: None)
+                    return
+                finally:
+                    await connection.close(timeout=CLOSE_WITHIN_S)
+            await asyncio.sleep(0.25)
 
     async def make_callers(self, who: Who) -> list[Caller]:
         """The callers of a new account."""

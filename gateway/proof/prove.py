@@ -28,6 +28,7 @@ from gateway.proof.world import CAST
 TELL_EVERY_S = 15
 SETTLE_ROUNDS = 3
 WITNESS_WITHIN_S = 30.0
+LAID_OUT_WITHIN_S = 120.0
 
 Tell = Callable[[str], None]
 Passed = Callable[[int], None]
@@ -105,13 +106,15 @@ async def _prove(gate: Gate, folder: Path, plan: Plan, audience: tuple[Tell, Pas
     gate.start()
     await gate.ready()
     if plan.hypertable:
-        await gate.to_hypertable()
+        await gate.have_timescale()
     callers = [caller for who in CAST for caller in await gate.make_callers(who)]
     traffic = Traffic(gate.port, callers, plan.seed)
     faults = Faults(gate, random.Random(plan.seed), folder / "faults.log")  # noqa: S311 - a plan, not a secret
     started_s = time.monotonic()
+    laying_out = asyncio.create_task(_lay_out(gate, plan), name="proof.lay_out")
     await _hurt(gate, traffic, faults, plan.seconds, audience)
     lasted_s = time.monotonic() - started_s
+    await asyncio.wait_for(laying_out, LAID_OUT_WITHIN_S)
     audience[0]("settling")
     status = await _settle(gate)
     with stores(gate.data_dir) as (database_url, redis_url):
@@ -127,6 +130,12 @@ async def _prove(gate: Gate, folder: Path, plan: Plan, audience: tuple[Tell, Pas
     )
     outcomes = Counter(row.outcome for row in books.rows) + Counter(books.of_nobody)
     return Verdict(plan.seed, lasted_s, await asyncio.to_thread(judge, run), outcomes, faults.done, folder)
+
+
+async def _lay_out(gate: Gate, plan: Plan) -> None:
+    """In the midst of it all."""
+    if plan.hypertable:
+        await gate.to_hypertable(after_s=plan.seconds / 2)
 
 
 async def _hurt(

@@ -204,6 +204,42 @@ async def test_who_reads_does_not_wait_and_who_books_does(books: Books, connecti
     assert seen == [4]
 
 
+WAITING = """
+SELECT count(*) FROM pg_locks
+WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+@pytest.mark.parametrize("direction", ["to a hypertable", "to months"])
+async def test_what_was_to_be_booked_meanwhile_is_booked_where_rows_are_afterwards(
+    books: Books, connection: Connection, direction: str
+) -> None:
+    """A writer that waits for the table itself would go on with what it knew of the old one."""
+    recorder = books.recorder()
+    book(books, 1, *MONTHS)
+    await books.book_all(recorder)
+    if direction == "to months":
+        await to_hypertable(connection, 7, quiet)
+        book(books, 2, *MONTHS)
+        await books.book_all(recorder)
+    before = len(await rows(connection))
+    book(books, 3, *MONTHS)
+    async with books.pool.acquire() as reader:
+        async with reader.transaction():
+            await reader.fetch("SELECT count(*) FROM usage_events")
+            laid_out = to_months(connection, quiet) if before == 8 else to_hypertable(connection, 7, quiet)
+            moving_them = asyncio.ensure_future(laid_out)
+            while await reader.fetchval(WAITING) < 1:
+                await asyncio.sleep(0)
+            booking = asyncio.ensure_future(books.book_all(recorder))
+            while await reader.fetchval(WAITING) < 2:
+                await asyncio.sleep(0)
+        assert await moving_them == before
+        assert await booking == 4
+    assert len(await rows(connection)) == before + 4
+    assert await books.disagreements() == []
+
+
 async def test_somebody_who_goes_on_reading_keeps_it_from_being_done(
     books: Books, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ from gateway.dataplane.rtsp import (
     first_line,
     requests_of_rtsp,
     what_may_be_one,
+    with_its_end,
 )
 from gateway.errors import BadRequest, BodyTooLarge, GatewayError, HeadTooLarge
 from gateway.model.exchange import Exchange, RequestHead
@@ -204,7 +205,7 @@ class ReadingProtocol(AnsweringProtocol):
             elif self._leads and not is_behind:
                 self._follow_method(data, is_start=is_start)
             else:
-                self._behind = what_may_be_one(self._behind + data)
+                self._behind = what_may_be_one(data) if is_behind else with_its_end(self._behind, data)
         elif self._incoming is not None:
             self._count_body(self._incoming, len(data))
 

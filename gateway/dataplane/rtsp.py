@@ -37,3 +37,11 @@ def what_may_be_one(data: bytes) -> bytes:
     """The same again, and the last line, which may become one."""
     found = b"".join(b"%b %b RTSP/\n" % line for line in requests_of_rtsp(data))
     return found + data[data.rfind(b"\n") + 1 :]
+
+
+def with_its_end(kept: bytes, data: bytes) -> bytes:
+    """The last line with what there is more of it. A head does not begin with any line behind that."""
+    if kept.endswith(b"\n"):
+        return kept
+    line, end, _ = data.partition(b"\n")
+    return kept + line + end

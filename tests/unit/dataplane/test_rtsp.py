@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.dataplane.rtsp import begins_rtsp, first_line, requests_of_rtsp, what_may_be_one
+from gateway.dataplane.rtsp import (
+    begins_rtsp,
+    first_line,
+    requests_of_rtsp,
+    what_may_be_one,
+    with_its_end,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,5 +39,7 @@ def test_requests_behind_other_messages_are_found_wherever_they_stand() -> None:
     assert requests_of_rtsp(data) == found
     kept = what_may_be_one(data)
     assert requests_of_rtsp(kept) == found
-    assert requests_of_rtsp(kept + b"SP/1.0\r\n") == {*found, (b"POST", b"/d")}
+    kept = with_its_end(kept, b"SP/1.0\r\nGET /e RTSP/1.0\r\n")
+    assert with_its_end(kept, b"GET /f RTSP/1.0\r\n") == kept
+    assert requests_of_rtsp(kept) == {*found, (b"POST", b"/d")}
     assert requests_of_rtsp(b"GET /a HTTP/1.1\r\n") == frozenset()

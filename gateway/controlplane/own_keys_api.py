@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from gateway.accounts.checks import check_name
 from gateway.accounts.records import ApiKey, KeyChanges
 from gateway.accounts.store import Accounts
 from gateway.controlplane import wording
@@ -81,9 +82,10 @@ class OwnKeysApi:
     async def rename_key(self, request: web.Request) -> web.Response:
         """Call the key something else. What it may do is for the operator to change: make another key."""
         wanted, accounts = await read_body(request, KeyName), self._accounts.on(request[CONNECTION])
+        changes = KeyChanges(name=check_name("name", wanted.name, may_be_empty=True))
         key = (await self._own(accounts, request)).public_id
         check_key_match(request, await accounts.lock_key(key))
-        return tagged_key(await accounts.change_key(key, KeyChanges(name=wanted.name)))
+        return tagged_key(await accounts.change_key(key, changes))
 
     async def revoke_key(self, request: web.Request) -> web.Response:
         """The key stops working within a second. Again changes nothing."""

@@ -38,6 +38,7 @@ class Candidate:
     varied: bool = False  # called with heads of which no two are alike
     keys: tuple[str, ...] = ()  # of as many accounts, where it matters whose calls come together
     in_turn: bool = False  # called with all of these, one after the other
+    store_pids: tuple[int, ...] = ()  # the Redis it asks, whose CPU time is told apart
 
     @property
     def checks_keys(self) -> bool:

@@ -143,6 +143,11 @@ def descendants(parent: int) -> list[int]:
     return found
 
 
+def named_below(parent: int, name: str) -> tuple[int, ...]:
+    """The descendants of `parent` that the operating system calls `name`."""
+    return tuple(pid for pid in descendants(parent) if _read(pid, "comm").strip() == name)
+
+
 def describe() -> str:
     """One line on this machine, without its name."""
     model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.candidate import HEADERS, PATH, Candidate
@@ -27,6 +27,7 @@ class Round:
     p50_ms: float
     p99_ms: float
     fault: str = ""
+    store_us: float | None = None  # of its Redis's CPU, per request
 
 
 def measure(candidate: Candidate, seconds: int) -> Round:
@@ -40,14 +41,18 @@ def measure(candidate: Candidate, seconds: int) -> Round:
     if candidate.in_turn:
         command += ["--script", str(IN_TURN)]
     keys = candidate.keys if candidate.in_turn else ()
-    before = cpu_s(*candidate.pids)
+    before, of_store = cpu_s(*candidate.pids), cpu_s(*candidate.store_pids)
     done = subprocess.run(
         [*command, f"http://127.0.0.1:{candidate.port}{PATH}", *keys],
         capture_output=True,
         text=True,
         check=False,
     )
-    return read_wrk(done.stdout, cpu_s(*candidate.pids) - before)
+    measured = read_wrk(done.stdout, cpu_s(*candidate.pids) - before)
+    if candidate.store_pids and measured.requests:
+        store_us = (cpu_s(*candidate.store_pids) - of_store) * 1e6 / measured.requests
+        return replace(measured, store_us=store_us)
+    return measured
 
 
 def read_wrk(output: str, used_s: float) -> Round:

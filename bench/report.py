@@ -7,8 +7,8 @@ from statistics import median
 
 from bench.measure import Round
 
-HEAD = """| server | CPU per call | ratio to nginx | calls/s on one core | p50 | p99 | what it does |
-| --- | ---: | ---: | ---: | ---: | ---: | --- |"""
+HEAD = """| server | CPU per call | ratio to nginx | Redis's | calls/s a core | p50 | p99 | what it does |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |"""
 
 
 def ratio_to(base: list[Round], rounds: list[Round]) -> float:
@@ -31,9 +31,11 @@ def table(results: dict[str, list[Round]], does: Mapping[str, str] | None = None
 def _row(name: str, rounds: list[Round], base: list[Round], does: str) -> str:
     faults = {one.fault for one in (*rounds, *base) if one.fault}
     if faults:
-        return void(name, faults, 6)
+        return void(name, faults, 7)
+    of_store = [one.store_us for one in rounds if one.store_us is not None]
+    redis = f"{median(of_store):.1f} us" if of_store else "-"
     return (
-        f"| {name} | {median(one.cpu_us for one in rounds):.1f} us | {ratio_to(base, rounds):.2f} "
+        f"| {name} | {median(one.cpu_us for one in rounds):.1f} us | {ratio_to(base, rounds):.2f} | {redis} "
         f"| {median(one.per_s for one in rounds):,.0f} "
         f"| {median(one.p50_ms for one in rounds):.2f} ms | {median(one.p99_ms for one in rounds):.2f} ms "
         f"| {does} |"

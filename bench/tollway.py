@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.candidate import Candidate
-from bench.machine import BenchError, listeners_below
+from bench.machine import BenchError, listeners_below, named_below
 from bench.processes import Place, server
 from gateway.accounts.keys import mint
 from gateway.model.principal import Mode
@@ -59,7 +59,10 @@ def tollway(
             raise BenchError(f"{title}: {len(pids)} processes listen on port {port}")
         keys = _load_accounts(command, environ) if policies == "exact" else ()
         recognises = policies == "plentiful"
-        yield Candidate(title, port, pids, DOES.get(policies, ""), key["secret"], recognises, keys=keys)
+        store = named_below(process.pid, "redis-server")
+        yield Candidate(
+            title, port, pids, DOES.get(policies, ""), key["secret"], recognises, keys=keys, store_pids=store
+        )
 
 
 def _load_accounts(command: list[str], environ: dict[str, str]) -> tuple[str, ...]:

@@ -108,16 +108,15 @@ def with_redis(place: Place, port: int) -> Iterator[Candidate]:
     options = {"port": "0", "unixsocket": str(path), "dir": str(folder), "appendonly": "yes", "save": ""}
     options["logfile"] = str(folder / "redis.log")
     command = [str(find_redis()), *(part for name, value in options.items() for part in (f"--{name}", value))]
-    with server(place.folder, "lua-redis", command, path):
+    with server(place.folder, "lua-redis", command, path) as redis:
         script = (LUA / "count.redis.lua").read_bytes()
         _load(path, script)
         access = f"""set $redis "unix:{path}";
         set $script {sha1(script, usedforsecurity=False).hexdigest()};
         access_by_lua_file {LUA}/in_redis.lua;"""
         with _lua_server(place, "nginx-lua-redis", port, access) as pid:
-            yield Candidate(
-                "nginx + Lua + Redis", port, (pid,), "SHA-256 of the key; one Redis script per call"
-            )
+            does = "SHA-256 of the key; one rate by one Redis script"
+            yield Candidate("nginx + Lua + Redis", port, (pid,), does, store_pids=(redis.pid,))
 
 
 @contextmanager

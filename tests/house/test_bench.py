@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -54,7 +55,12 @@ def test_wrong_answers_void_the_row(case: str, line: str) -> None:
     assert bad.fault == line.strip()
     text = table({"nginx": [good, good], "ours": [good, bad]})
     assert f"| ours | void: {line.strip()} |" in text
-    assert "| nginx | 20.0 us | 1.00 | 50,000 | 0.98 ms | 2.15 ms |" in text
+    assert "| nginx | 20.0 us | 1.00 | - | 50,000 | 0.98 ms | 2.15 ms |" in text
+
+
+def test_what_redis_took_is_told_beside_it() -> None:
+    rounds = [replace(read_wrk(GOOD, 1.0), store_us=store_us) for store_us in (7.0, 9.0, 8.0)]
+    assert "| ours | 20.0 us | 1.00 | 8.0 us | 50,000 |" in table({"ours": rounds})
 
 
 def test_no_answer_at_all_is_void_too() -> None:

@@ -128,6 +128,17 @@ def test_tokens_of_an_issuer_stand_for_an_account(gateway: Gateway) -> None:
     assert {show(gateway, good).status_code for _ in range(10)} == {403}
 
 
+def test_operators_and_customers_can_not_be_taken_for_each_other(gateway: Gateway) -> None:
+    stored = gateway.admin("POST", "/tokens", json={"name": "ci", "scopes": ["usage:read"]})["secret"]
+    for admin in (gateway.token, stored):
+        for headers in ({"Authorization": f"Bearer {admin}"}, {"X-API-Key": admin}):
+            answer = requests.get(gateway.url("/get"), headers=headers, timeout=30)
+            assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+    url = gateway.control_url("/admin/v1/usage")
+    assert requests.get(url, headers={"Authorization": f"Bearer {stored}"}, timeout=30).status_code == 200
+    assert requests.get(url, headers=gateway.customer("paid").headers, timeout=30).status_code == 401
+
+
 def test_who_shows_nothing_has_a_tier_by_address(gateway: Gateway) -> None:
     codes = [requests.get(gateway.url("/anything/open"), timeout=30).status_code for _ in range(4)]
     assert codes == [200, 200, 429, 429]

@@ -36,6 +36,7 @@ defaults
     timeout connect 5s
     timeout client 30s
     timeout server 30s
+    timeout check 10s
 listen front
     bind 127.0.0.1:{front}
     server gateway 127.0.0.1:{listen} check inter 100ms {options}
@@ -204,7 +205,7 @@ def test_a_gateway_that_leaves_is_left_before_it_goes(upstream: Upstream, loop: 
         folder.mkdir()
     with (
         gateway_of(stays, upstream) as other,
-        gateway_of(leaves, upstream, TOLLWAY_DRAIN_DELAY_S="3") as gone,
+        gateway_of(leaves, upstream, TOLLWAY_DRAIN_DELAY_S="8") as gone,
     ):
         front, secret = free_port(), other.customer("paid").secret
         known = gone.admin("POST", "/accounts", json={"name": "the same", "tier": "paid"})["id"]

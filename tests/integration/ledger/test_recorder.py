@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -494,6 +495,24 @@ async def test_an_outage_is_logged_once_survived_and_caught_up(
     assert books.slots.get("recorder_errors_total") >= 5
     messages = [record.getMessage() for record in caplog.records if record.name == "tollway.ledger"]
     assert messages == ["usage can not be booked and waits on disk", "usage is being booked again"]
+
+
+async def test_to_catch_up_takes_no_more_memory_the_more_there_is(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "BATCH_EVENTS", 500)
+    recorder, peaks = books.recorder(), []
+    for turn, calls in enumerate((1_000, 1_000, 12_000)):  # the first of them fills caches
+        writer = books.writer(turn)
+        for number in range(calls):
+            begin(writer, number)
+            end(writer, number)
+        writer.close()
+        tracemalloc.start()
+        assert await books.book_all(recorder) == calls
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < 1.5 * peaks[1], peaks
 
 
 async def test_the_lag_is_the_age_of_the_oldest_event_that_waits(books: Books) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 T = TypeVar("T")
 Done = Callable[[BaseException | None], None]
@@ -58,14 +58,17 @@ class Wait(Generic[T]):
         if not self._done:
             self._asyncio_future_blocking = True
             yield self
-        error = self._error
-        if error is not None:
-            self._error = None
-            try:
-                raise error
-            finally:
-                del error  # whose traceback holds this frame
+        if self._error is not None:
+            self._raise(self._error)
         return self._value
+
+    def _raise(self, error: BaseException) -> NoReturn:
+        """Once: who kept it would keep the frames that it goes through, and they what they wait for."""
+        self._error = None
+        try:
+            raise error
+        finally:
+            del error
 
     # -- what asyncio.Task asks of a future ------------------------------------------------------------
 
@@ -85,7 +88,7 @@ class Wait(Generic[T]):
 
     def result(self) -> T:
         if self._error is not None:
-            raise self._error
+            self._raise(self._error)
         return self._value
 
     def cancel(self, msg: object = None) -> bool:  # noqa: ARG002  asyncio's signature

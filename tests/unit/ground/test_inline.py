@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -203,3 +205,36 @@ async def test_setting_a_wait_whose_task_was_cancelled_changes_nothing() -> None
     await asyncio.gather(task, return_exceptions=True)
     wait.set(4)
     assert task.cancelled()
+
+
+class Held:
+    """Something that a weak reference can watch."""
+
+
+@pytest.mark.parametrize("by", ["hand", "a task"])
+async def test_a_wait_that_failed_does_not_keep_what_its_error_went_through(by: str) -> None:
+    async def until(wait: Wait[None], held: Held) -> None:
+        with contextlib.suppress(ZeroDivisionError):
+            await wait
+        assert held is not None
+
+    gc.collect()
+    gc.disable()
+    try:
+        wait: Wait[None] = Wait()
+        held = Held()
+        watch = weakref.ref(held)
+        waiting = until(wait, held)
+        del held
+        if by == "hand":
+            drive(waiting, lambda _: None)
+            wait.fail(ZeroDivisionError())
+        else:
+            task = asyncio.create_task(waiting)
+            asyncio.get_running_loop().call_soon(wait.fail, ZeroDivisionError())
+            await task
+        del waiting
+        assert watch() is None
+        assert wait.done
+    finally:
+        gc.enable()

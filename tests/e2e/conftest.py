@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,17 @@ def eventually(check: Callable[[], Any], what: str, timeout_s: float = 20.0) -> 
         if time.monotonic() > give_up_at:
             raise AssertionError(f"not in time: {what}") from error
         time.sleep(0.05)
+
+
+def descendants(pid: int) -> set[int]:
+    found = set()
+    for line in subprocess.run(
+        ["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True
+    ).stdout.splitlines():
+        child, parent = map(int, line.split())
+        if parent == pid:
+            found |= {child} | descendants(child)
+    return found
 
 
 @dataclass
@@ -138,9 +149,14 @@ class Gateway:
         return self.process.wait(60)
 
     def kill(self) -> None:
+        """Whatever of it is left, with its servers, which nobody would start again."""
         if self.process is not None and self.process.poll() is None:
+            below = descendants(self.process.pid)
             self.process.kill()
             self.process.wait(10)
+            for pid in below:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def tollway(self, *arguments: str, ok: bool = True) -> Any:
         """Run a command with `--json`; its parsed output."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.e2e.conftest import POLICIES, Customer, Gateway, eventually, free_port, running
+from tests.e2e.conftest import POLICIES, Customer, Gateway, descendants, eventually, free_port, running
 
 
 def worker_pids(gateway: Gateway) -> list[int]:
@@ -36,17 +36,6 @@ def _link(descriptor: Path) -> str:
     with suppress(OSError):  # closed while we looked
         return os.readlink(descriptor)
     return ""
-
-
-def descendants(pid: int) -> set[int]:
-    found = set()
-    for line in subprocess.run(
-        ["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True
-    ).stdout.splitlines():
-        child, parent = map(int, line.split())
-        if parent == pid:
-            found |= {child} | descendants(child)
-    return found
 
 
 def test_revocation_reaches_every_worker_within_a_second(gateway: Gateway) -> None:

@@ -347,6 +347,7 @@ def test_data_that_was_given_to_nobody_stays_nobodys(
         os.chown(path, nobody, -1)
     assert recall(server.start()) == "yes"
     assert f"Uid:\t{nobody}\t" in Path(f"/proc/{server.pid}/status").read_text()
+    server.stop()  # before its folder goes
 
 
 @as_root
@@ -376,6 +377,7 @@ def test_without_namespaces_the_data_is_given_to_nobody(
     assert server.folder.stat().st_uid == unprivileged.other_user().pw_uid
     server.stop()
     assert recall(server.start()) == "yes"
+    server.stop()  # before its folder goes
 
 
 def test_servers_see_none_of_our_secrets(

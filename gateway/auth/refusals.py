@@ -24,12 +24,24 @@ Later = Callable[[float, Callable[[], None]], object]
 class Refusals:
     """Holds refusals back until they are due. What waits is bounded by the connections there are.
 
-    The instant depends on nothing but when the call came. Nor can whoever sends two at once tell by their
-    order which took longer: those that are due together go in the order in which they came.
+    The instant depends on nothing but when the call came, and on chance: a timer is late by what else the
+    loop does, a little less or more while somebody asks Postgres. Nor can whoever sends two at once tell by
+    their order which took longer: those that are due together go in the order in which they came.
     """
 
-    def __init__(self, clock: Clock, after_ms: int, later: Later | None = None) -> None:
-        """`after_ms` 0: nothing is held back. `later`: the running loop's, unless a test has its own."""
+    def __init__(
+        self,
+        clock: Clock,
+        after_ms: int,
+        later: Later | None = None,
+        *,
+        below: Callable[[int], int] = lambda _: 0,
+    ) -> None:
+        """`after_ms` 0: nothing is held back. `later`: the running loop's, unless a test has its own.
+
+        `below`: how many us more than that, below the number given, at random; none in tests.
+        """
+        self._below = below
         self._clock, self._after_us, self._later = clock, after_ms * 1000, later
         self._held: dict[int, list[tuple[int, Wait[None]]]] = {}  # by when they are due, with when they came
 
@@ -41,7 +53,7 @@ class Refusals:
         """Return when a call that came then may be refused: at once if finding out took longer than that."""
         if not self._after_us:
             return
-        due_us = -(-(came_us + self._after_us) // GRAIN_US) * GRAIN_US
+        due_us = -(-(came_us + self._after_us + self._below(self._after_us)) // GRAIN_US) * GRAIN_US
         if due_us <= self._clock.monotonic_us():
             return
         held = self._held.get(due_us)

@@ -154,7 +154,7 @@ class Settings:
     )
     key_refusal_ms: int = _setting(
         as_whole(0, 1000),
-        "Milliseconds after which a key or token that does not work is refused, for whatever reason.",
+        "Milliseconds until a key or token that does not work is refused; by chance up to twice as many.",
         default=10,
     )
     log_format: str = _setting(

@@ -13,6 +13,7 @@ from gateway.auth.authenticator import Authenticator
 from gateway.auth.refusals import Refusals
 from gateway.clock import ManualClock
 from gateway.errors import Unauthenticated
+from gateway.inline import drive
 from gateway.model.access import KEYS_ONLY, Access
 from tests.unit.auth import test_access
 from tests.unit.auth.issuing import NOW_S, OTHER_RSA_KEY, token
@@ -243,3 +244,18 @@ async def test_keys_that_work_wait_for_nothing(bench: Bench) -> None:
         await bench.call(KEYS_ONLY, b"Bearer " + SECRET)
     await bench.call(TOKENS, b"Bearer " + token())
     assert bench.timers.made == 0
+
+
+async def test_chance_makes_it_later_by_less_than_as_long_again() -> None:
+    clock = ManualClock()
+    mosts: list[int] = []
+    waits: list[float] = []
+
+    def below(most: int) -> int:
+        mosts.append(most)
+        return most - 1
+
+    refusals = Refusals(clock, 10, lambda delay_s, _: waits.append(delay_s), below=below)
+    drive(refusals.hold(clock.monotonic_us()), lambda _: None)
+    assert mosts == [10_000]
+    assert waits == [pytest.approx(0.020, abs=0.001)]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Protocol
 
 SWEEP_S = 0.25
 """Waits end up to this much late. Timeouts are whole seconds, so nobody notices."""
+
+AT_ONCE = 8
+"""Told in one tick of the loop: a thousand whose time is over together must not hold up anybody else."""
 
 NEVER = float("inf")
 
@@ -43,7 +47,15 @@ class Deadlines:
         now = loop.time()
         # Armed first: whatever happens below, the others' deadlines stay watched.
         self._timer = loop.call_later(SWEEP_S, self._sweep) if self._waiting else None
-        for waiting in [waiting for waiting in self._waiting if waiting.deadline <= now]:
-            if waiting.deadline <= now:  # else another's end has just moved it
+        passed = deque([waiting for waiting in self._waiting if waiting.deadline <= now])
+        if passed:
+            self._tell(passed, now)
+
+    def _tell(self, passed: deque[Waiting], now: float) -> None:
+        if len(passed) > AT_ONCE:  # armed first, as above
+            asyncio.get_running_loop().call_soon(self._tell, passed, now)
+        for _ in range(min(AT_ONCE, len(passed))):
+            waiting = passed.popleft()
+            if waiting.deadline <= now and waiting in self._waiting:  # else it has moved, or gone, meanwhile
                 waiting.deadline = NEVER
                 waiting.expire()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 
 import pytest
 
 from gateway import deadlines
-from gateway.deadlines import NEVER, Deadlines
+from gateway.deadlines import AT_ONCE, NEVER, Deadlines
 
 
 class Patient:
@@ -56,6 +57,35 @@ async def test_only_passed_deadlines_are_told_and_only_once() -> None:
     await sweeps(3)
     assert (passed.told, later.told, never.told) == (1, 0, 0)
     assert passed.deadline == NEVER
+
+
+async def test_many_that_pass_together_leave_room_for_others_in_between() -> None:
+    watch = Deadlines()
+    many = [Patient(0.0) for _ in range(3 * AT_ONCE + 1)]
+    for one in many:
+        watch.add(one)
+    told = [0]
+    while told[-1] < len(many):
+        await asyncio.sleep(0)
+        told.append(sum(one.told for one in many))
+    assert max(after - before for before, after in itertools.pairwise(told)) == AT_ONCE
+    assert {one.told for one in many} == {1}
+
+
+async def test_who_goes_before_its_turn_is_told_nothing() -> None:
+    watch = Deadlines()
+    gone, moved = Patient(0.0), Patient(0.0)
+
+    def leave() -> None:
+        watch.discard(gone)
+        moved.deadline = NEVER
+
+    many = [Patient(0.0, leave), *(Patient(0.0) for _ in range(2 * AT_ONCE))]
+    for one in (*many, gone, moved):
+        watch.add(one)
+    await until(lambda: all(one.told for one in many))
+    await sweeps(3)
+    assert (gone.told, moved.told) == (0, 0)
 
 
 async def test_a_deadline_may_be_set_again_while_it_is_told() -> None:

@@ -156,7 +156,7 @@ def _authenticator(process: Process, pool: Pool, switches: SwitchFollower) -> Au
         settings.key_prefix,
         foreign_keys=settings.any_keys,
         guesses=Guesses(process.clock, process.slots, settings.wrong_keys_per_minute),
-        refusals=Refusals(process.clock, settings.key_refusal_ms, below=secrets.randbelow),
+        refusals=Refusals(process.clock, settings.key_refusal_ms),
         account_lookup=lambda name, digest: find_account_principal(pool, name, digest),
     )
     others = {CHANNEL: switches.hear}

@@ -7,6 +7,7 @@ tell these apart by the clock would learn what is remembered.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from functools import partial
 from operator import itemgetter
@@ -35,11 +36,11 @@ class Refusals:
         after_ms: int,
         later: Later | None = None,
         *,
-        below: Callable[[int], int] = lambda _: 0,
+        below: Callable[[int], int] = secrets.randbelow,
     ) -> None:
         """`after_ms` 0: nothing is held back. `later`: the running loop's, unless a test has its own.
 
-        `below`: how many us more than that, below the number given, at random; none in tests.
+        `below`: how many us more than that, below the number given; by chance, unless a test says.
         """
         self._below = below
         self._clock, self._after_us, self._later = clock, after_ms * 1000, later

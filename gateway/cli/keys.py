@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TextIO, TypeVar
 
 import click
@@ -31,27 +32,25 @@ HEADS = ("ID", "KEY", "NAME", "STATE", "MODE", "LAST USED (UTC)", "CREATED (UTC)
 F = TypeVar("F", bound=Callable[..., object])
 
 
+_scope = partial(click.option, "--scope", "scopes", multiple=True, shell_complete=complete_scopes)
+_network = partial(click.option, "--network", "networks", multiple=True, metavar="CIDR")
+_method = partial(click.option, "--method", "methods", multiple=True)
+_route = partial(
+    click.option, "--route", "routes", multiple=True, metavar="NAME", shell_complete=complete_routes
+)
+
+
 def _made_of(function: F) -> F:
     """What a key is made of, as options."""
     modes = click.Choice([mode.value for mode in Mode])
     about_mode = "Calls with test keys are limited alike but never billed."
     about_days = "How long it works; without: until it is revoked."
-    about_scope = "With this scope; several times; without: all scopes."
     for option in (
         json_option,
-        click.option("--scope", "scopes", multiple=True, shell_complete=complete_scopes, help=about_scope),
-        click.option(
-            "--network", "networks", multiple=True, metavar="CIDR", help="Only from there; several times."
-        ),
-        click.option("--method", "methods", multiple=True, help="Only for this method; several times."),
-        click.option(
-            "--route",
-            "routes",
-            multiple=True,
-            metavar="NAME",
-            shell_complete=complete_routes,
-            help="Only for this route; several times.",
-        ),
+        _scope(help="With this scope; several times; without: all scopes."),
+        _network(help="Only from there; several times."),
+        _method(help="Only for this method; several times."),
+        _route(help="Only for this route; several times."),
         click.option("--days", type=click.IntRange(1, 3650), help=about_days),
         click.option("--mode", type=modes, default=Mode.LIVE.value, show_default=True, help=about_mode),
         click.option("--name", default="", help="For people; any text."),
@@ -184,26 +183,13 @@ def _changed_by(function: F) -> F:
     for option in (
         json_option,
         click.option("--all-scopes", is_flag=True, help="With all scopes."),
-        click.option(
-            "--scope",
-            "scopes",
-            multiple=True,
-            shell_complete=complete_scopes,
-            help="With these scopes alone.",
-        ),
+        _scope(help="With these scopes alone."),
         click.option("--any-network", is_flag=True, help="From anywhere."),
-        click.option("--network", "networks", multiple=True, metavar="CIDR", help="Only from there."),
+        _network(help="Only from there."),
         click.option("--any-method", is_flag=True, help="For all methods."),
-        click.option("--method", "methods", multiple=True, help="Only for these methods."),
+        _method(help="Only for these methods."),
         click.option("--any-route", is_flag=True, help="For all routes."),
-        click.option(
-            "--route",
-            "routes",
-            multiple=True,
-            metavar="NAME",
-            shell_complete=complete_routes,
-            help="Only for these routes.",
-        ),
+        _route(help="Only for these routes."),
         click.option("--never-expires", is_flag=True, help="It works until it is revoked."),
         click.option("--days", type=click.IntRange(1, 3650), help="How long it works from now on."),
         click.option("--name", help="For people; any text."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 
 from aiohttp import web
@@ -75,7 +74,7 @@ def build_operator_app(
         *OperatorsApi(stored, AuditLog(with_.pool)).endpoints(),
     ]
     guesses = Guesses(with_.clock, with_.slots, WRONG_TOKENS_MAX)
-    attempts = Attempts(guesses, Refusals(with_.clock, with_.key_refusal_ms, below=secrets.randbelow))
+    attempts = Attempts(guesses, Refusals(with_.clock, with_.key_refusal_ms))
     guard = require_token(bootstrap, StoredTokens(stored), attempts)
     admin = web.Application(middlewares=[guard], client_max_size=MAX_BODY_BYTES)
     admin.add_routes(bind(endpoints, with_.pool))

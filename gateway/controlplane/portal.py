@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
@@ -59,7 +58,7 @@ def build_portal_app(with_: Collaborators, identity: Identity, version: str) -> 
     auth = web.Application(client_max_size=MAX_BODY_BYTES)
     auth.add_routes(bind_portal(counted(endpoints, with_.slots), callers, with_.pool, identity.outbox.wake))
     guesses = Guesses(with_.clock, with_.slots, identity.wrong_keys_per_minute)
-    attempts = Attempts(guesses, Refusals(with_.clock, with_.key_refusal_ms, below=secrets.randbelow))
+    attempts = Attempts(guesses, Refusals(with_.clock, with_.key_refusal_ms))
     viewer = require_viewer(with_.accounts, callers, attempts, foreign_keys=identity.foreign_keys)
     api = web.Application(middlewares=[viewer], client_max_size=MAX_BODY_BYTES)
     own = [*portal.endpoints(), *PeriodApi(with_).own_endpoints()]

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 import requests
 
+from tests.e2e.load import Loop, Upstream, looping
+
 POLICIES = """
 upstreams:
   httpbin: {{targets: [http://127.0.0.1:{port}]}}
@@ -263,6 +265,22 @@ def running(folder: Path, upstream_port: int, **settings: str) -> Iterator[Gatew
             assert gateway.stop() == 0, gateway.log
     finally:
         gateway.kill()
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    """A loop of its own, for callers and upstreams beside a test."""
+    with looping() as started:
+        yield started
+
+
+@pytest.fixture
+def upstream(loop: Loop) -> Iterator[Upstream]:
+    """One that counts what reaches it."""
+    upstream = Upstream()
+    server = loop.run(upstream.serve())
+    yield upstream
+    loop.loop.call_soon_threadsafe(server.close)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Gateway, eventually, free_port, running
-from tests.e2e.load import Load, Loop, Upstream, everybody, looping
+from tests.e2e.load import Load, Loop, Upstream, everybody
 
 CERTS = Path(__file__).parents[1] / "integration" / "dataplane" / "certs"
 POLICIES = """
@@ -66,20 +66,6 @@ http {{
     }}
 }}
 """
-
-
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    with looping() as started:
-        yield started
-
-
-@pytest.fixture
-def upstream(loop: Loop) -> Iterator[Upstream]:
-    upstream = Upstream()
-    server = loop.run(upstream.serve())
-    yield upstream
-    loop.loop.call_soon_threadsafe(server.close)
 
 
 @contextlib.contextmanager

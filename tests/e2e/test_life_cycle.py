@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from tests.e2e.conftest import Customer, Gateway, eventually, running
-from tests.e2e.load import Load, Loop, Upstream, everybody, looping
+from tests.e2e.load import Load, Loop, Upstream, everybody
 from tests.e2e.test_operations import worker_pids
 
 CERTS = Path(__file__).parents[1] / "integration" / "dataplane" / "certs"
@@ -35,20 +35,6 @@ admission: {{on_store_loss: allow}}  # a machine that is busy with other tests m
 routes:
   - {{name: all, match: {{path: /**}}, upstream: up}}
 """
-
-
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    with looping() as started:
-        yield started
-
-
-@pytest.fixture
-def upstream(loop: Loop) -> Iterator[Upstream]:
-    upstream = Upstream()
-    server = loop.run(upstream.serve())
-    yield upstream
-    loop.loop.call_soon_threadsafe(server.close)
 
 
 def write_policies(folder: Path, upstream: Upstream) -> None:

@@ -36,7 +36,7 @@ class Waiting:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.rings: list[Callable[[], None]] = []
-        self.refusals = Refusals(self.clock, 10, lambda _, ring: self.rings.append(ring))
+        self.refusals = Refusals(self.clock, 10, lambda _, ring: self.rings.append(ring), below=lambda _: 0)
 
     async def due(self) -> None:
         """Wait for the next one, and let it go."""

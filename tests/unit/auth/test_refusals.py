@@ -59,7 +59,7 @@ class Held:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.timers = Timers(self.clock)
-        self.refusals = Refusals(self.clock, AFTER_MS, self.timers.later)
+        self.refusals = Refusals(self.clock, AFTER_MS, self.timers.later, below=lambda _: 0)
         self.gone: list[tuple[str, int]] = []
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -161,7 +161,7 @@ class Bench(test_access.Bench):
             self.tasks,
             "tw",
             account_lookup=self.look_up_account,
-            refusals=Refusals(self.clock, AFTER_MS, self.timers.later),
+            refusals=Refusals(self.clock, AFTER_MS, self.timers.later, below=lambda _: 0),
         )
 
     async def look_up(self, key_digest: bytes) -> FoundKey | None:

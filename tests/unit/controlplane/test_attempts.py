@@ -85,7 +85,7 @@ async def test_what_is_remembered_is_bounded(door: Door, monkeypatch: pytest.Mon
 
 async def test_that_one_does_not_work_is_said_when_it_is_due(door: Door) -> None:
     rings: list[Callable[[], None]] = []
-    refusals = Refusals(door.clock, 10, lambda _, ring: rings.append(ring))
+    refusals = Refusals(door.clock, 10, lambda _, ring: rings.append(ring), below=lambda _: 0)
     door.attempts = Attempts(Guesses(door.clock, Slots.in_memory(), MOST), refusals)
     assert await door.knock(WORKS)
     wrong = [asyncio.ensure_future(door.knock(secret)) for secret in (b"a guess", b"another")]

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 log = logging.getLogger("tollway.tasks")
 T = TypeVar("T")
 
+CANCEL_AGAIN_S = 5.0
+
 
 class Tasks:
     """Holds the running tasks of one process; `close` ends them all."""
@@ -30,11 +32,18 @@ class Tasks:
         return task
 
     async def close(self) -> None:
-        """Cancel what still runs and wait until it is gone."""
-        running = list(self._running)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        """Cancel what still runs and wait until it is gone.
+
+        Whatever a task awaits may have taken the cancellation for its own: then it is cancelled again.
+        """
+        tasks = running = set(self._running)
+        while running:
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
+            for task in running:
+                log.warning("a task did not end when it was cancelled", extra={"task": task.get_name()})
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)

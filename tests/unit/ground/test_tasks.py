@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -78,3 +79,21 @@ async def test_an_ended_task_is_not_kept() -> None:
     await tasks.spawn(answer(), name="room.activity")
     await asyncio.sleep(0)
     assert not tasks._running
+
+
+async def test_a_task_whose_cancellation_was_swallowed_is_cancelled_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("gateway.tasks.CANCEL_AGAIN_S", 0.001)
+
+    async def swallow() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    tasks = Tasks()
+    task = tasks.spawn(swallow(), name="room.activity")
+    await asyncio.sleep(0)
+    await tasks.close()
+    assert task.cancelled()
+    assert {record.__dict__["task"] for record in caplog.records} == {"room.activity"}

@@ -46,6 +46,7 @@ ENTRIES = (
     Entry("Tollway, every call decided by Redis", 9120, partial(tollway, policies="exact"), SHORT),
     Entry("nginx + Lua", 9104, nginx.with_lua, SHORT),
     Entry("nginx + Lua + Redis", 9105, nginx.with_redis, SHORT),
+    Entry("nginx + Lua + Redis, the same decision", 9140, nginx.with_redis_alike, SHORT),
     Entry("HAProxy", 9106, haproxy.haproxy),
     Entry("Envoy", 9107, envoy.envoy),
     Entry("http-proxy-middleware on Node", 9108, node.node),

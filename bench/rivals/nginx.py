@@ -17,6 +17,8 @@ from gateway.storage.embedded.redis import find_redis
 LUA = Path(__file__).parent.parent / "lua"
 MODULES = Path("/usr/lib/nginx/modules")  # where Debian puts them
 INSTALL_LUA = "apt-get install libnginx-mod-http-lua"
+RESTY_REDIS = Path("/usr/share/lua/5.1/nginx/redis.lua")
+INSTALL_RESTY_REDIS = "apt-get install lua-nginx-redis"
 
 _FRAME = """{modules}
 daemon off;
@@ -66,7 +68,7 @@ _PROXY = """    client_max_body_size 0;
         }}
     }}"""
 
-_LUA = """lua_package_path "{folder}/?.lua;;";
+_LUA = """lua_package_path "{folder}/?.lua;/usr/share/lua/5.1/?.lua;;";
     lua_shared_dict counters 1m;
     init_by_lua_block {{ require "keys" }}"""
 
@@ -101,22 +103,41 @@ def with_lua(place: Place, port: int) -> Iterator[Candidate]:
 
 @contextmanager
 def with_redis(place: Place, port: int) -> Iterator[Candidate]:
-    """The same, with a script call to a Redis of its own for every call."""
-    folder = place.folder / "lua-redis"
+    """The same, with a script call to a Redis of its own for every call: the least there is to it."""
+    does = "SHA-256 of the key; one rate by one Redis script"
+    with _asking_redis(place, port, "lua-redis", "count.redis.lua", "in_redis.lua") as (pid, redis):
+        yield Candidate("nginx + Lua + Redis", port, (pid,), does, store_pids=(redis,))
+
+
+@contextmanager
+def with_redis_alike(place: Place, port: int) -> Iterator[Candidate]:
+    """The same, deciding and telling what Tollway does, with the client that everybody uses."""
+    if not RESTY_REDIS.exists():
+        raise Missing(INSTALL_RESTY_REDIS)
+    does = "SHA-256 of the key; a rate and a quota by one Redis script; RateLimit fields"
+    with _asking_redis(place, port, "lua-alike", "decide.redis.lua", "alike.lua") as (pid, redis):
+        yield Candidate("nginx + Lua + Redis, the same decision", port, (pid,), does, store_pids=(redis,))
+
+
+@contextmanager
+def _asking_redis(
+    place: Place, port: int, name: str, script_name: str, access_name: str
+) -> Iterator[tuple[int, int]]:
+    """Process ids of nginx and of its Redis."""
+    folder = place.folder / name
     folder.mkdir()
     path = folder / "redis.sock"
     options = {"port": "0", "unixsocket": str(path), "dir": str(folder), "appendonly": "yes", "save": ""}
     options["logfile"] = str(folder / "redis.log")
-    command = [str(find_redis()), *(part for name, value in options.items() for part in (f"--{name}", value))]
-    with server(place.folder, "lua-redis", command, path) as redis:
-        script = (LUA / "count.redis.lua").read_bytes()
+    command = [str(find_redis()), *(part for key, value in options.items() for part in (f"--{key}", value))]
+    with server(place.folder, name, command, path) as redis:
+        script = (LUA / script_name).read_bytes()
         _load(path, script)
         access = f"""set $redis "unix:{path}";
         set $script {sha1(script, usedforsecurity=False).hexdigest()};
-        access_by_lua_file {LUA}/in_redis.lua;"""
-        with _lua_server(place, "nginx-lua-redis", port, access) as pid:
-            does = "SHA-256 of the key; one rate by one Redis script"
-            yield Candidate("nginx + Lua + Redis", port, (pid,), does, store_pids=(redis.pid,))
+        access_by_lua_file {LUA}/{access_name};"""
+        with _lua_server(place, f"nginx-{name}", port, access) as pid:
+            yield pid, redis.pid
 
 
 @contextmanager

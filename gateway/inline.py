@@ -54,6 +54,16 @@ class Wait(Generic[T]):
                 self._wake = None
                 wake()
 
+    def when_done(self, wake: Callable[[], None]) -> None:
+        """`wake` is called within the very call that sets or fails it, instead of a coroutine that waits.
+
+        At once if that has happened. It asks for the `result`.
+        """
+        if self._done:
+            wake()
+        else:
+            self._wake = wake
+
     def __await__(self) -> Generator[Any, None, T]:
         if not self._done:
             self._asyncio_future_blocking = True
@@ -153,3 +163,20 @@ def drive(coroutine: Coroutine[Any, Any, None], done: Done) -> None:
             awaited._wake = driven.step
         else:
             driven.park(awaited)
+
+
+def waited(awaitable: Wait[T] | Coroutine[Any, Any, T]) -> Wait[T]:
+    """What will be there later, as a Wait. A coroutine is driven; it may await what `drive` says."""
+    if isinstance(awaitable, Wait):
+        return awaitable
+    wait: Wait[T] = Wait()
+
+    async def run() -> None:
+        wait.set(await awaitable)
+
+    def ended(error: BaseException | None) -> None:
+        if error is not None:
+            wait.fail(error)
+
+    drive(run(), ended)
+    return wait

@@ -1,21 +1,21 @@
 """The script that decides, called once for the calls of a loop tick.
 
 Each call is decided by itself, in the order they came, and hears of nothing but itself. What calls have in
-common is said once: plans are few, and their numbers are most of what there is to say.
+common is said once: plans are few, and their numbers are most of what there is to say. Numbers go packed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, NamedTuple, cast
-
-import hiredis
+import struct
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 from gateway.admission.charges import Charges
 from gateway.admission.redis_time import RedisTime
 from gateway.admission.slot_set import SLOT_MS
-from gateway.admission.store import Ask, Decision, Status
+from gateway.admission.store import EXACT, Ask, Decision, Status
 from gateway.admission.token_bucket import HOLD_MS
 from gateway.admission.trust import Trust
 from gateway.errors import CountersLost, StoreRefused, StoreUnavailable
@@ -27,7 +27,12 @@ log = logging.getLogger("tollway.admission")
 
 CALLS_MAX = 32
 """Decided by one script call, in less than a millisecond: meanwhile Redis serves nobody else."""
-TOO_LATE = (Status.TOO_LATE.value, 0, 0)
+NUMBERS_MAX = 2000
+"""Answered by one script call. What Lua can hand over at once is 8,000."""
+FAILED = 5
+"""The status of a call that ended in an error of its own."""
+HEAD = struct.Struct("<5d")
+FORM = struct.Struct("<6d")
 STATUSES = tuple(Status)
 """By their numbers; to ask the enumeration for each call is slower."""
 
@@ -38,48 +43,55 @@ def full_names(tag: str, names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple([prefix + name if name[0] != "{" else "tw:" + name for name in names])
 
 
-class _Call(NamedTuple):
-    tag: str
-    charges: Charges
-    ask: Ask
-    wait: Wait[Decision]
+_Call = tuple[str, Charges, Ask, Wait[Decision]]
+"""Its account's tag, what it pays, how much is asked, and who waits for the decision."""
+_Form = int | tuple[int, Ask]
 
 
 class _Sheet:
     """Calls for one script call, and what `admit.lua` wants to be told of them."""
 
-    __slots__ = ("_forms", "_of_calls", "_of_forms", "calls", "has_quotas", "keys")
+    __slots__ = ("_forms", "_of_calls", "_of_forms", "_slots", "calls", "has_quotas", "keys", "numbers")
 
     def __init__(self) -> None:
         self.calls: list[_Call] = []
         self.keys: list[str] = []
+        self.numbers = 1  # that will be answered
         self.has_quotas = False
-        self._forms: dict[tuple[object, ...], int] = {}
-        self._of_forms: list[str | int] = []
-        self._of_calls: list[str | int] = []
+        self._forms: dict[_Form, int] = {}
+        self._of_forms: list[str | bytes] = []
+        self._of_calls = bytearray()
+        self._slots: list[str] = []
 
     def add(self, call: _Call) -> None:
         tag, charges, ask, _ = call
         # The same numbers are the same object; those of all calls on the sheet live as long as it does.
-        alike = (id(charges.numbers), id(charges.most), ask[:4], ask.scarce)
+        numbers = id(charges.packed)
+        alike: _Form = numbers if ask is EXACT else (numbers, ask._replace(slot=""))
         form = self._forms.get(alike)
         if form is None:
             form = self._forms[alike] = len(self._forms) + 1
-            wanted = -ask.wanted if ask.scarce else ask.wanted
-            counts = len(charges.limits), len(charges.quotas), len(charges.slot_keys)
-            self._of_forms += (ask.holder, ask.calls, wanted, ask.held, *counts)
-            self._of_forms += charges.numbers
-            self._of_forms += charges.most
+            self._add_form(charges, ask)
         self._of_calls.append(form)
+        keys = charges.keys
         if charges.slot_keys:
-            self._of_calls.append(ask.slot)
-        self.keys += full_names(tag, charges.keys + charges.slot_keys)
-        self.has_quotas = self.has_quotas or bool(charges.quotas)
+            self._slots.append(ask.slot)
+            keys += charges.slot_keys
+        self.keys += full_names(tag, keys)
+        self.numbers += charges.told
+        if charges.quotas:
+            self.has_quotas = True
         self.calls.append(call)
 
+    def _add_form(self, charges: Charges, ask: Ask) -> None:
+        wanted = -ask.wanted if ask.scarce else ask.wanted
+        counts = len(charges.limits), len(charges.quotas), len(charges.slot_keys)
+        self._of_forms += (ask.holder, FORM.pack(ask.calls, wanted, ask.held, *counts) + charges.packed)
+        self._of_forms += charges.marks
+
     def arguments(self, time: RedisTime, server: str, distrust: int) -> Args:
-        head = (time.given(), time.deadline_ms(), HOLD_MS, SLOT_MS, server, distrust, len(self._forms))
-        return (*head, *self._of_forms, *self._of_calls)
+        head = HEAD.pack(time.deadline_ms(), HOLD_MS, SLOT_MS, distrust, len(self._forms))
+        return (time.given(), head, server, *self._of_forms, bytes(self._of_calls), *self._slots)
 
 
 class AdmitScript:
@@ -115,13 +127,13 @@ class AdmitScript:
         if self._waiting >= OUTSTANDING_MAX:
             wait.fail(StoreUnavailable("too many calls wait for Redis", unsent=True))
             return wait
-        calls = self._sheet.calls
+        sheet = self._sheet
         if not self._is_ending and self._calls_max > 1:
             self._is_ending = True
             asyncio.get_running_loop().call_soon(self._end_tick)
-        self._sheet.add(_Call(tag, charges, ask, wait))
+        sheet.add((tag, charges, ask, wait))
         self._waiting += 1
-        if len(calls) >= self._calls_max:
+        if len(sheet.calls) >= self._calls_max or sheet.numbers >= NUMBERS_MAX:
             self._send()
         return wait
 
@@ -136,10 +148,9 @@ class AdmitScript:
             drive(self._run(sheet), _ended)
 
     async def _run(self, sheet: _Sheet) -> None:
-        told: list[Decision | Exception]
+        told: Sequence[Decision | Exception]
         try:
-            now_ms, replies = await self._ask(sheet)
-            told = [self._told(call, now_ms, one) for call, one in zip(sheet.calls, replies, strict=True)]
+            told = await self._ask(sheet)
         except StoreRefused as refused:
             if len(sheet.calls) > 1:
                 self._send_each(sheet)
@@ -148,32 +159,61 @@ class AdmitScript:
         except Exception as error:  # a defect of ours, too: each call hears of it, and none waits for ever
             told = [error] * len(sheet.calls)
         self._waiting -= len(told)
-        for call, answer in zip(sheet.calls, told, strict=True):
+        for (_, _, _, wait), answer in zip(sheet.calls, told, strict=True):
             if type(answer) is Decision:
-                call.wait.set(answer)
+                wait.set(answer)
             else:
-                call.wait.fail(cast("Exception", answer))
+                wait.fail(cast("Exception", answer))
 
-    async def _ask(self, sheet: _Sheet) -> tuple[int, list[Any]]:
-        """Redis's time and what it says of each call."""
+    async def _ask(self, sheet: _Sheet) -> Sequence[Decision | Exception]:
+        """What Redis says of each call. Too late: perhaps by our idea of its clock alone, now set right."""
+        for _ in range(2):
+            numbers, failures = await self._ask_once(sheet)
+            if len(numbers) > 1:
+                return self._told(sheet, numbers, iter(failures))
+        raise StoreUnavailable("Redis runs calls too late")
+
+    async def _ask_once(self, sheet: _Sheet) -> tuple[tuple[int, ...], list[bytes]]:
         trust, server, distrust, keys = self._trust, "", 0, sheet.keys
         if trust is not None and sheet.has_quotas:
-            mark, server, distrust = trust.question(sheet.calls[0].tag)
+            mark, server, distrust = trust.question(sheet.calls[0][0])
             keys = [*keys, mark]
         arguments = sheet.arguments(self._time, server, distrust)
-        now_ms, *replies = await self._redis.evalsha(self._script, tuple(keys), arguments)
-        self._time.seen(now_ms)
-        return now_ms, replies or [TOO_LATE] * len(sheet.calls)
+        answer = await self._redis.evalsha(self._script, tuple(keys), arguments)
+        packed, *failures = answer if type(answer) is list else (answer,)
+        numbers: tuple[int, ...] = struct.unpack(f"<{len(packed) // 8}q", packed)
+        self._time.seen(numbers[0])
+        return numbers, failures
 
-    def _told(self, call: _Call, now_ms: int, reply: Any) -> Decision | Exception:
-        if type(reply) is hiredis.ReplyError:
-            return StoreRefused(str(reply))
-        if reply[0] == Status.UNTRUSTED and self._trust is not None:
-            self._trust.doubt(call.tag)
-            return CountersLost("the quota counters are being rebuilt from the ledger")
-        end = 3 + 2 * len(call.charges.keys)
-        left, wait_ms, in_use = tuple(reply[3:end:2]), tuple(reply[4:end:2]), tuple(reply[end:])
-        return Decision(STATUSES[reply[0]], now_ms, reply[1], left, wait_ms, in_use, reply[2])
+    def _told(
+        self, sheet: _Sheet, numbers: tuple[int, ...], failures: Iterator[bytes]
+    ) -> list[Decision | Exception]:
+        if len(numbers) != sheet.numbers:
+            raise ValueError(f"{sheet.numbers} numbers were to be answered, and there are {len(numbers)}")
+        told: list[Decision | Exception] = []
+        now_ms, at = numbers[0], 1
+        for tag, charges, _, _ in sheet.calls:
+            status, extra, calls = numbers[at : at + 3]
+            end = at + charges.told
+            sets = end - len(charges.slot_keys)
+            if status < FAILED and status != Status.UNTRUSTED:
+                left, waits_ms, in_use = (
+                    numbers[at + 3 : sets : 2],
+                    numbers[at + 4 : sets : 2],
+                    numbers[sets:end],
+                )
+                told.append(Decision(STATUSES[status], now_ms, extra, left, waits_ms, in_use, calls))
+            else:
+                told.append(self._failed(tag, status, failures))
+            at = end
+        return told
+
+    def _failed(self, tag: str, status: int, failures: Iterator[bytes]) -> Exception:
+        if status == FAILED:
+            return StoreRefused(next(failures).decode("utf-8", "replace"))
+        if self._trust is not None:
+            self._trust.doubt(tag)
+        return CountersLost("the quota counters are being rebuilt from the ledger")
 
     def _send_each(self, sheet: _Sheet) -> None:
         """The first call failed, so that nothing was decided: that may have been its own fault alone."""

@@ -1,10 +1,12 @@
 -- Token buckets for admit.lua and give_back.lua, which are appended to this file. Twin of token_bucket.py.
 --
 -- A bucket is a hash:
---   level        tokens x period_ms, a whole number while it fits into 2^53
---   at           ms since the epoch the level was true at
---   period       the period_ms the level is in
---   keep         ms since the epoch until which the key is sure to exist; after that it is full anyway
+--   state        four numbers in one, as `struct` packs them, little-endian doubles: to read and write it is a third of
+--                what four fields cost
+--                level    tokens x period_ms, a whole number while it fits into 2^53
+--                at       ms since the epoch the level was true at
+--                period   the period_ms the level is in
+--                keep     ms since the epoch until which the key is sure to exist; after that it is full anyway
 --   h:<holder>   "<tokens>:<ms since the epoch>": tokens taken out in advance, and until when they may be spent
 -- A missing key is a full bucket.
 --
@@ -13,34 +15,39 @@
 local STEP_BACK_MAX_MS = 60000
 local LONGEST_KEEP_MS = 315360000000
 local NONE = {}
+local STATE = '<dddd'
+local floor, ceil, min, max = math.floor, math.ceil, math.min, math.max
+local call, pack_numbers, unpack_numbers = redis.call, struct.pack, struct.unpack
 
 local function now_ms(given)
   if given ~= '' then return tonumber(given) end
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+  local time = call('TIME')
+  return time[1] * 1000 + floor(time[2] / 1000)
 end
 
 -- The highest level allowed beside the holds.
 local function room(bucket)
-  return math.max(0, bucket.burst - bucket.held) * bucket.period
+  return max(0, bucket.burst - bucket.held) * bucket.period
 end
 
 local function flow_in(bucket, when)
-  local elapsed = math.max(0, when - bucket.at)
-  bucket.level = math.min(room(bucket), bucket.level + elapsed * bucket.tokens)
+  local elapsed = max(0, when - bucket.at)
+  bucket.level = min(room(bucket), bucket.level + elapsed * bucket.tokens)
   bucket.at = bucket.at + elapsed
 end
 
--- Add the holds in `texts` that still run to the bucket and let what flowed in before each end flow in.
+-- Add the holds in `texts` that still run to the bucket and let what flowed in before each end flow in. What is no
+-- hold, fields of another version, is dropped like one that has ended.
 local function settle_holds(bucket, texts, now, hold_ms)
   local over = {}
-  for holder, text in pairs(texts) do
-    local tokens, ends = string.match(text, '^(%d+):(%d+)$')
-    local hold = {tokens = tonumber(tokens), ends = tonumber(ends)}
+  for field, text in pairs(texts) do
+    local holder = string.match(field, '^h:(.*)$')
+    local tokens, ends = string.match(holder and text or '', '^(%d+):(%d+)$')
+    local hold = {tokens = tonumber(tokens) or 0, ends = tonumber(ends) or 0}
     bucket.held = bucket.held + hold.tokens
     if hold.ends <= now then
       over[#over + 1] = hold
-      bucket.ended[#bucket.ended + 1] = 'h:' .. holder
+      bucket.ended[#bucket.ended + 1] = field
     else
       if hold.ends > now + hold_ms then  -- written by a clock that was ahead
         hold.ends = now + hold_ms
@@ -48,7 +55,7 @@ local function settle_holds(bucket, texts, now, hold_ms)
         bucket.mended[holder] = hold
       end
       bucket.holds[holder] = hold
-      bucket.last_end = math.max(bucket.last_end, hold.ends)
+      bucket.last_end = max(bucket.last_end, hold.ends)
     end
   end
   table.sort(over, function(a, b) return a.ends < b.ends end)
@@ -61,26 +68,24 @@ end
 -- The bucket at `now`. Reads only.
 local function load_bucket(key, tokens, period, burst, now, hold_ms)
   local level, at, old_period, keep, texts = burst * period, now, period, 0, nil
-  local flat = redis.call('HGETALL', key)
+  local flat = call('HGETALL', key)
   for i = 1, #flat, 2 do
-    local field, value = flat[i], flat[i + 1]
-    if field == 'level' then level = tonumber(value)
-    elseif field == 'at' then at = tonumber(value)
-    elseif field == 'period' then old_period = tonumber(value)
-    elseif field == 'keep' then keep = tonumber(value)
+    local field = flat[i]
+    if field == 'state' then
+      level, at, old_period, keep = unpack_numbers(STATE, flat[i + 1])
     else
       texts = texts or {}
-      texts[string.sub(field, 3)] = value
+      texts[field] = flat[i + 1]
     end
   end
   if old_period ~= period then  -- the policy changed: the same tokens in new units
-    level = math.floor(level / old_period * period)
+    level = floor(level / old_period * period)
     keep = 0
   end
   if at - now > STEP_BACK_MAX_MS then at, keep = now, 0 end  -- the clock was wrong before
   local bucket = {key = key, tokens = tokens, period = period, burst = burst, level = level, at = at, keep = keep,
                   held = 0, last_end = 0, holds = NONE, ended = NONE}
-  now = math.max(now, at)  -- a clock stepping back mints nothing
+  now = max(now, at)  -- a clock stepping back mints nothing
   if texts then
     bucket.holds, bucket.ended = {}, {}
     settle_holds(bucket, texts, now, hold_ms)
@@ -93,15 +98,15 @@ end
 local function bucket_wait_ms(bucket, cost, now)
   local missing = cost * bucket.period - bucket.level
   if missing <= 0 then return 0 end
-  local ready = bucket.at + math.ceil(missing / bucket.tokens)
+  local ready = bucket.at + ceil(missing / bucket.tokens)
   if cost > bucket.burst - bucket.held then  -- no room for that many before the holds end
-    ready = math.max(ready, bucket.last_end)
+    ready = max(ready, bucket.last_end)
   end
   return ready - now
 end
 
 local function write_hold(bucket, holder, tokens, ends)
-  redis.call('HSET', bucket.key, 'h:' .. holder, string.format('%.0f:%.0f', tokens, ends))
+  call('HSET', bucket.key, 'h:' .. holder, string.format('%.0f:%.0f', tokens, ends))
 end
 
 -- Note that `holder` holds `tokens` until `ends`, and nothing else of this bucket.
@@ -109,29 +114,33 @@ local function keep_hold(bucket, holder, tokens, ends)
   local before = bucket.holds[holder]
   if before then bucket.held = bucket.held - before.tokens end
   bucket.held = bucket.held + tokens
-  bucket.level = math.min(bucket.level, room(bucket))
+  bucket.level = min(bucket.level, room(bucket))
   bucket.written = holder
   if tokens > 0 then
     bucket.kept = 'h:' .. holder
     write_hold(bucket, holder, tokens, ends)
   elseif before then
-    redis.call('HDEL', bucket.key, 'h:' .. holder)
+    call('HDEL', bucket.key, 'h:' .. holder)
   end
 end
 
+local function write_state(bucket)
+  call('HSET', bucket.key, 'state', pack_numbers(STATE, bucket.level, bucket.at, bucket.period, bucket.keep))
+end
+
 local function store_bucket(bucket, now, hold_ms)
-  local debt = math.max(0, -bucket.level)
-  local full_ms = math.ceil((bucket.burst * bucket.period + debt) / bucket.tokens) + hold_ms
+  local debt = max(0, -bucket.level)
+  local full_ms = ceil((bucket.burst * bucket.period + debt) / bucket.tokens) + hold_ms
   if bucket.keep < now + full_ms then  -- not at every call: twice as long as needed
-    local keep_ms = math.min(LONGEST_KEEP_MS, 2 * full_ms + 60000)
-    redis.call('HSET', bucket.key, 'level', bucket.level, 'at', bucket.at, 'period', bucket.period,
-               'keep', now + keep_ms)
-    redis.call('PEXPIRE', bucket.key, keep_ms)
+    local keep_ms = min(LONGEST_KEEP_MS, 2 * full_ms + 60000)
+    bucket.keep = now + keep_ms
+    write_state(bucket)
+    call('PEXPIRE', bucket.key, keep_ms)
   else
-    redis.call('HSET', bucket.key, 'level', bucket.level, 'at', bucket.at)
+    write_state(bucket)
   end
   for _, field in ipairs(bucket.ended) do
-    if field ~= bucket.kept then redis.call('HDEL', bucket.key, field) end
+    if field ~= bucket.kept then call('HDEL', bucket.key, field) end
   end
   for holder, hold in pairs(bucket.mended or NONE) do
     if bucket.written ~= holder then write_hold(bucket, holder, hold.tokens, hold.ends) end

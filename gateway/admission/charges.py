@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 from gateway.admission.period import Span, period_at
@@ -22,7 +23,7 @@ CHARGES_MAX = 16_384
 class QuotaCharge:
     """`cost` units of `quota` in the period `span`. `key` is its counter below the account's."""
 
-    __slots__ = ("cost", "key", "marks", "quota", "span", "thresholds")
+    __slots__ = ("cost", "first_mark", "key", "marks", "quota", "span", "thresholds")
 
     def __init__(self, quota: Quota, cost: int, now_us: int, by: Calendar) -> None:
         self.quota = quota
@@ -30,7 +31,7 @@ class QuotaCharge:
         self.span: Span = period_at(quota.per, now_us, by)
         self.key = period_key(quota.meter, quota.per, self.span)
         self.thresholds = thresholds_of(quota)
-        self.marks = marks(quota.name, self.thresholds)
+        self.first_mark, self.marks = marks(quota.name, self.thresholds)
 
 
 def period_key(meter: str, per: Period, span: Span) -> str:
@@ -45,15 +46,14 @@ def period_key(meter: str, per: Period, span: Span) -> str:
 class Charges:
     """All charges of a call under `plan` in the present periods: buckets first, then quotas.
 
-    `keys` and `numbers` are the keys (see `store.counter_name`) and the arguments of the scripts; `sizes`
-    are bursts and amounts; `periods` are those of the quotas; `shown` are the positions of those that are no
-    shadows.
+    `keys` are those of `store.counter_name`; `packed` and `marks` are what `admit.lua` is told, `told` is how
+    many numbers it answers; `sizes` are bursts and amounts; `periods` are those of the quotas; `shown` are
+    the positions of those that are no shadows.
     """
 
     __slots__ = (
         "concurrency",
         "costs",
-        "ends_each_ms",
         "ends_ms",
         "fields",
         "flows",
@@ -61,9 +61,10 @@ class Charges:
         "keys",
         "lenient",
         "limits",
+        "marks",
         "most",
         "names",
-        "numbers",
+        "packed",
         "periods",
         "policy_line",
         "quotas",
@@ -72,6 +73,8 @@ class Charges:
         "sizes",
         "slot_keys",
         "starts_ms",
+        "told",
+        "windows",
     )
 
     def __init__(self, plan: ChargePlan, now_ms: int, by: Calendar = IN_UTC) -> None:
@@ -106,30 +109,39 @@ class Charges:
         self.concurrency = plan.concurrency
         self.slot_keys = tuple(slot_set_key(limit) for limit in plan.concurrency)
         self.most = tuple(limit.bound for limit in plan.concurrency)
-        self.numbers = self._numbers()
+        self._tell()
         self.fields = plan.fields
         self.forms: dict[tuple[int, ...], bytes] = {}  # of `fields.py`
         self.policy_line = plan.policy_header
         self.starts_ms = max((charge.span.start_s * 1000 for charge in self.quotas), default=0)
-        self.ends_each_ms = tuple(charge.span.end_s * 1000 for charge in self.quotas)
-        self.ends_ms = min(self.ends_each_ms, default=NEVER_MS)
+        self.windows = tuple(self._window(one) for one in self.shown)
+        self.ends_ms = min((charge.span.end_s * 1000 for charge in self.quotas), default=NEVER_MS)
         counters = tuple(charge.key for charge in self.quotas)
         self.periods = Periods(counters, self.starts_ms * 1000, self.ends_ms * 1000)
 
-    def _numbers(self) -> tuple[int | str, ...]:
-        numbers: list[int | str] = []
+    def _window(self, position: int) -> tuple[int, bool, int, int, int]:
+        """What `fields` computes with: position, whether it is lenient, cost of a call that costs something;
+        of a bucket the ms in which its flow brings tokens, and these times 1000; of a quota 0 and its end.
+        """
+        about = position, self.lenient[position], self.costs[position] or 1
+        if position < len(self.flows):
+            flow = self.flows[position]
+            return *about, flow.period_ms, flow.tokens * 1000
+        return *about, 0, self.quotas[position - len(self.flows)].span.end_s * 1000
+
+    def _tell(self) -> None:
+        """What of these charges is the same for all calls, as `admit.lua` reads it."""
+        numbers: list[int] = []
         signed = [-cost if lenient else cost for lenient, cost in zip(self.lenient, self.costs, strict=True)]
         for flow, cost in zip(self.flows, signed, strict=False):
             numbers += (flow.tokens, flow.period_ms, flow.burst, cost)
         for charge, cost in zip(self.quotas, signed[len(self.flows) :], strict=True):
-            numbers += (
-                charge.quota.amount,
-                cost,
-                charge.span.start_s * 1000,
-                charge.span.end_s * 1000,
-                *charge.marks,
-            )
-        return tuple(numbers)
+            period = charge.span.start_s * 1000, charge.span.end_s * 1000
+            numbers += (charge.quota.amount, cost, *period, charge.first_mark)
+        numbers += self.most
+        self.packed = struct.pack(f"<{len(numbers)}d", *numbers)
+        self.marks = tuple(charge.marks for charge in self.quotas)
+        self.told = 3 + 2 * len(self.keys) + len(self.most)
 
     def paid_into(self, counters: tuple[str, ...]) -> Charges:
         """The same charges of a call whose buckets, and then sets of slots, have these keys."""
@@ -153,13 +165,11 @@ class Charges:
         other.quotas = self.quotas if quotas else ()
         after = slice(first, None if quotas else first)
         other.costs = (*[self.costs[one] for one in limits], *self.costs[after])
+        other.lenient = (*[self.lenient[one] for one in limits], *self.lenient[after])
         other.keys = (*[self.keys[one] for one in limits], *self.keys[after])
-        numbers: list[int | str] = []
-        for one in limits:
-            numbers += self.numbers[4 * one : 4 * one + 4]
-        other.numbers = (*numbers, *(self.numbers[4 * first :] if quotas else ()))
         other.slot_keys = tuple([self.slot_keys[one] for one in sets])
         other.most = tuple([self.most[one] for one in sets])
+        other._tell()
         return other
 
 

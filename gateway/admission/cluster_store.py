@@ -57,7 +57,7 @@ class ClusterStore(RedisStore):
         # Nothing is bought ahead, as `routing.plans` has it: no part knows what the others can spare.
         ask = Ask(calls=ask.calls, slot=ask.slot)
         if self._looks_only:
-            decisions = [await self._decide_by(self._look, tag, part.charges, ask) for part in parts]
+            decisions = [await self._look.decide(tag, part.charges, ask) for part in parts]
         else:
             decisions = await self._decide_in_turn(tag, parts, ask)
         return merged(charges, parts, decisions, ask)
@@ -70,7 +70,7 @@ class ClusterStore(RedisStore):
         paid: list[tuple[Part, Decision]] = []
         try:
             for part in parts:
-                decision = await self._decide_by(self._admit, tag, part.charges, ask)
+                decision = await self._admit.decide(tag, part.charges, ask)
                 if decision.status is not Status.ADMITTED:
                     break
                 if decision.calls < ask.calls:  # those before it have charged more
@@ -92,7 +92,7 @@ class ClusterStore(RedisStore):
     async def _look_at(self, tag: str, part: Part, ask: Ask) -> Decision:
         """What a part would have said; one that can not be asked does not undo the refusal of another."""
         try:
-            return await self._decide_by(self._look, tag, part.charges, ask)
+            return await self._look.decide(tag, part.charges, ask)
         except StoreUnavailable:
             none = (0,) * len(part.places)
             return Decision(Status.REFUSED, 0, 0, none, none, (0,) * len(part.sets))

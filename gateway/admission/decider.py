@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.admission.charges import Charges, ChargesByPlan
 from gateway.admission.store import Ask, Decision, Status, Store
 from gateway.errors import StoreUnavailable
+from gateway.inline import Wait, waited
 from gateway.model.periods import IN_UTC, Calendar
 from gateway.model.policies import ChargePlan
 
@@ -21,6 +22,25 @@ class Decider:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._charges = ChargesByPlan()
+
+    def ask(
+        self,
+        tag: str,
+        plan: ChargePlan,
+        ask: Ask,
+        buckets: tuple[str, ...] | None,
+        by: Calendar,
+        now_ms: int,
+    ) -> tuple[Charges, Wait[Decision]]:
+        """`decide` at a time by the store's clock, without a second try: the answer may be OTHER_PERIOD."""
+        charges = self._charges.at(plan, now_ms, by)
+        if buckets is not None:
+            charges = charges.paid_into(buckets)
+        return charges, waited(self._store.decide(tag, charges, ask))
+
+    def now_ms(self) -> int:
+        """The store's clock."""
+        return self._store.now_ms()
 
     async def decide(
         self,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gateway.admission.admit_script import CALLS_MAX, AdmitScript, full_names
 from gateway.admission.charges import Charges
 from gateway.admission.redis_time import RedisTime
 from gateway.admission.slot_set import SLOT_MS
-from gateway.admission.store import NO_TOKENS, Ask, Decision, SlotNames, Status, Tokens
+from gateway.admission.store import NO_TOKENS, Ask, Deciding, SlotNames, Status, Tokens
 from gateway.admission.token_bucket import HOLD_MS
 from gateway.admission.trust import Trust
 from gateway.clock import Clock
@@ -62,21 +62,9 @@ class RedisStore:
     def now_ms(self) -> int:
         return self._time.now_ms()
 
-    def decide(self, tag: str, charges: Charges, ask: Ask) -> Coroutine[Any, Any, Decision]:
-        """In one script call with others; in a second one when Redis's clock was not known yet and ours came
-        too late.
-
-        CountersLost when the ledger does not vouch for a quota counter.
-        """
-        return self._decide_by(self._admit, tag, charges, ask)
-
-    async def _decide_by(self, script: AdmitScript, tag: str, charges: Charges, ask: Ask) -> Decision:
-        decision = await script.decide(tag, charges, ask)
-        if decision.status is Status.TOO_LATE:
-            decision = await script.decide(tag, charges, ask)
-            if decision.status is Status.TOO_LATE:
-                raise StoreUnavailable("Redis runs calls too late")
-        return decision
+    def decide(self, tag: str, charges: Charges, ask: Ask) -> Deciding:
+        """In one script call with others. CountersLost when the ledger does not vouch for a quota counter."""
+        return self._admit.decide(tag, charges, ask)
 
     async def give_back(self, tag: str, charges: Charges, holder: str, calls: int) -> None:
         numbers: list[int] = []

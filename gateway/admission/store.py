@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gateway.admission.charges import Charges
 from gateway.admission.token_bucket import Flow
+from gateway.inline import Wait
 from gateway.model.principal import Mode
 
 SlotNames = Mapping[str, Sequence[str]]
@@ -64,6 +65,7 @@ class Decision(NamedTuple):
     calls: int = 0  # charged, of those asked for
 
 
+Deciding = Wait[Decision] | Coroutine[Any, Any, Decision]
 EXACT = Ask()
 """One call, nothing in advance."""
 
@@ -74,8 +76,11 @@ class Store(Protocol):
     def now_ms(self) -> int:
         """The store's clock, as well as it is known here: good enough to name a period."""
 
-    async def decide(self, tag: str, charges: Charges, ask: Ask) -> Decision:
-        """Charge everything or nothing. StoreUnavailable when that can not be decided in time."""
+    def decide(self, tag: str, charges: Charges, ask: Ask) -> Deciding:
+        """Charge everything or nothing. StoreUnavailable when that can not be decided in time.
+
+        OTHER_PERIOD when by the store's clock these are not the present ones.
+        """
 
     async def give_back(self, tag: str, charges: Charges, holder: str, calls: int) -> None:
         """Return unused calls of `holder`. At most once: after StoreUnavailable they may be back or not."""

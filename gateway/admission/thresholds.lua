@@ -22,18 +22,18 @@ local function tell_thresholds(quota, used, now, keep_ms, events)
   if is_error(told) then return end
   if told then
     local amount, percent = string.match(told, '^(%d+):(%d+)$')
-    if amount == quota.amount then highest = tonumber(percent) end
+    if tonumber(amount) == quota.amount then highest = tonumber(percent) end
   end
-  local reached = highest
+  local reached, of = highest, string.format('%.0f', quota.amount)
   for units, percent in string.gmatch(quota.marks, '(%d+):(%d+)') do
     if used >= tonumber(units) and tonumber(percent) > highest then
-      local field = quota.key .. '|' .. quota.amount .. '|' .. percent
+      local field = quota.key .. '|' .. of .. '|' .. percent
       local what = string.format('%.0f|%.0f|%.0f|%s', now, used, quota.ends, string.match(quota.marks, '%S+$'))
       if is_error(redis.pcall('HSET', events, field, what)) then return end
       reached = tonumber(percent)
     end
   end
   if reached > highest then
-    redis.pcall('SET', key, quota.amount .. ':' .. reached, 'PX', string.format('%.0f', keep_ms))
+    redis.pcall('SET', key, of .. ':' .. reached, 'PX', string.format('%.0f', keep_ms))
   end
 end

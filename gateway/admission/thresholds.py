@@ -45,10 +45,10 @@ def thresholds_of(quota: Quota) -> tuple[Threshold, ...]:
     return tuple(Threshold(-(-quota.amount * percent // 100), percent) for percent in quota.notify)
 
 
-def marks(quota: str, thresholds: tuple[Threshold, ...]) -> tuple[int | str, str]:
-    """The same as arguments of the script: the units of the first, and all of them."""
+def marks(quota: str, thresholds: tuple[Threshold, ...]) -> tuple[int, str]:
+    """The same as the script is told: the units of the first, below 0 if there is none, and all of them."""
     if not thresholds:
-        return "", ""
+        return -1, ""
     return thresholds[0].units, " ".join([*(f"{units}:{percent}" for units, percent in thresholds), quota])
 
 

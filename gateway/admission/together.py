@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 from gateway.admission.charges import Charges
 from gateway.admission.decider import Bought, Decider
@@ -63,21 +64,42 @@ class Together:
 
     def _ask(self) -> None:
         groups, self._groups = self._groups, {}
+        now_ms = self._decider.now_ms()
         for group in groups.values():
-            drive(self._decide(group), _ended)
+            self._ask_about(group, now_ms)
+
+    def _ask_about(self, group: _Group, now_ms: int) -> None:
+        """Without a coroutine: the first answer is nearly always the last."""
+        ask = EXACT if len(group.waiting) == 1 else Ask(calls=len(group.waiting))
+        try:
+            charges, asked = self._decider.ask(group.tag, group.plan, ask, group.buckets, group.by, now_ms)
+        except Exception as error:  # a defect of ours, too: each call hears of it, and none waits for ever
+            _fail(group.waiting, error)
+        else:
+            asked.when_done(partial(self._heard, group, charges, asked))
+
+    def _heard(self, group: _Group, charges: Charges, asked: Wait[Decision]) -> None:
+        try:
+            decision = asked.result()
+            if decision.status is not Status.OTHER_PERIOD:
+                group.waiting = _answer(group.waiting, (charges, decision))
+        except Exception as error:  # as above
+            _fail(group.waiting, error)
+        else:
+            if group.waiting:
+                drive(self._decide(group), _ended)
 
     async def _decide(self, group: _Group) -> None:
         waiting = group.waiting
         try:
-            for _ in range(ROUNDS):
+            for _ in range(ROUNDS - 1):
                 ask = EXACT if len(waiting) == 1 else Ask(calls=len(waiting))
                 bought = await self._decider.decide(group.tag, group.plan, ask, group.buckets, group.by)
                 waiting = _answer(waiting, bought)
                 if not waiting:
                     return
-        except Exception as error:  # a defect of ours, too: each call hears of it, and none waits for ever
-            for wait in waiting:
-                wait.fail(error)
+        except Exception as error:  # as above
+            _fail(waiting, error)
             return
         for wait in waiting:
             drive(self._decide_alone(group, wait), _ended)
@@ -99,6 +121,9 @@ def _answer(waiting: list[Wait[Told]], bought: Bought) -> list[Wait[Told]]:
             wait.set((charges, decision, b""))
         return []
     number = decision.calls
+    if number == len(waiting) == 1:
+        waiting[0].set((charges, decision, granted_lines(charges, decision)))
+        return []
     if number > 1 and _is_plenty(charges, decision):
         _answer_alike(waiting[:number], charges, decision)
     else:
@@ -106,6 +131,11 @@ def _answer(waiting: list[Wait[Told]], bought: Bought) -> list[Wait[Told]]:
             mine = charged_before(charges, decision, number - 1 - place)
             wait.set((charges, mine, granted_lines(charges, mine)))
     return waiting[number:]
+
+
+def _fail(waiting: list[Wait[Told]], error: Exception) -> None:
+    for wait in waiting:
+        wait.fail(error)
 
 
 def _is_plenty(charges: Charges, decision: Decision) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 
 import pytest
@@ -14,6 +13,7 @@ from gateway.admission.redis_store import RedisStore
 from gateway.admission.store import EXACT, Ask, Decision, Status, Store
 from gateway.clock import ManualClock, SystemClock
 from gateway.errors import StoreRefused
+from gateway.inline import waited
 from gateway.storage.redis_tick import TickRedis
 from tests.unit.admission.plans import at_once, limit, plan, quota
 
@@ -45,7 +45,8 @@ async def each(store: Store, calls: list[Call]) -> list[Decision]:
 
 
 async def together(store: Store, calls: list[Call]) -> list[Decision]:
-    return await asyncio.gather(*[store.decide(*call) for call in calls])
+    waits = [waited(store.decide(*call)) for call in calls]
+    return [await wait for wait in waits]
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -68,12 +69,8 @@ async def test_a_counter_that_is_none_fails_the_calls_of_its_own_account(
     store = RedisStore(redis, SystemClock(), time_from=clock)
     charges = Charges(plan(limit(burst=20), quota(50)), clock.now_us() // 1000)
     await redis.call(("RPUSH", f"tw:{{{broken}l}}:{charges.keys[1]}", "x"))
-    waits = [store.decide(f"{number}l", charges, EXACT) for number in range(CALLS_MAX + 8)]
-    answers = await asyncio.gather(*waits, return_exceptions=True)
-    refused = answers.pop(broken)
-    assert isinstance(refused, StoreRefused)
-    assert "WRONGTYPE" in refused.said
-    assert {(one.status, one.left) for one in answers if isinstance(one, Decision)} == {
-        (Status.ADMITTED, (19, 49))
-    }
-    assert len(answers) == CALLS_MAX + 7
+    waits = [waited(store.decide(f"{number}l", charges, EXACT)) for number in range(CALLS_MAX + 8)]
+    with pytest.raises(StoreRefused) as refused:
+        await waits.pop(broken)
+    assert "WRONGTYPE" in refused.value.said
+    assert {(one.status, one.left) for one in [await wait for wait in waits]} == {(Status.ADMITTED, (19, 49))}

@@ -237,3 +237,14 @@ async def test_a_gateway_whose_clock_is_wrong_counts_in_redis_s_period(worker: W
     charges, decision = await Decider(store).decide("7l", plan(quota(5)), EXACT)
     assert abs(decision.now_ms - right_ms) < 60_000
     assert charges.starts_ms <= decision.now_ms < charges.ends_ms
+
+
+async def test_fields_of_another_version_in_a_bucket_are_dropped(worker: Worker) -> None:
+    """Nobody's calls fail of them, and they cost nobody anything afterwards."""
+    bucket = "tw:{7l}:b:burst"
+    await worker.redis.call(
+        ("HSET", bucket, "level", 5, "at", 1_784_000_000_000, "h:w", "some", "x:y", "7:8")
+    )
+    charges = plan(limit(1, burst=2, period_ms=86_400_000), mode=AdmissionMode.EXACT)
+    assert [await passes(worker, charges) for _ in range(3)] == [True, True, False]
+    assert await worker.redis.call(("HKEYS", bucket)) == [b"state"]

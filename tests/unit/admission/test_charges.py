@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 from gateway.admission.charges import CHARGES_MAX, Charges, ChargesByPlan
 from gateway.model.periods import Period
 from tests.unit.admission.plans import limit, plan, quota
@@ -13,10 +15,9 @@ def test_keys_and_numbers_come_in_the_order_of_the_script_s_arguments() -> None:
     charges = Charges(plan(limit(60, burst=20), (quota(1000, per=Period.HOUR), 3)), NOON_MS)
     assert charges.names == ("burst", "api_calls")
     assert charges.keys == ("b:burst", "q:api_calls:hour:1784030400")
-    assert charges.numbers == (
-        *(1, 1000, 20, 1),
-        *(1000, 3, NOON_MS, NOON_MS + 3_600_000, 800, "800:80 1000:100 api_calls"),
-    )
+    numbers = (*(1, 1000, 20, 1), *(1000, 3, NOON_MS, NOON_MS + 3_600_000, 800))
+    assert (struct.unpack("<9d", charges.packed), charges.marks) == (numbers, ("800:80 1000:100 api_calls",))
+    assert charges.told == 3 + 2 * 2
     assert charges.periods == (
         ("q:api_calls:hour:1784030400",),
         1_784_030_400_000_000,

@@ -42,11 +42,14 @@ def test_each_hash_tag_is_a_part_and_the_account_s_own_comes_last() -> None:
 
 
 def test_the_arguments_of_the_script_are_those_of_the_part() -> None:
-    whole = charges().numbers
+    """Packed: of buckets four numbers each, of quotas five, of sets one; each of 8 bytes."""
+    whole = charges().packed
     shared, room, own = [part.charges for part in parts_of(charges())]
-    assert shared.numbers == whole[4:12]
-    assert room.numbers == ()
-    assert own.numbers == whole[:4] + whole[12:]
+    assert shared.packed == whole[4 * 8 : 12 * 8]
+    assert room.packed == whole[18 * 8 :]
+    assert own.packed == whole[: 4 * 8] + whole[12 * 8 : 18 * 8]
+    assert [one.marks for one in (shared, room, own)] == [(), (), charges().marks]
+    assert [one.told for one in (shared, room, own)] == [7, 4, 8]
     assert [len(one.quotas) for one in (shared, room, own)] == [0, 0, 1]
 
 

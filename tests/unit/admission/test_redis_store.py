@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -24,17 +25,18 @@ class Client:
 
     timeout_s = 0.1
 
-    def __init__(self, *answers: list[Any]) -> None:
-        self._answers: Iterator[list[Any]] = iter(answers)
+    def __init__(self, *answers: tuple[int, ...]) -> None:
+        self._answers: Iterator[tuple[int, ...]] = iter(answers)
         self.deadlines: list[object] = []
 
     def script(self, source: str) -> str:
         return source
 
     def evalsha(self, sha: str, keys: tuple[str, ...], args: tuple[object, ...]) -> Wait[Any]:
-        self.deadlines.append(args[1])
+        self.deadlines.append(struct.unpack_from("<d", cast("bytes", args[1]))[0])
         wait: Wait[Any] = Wait()
-        wait.set(next(self._answers))
+        numbers = next(self._answers)
+        wait.set(struct.pack(f"<{len(numbers)}q", *numbers))
         return wait
 
     def flush(self) -> None:
@@ -42,7 +44,7 @@ class Client:
 
 
 async def test_when_ours_came_too_late_because_redis_s_clock_was_not_known_it_is_asked_again() -> None:
-    client = Client([REDIS_MS], [REDIS_MS + 1, [1, 0, 1, 19, 0]])
+    client = Client((REDIS_MS,), (REDIS_MS + 1, 1, 0, 1, 19, 0))
     store = RedisStore(cast("TickClient", client), ManualClock(OURS_MS * 1000))
     decision = await store.decide("7l", Charges(plan(limit()), OURS_MS), EXACT)
     assert decision.status is Status.ADMITTED
@@ -50,7 +52,7 @@ async def test_when_ours_came_too_late_because_redis_s_clock_was_not_known_it_is
 
 
 async def test_but_only_once() -> None:
-    client = Client([REDIS_MS], [REDIS_MS + 5000])
+    client = Client((REDIS_MS,), (REDIS_MS + 5000,))
     store = RedisStore(cast("TickClient", client), ManualClock(OURS_MS * 1000))
     with pytest.raises(StoreUnavailable, match="too late"):
         await store.decide("7l", Charges(plan(limit()), OURS_MS), EXACT)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.inline import Wait, drive
+from gateway.inline import Wait, drive, waited
 
 
 class Ended:
@@ -238,3 +238,35 @@ async def test_a_wait_that_failed_does_not_keep_what_its_error_went_through(by: 
         assert wait.done
     finally:
         gc.enable()
+
+
+async def waits_and_tells(value: int, after: Wait[None]) -> int:
+    await after
+    if value < 0:
+        raise KeyError(value)
+    return value
+
+
+def test_what_a_coroutine_will_give_is_a_wait_set_within_the_call_that_completes_it() -> None:
+    after: Wait[None] = Wait()
+    told: list[int] = []
+    wait = waited(waits_and_tells(7, after))
+    wait.when_done(lambda: told.append(wait.result()))
+    assert not wait.done
+    after.set(None)
+    assert told == [7]
+    wait.when_done(lambda: told.append(8))
+    assert told == [7, 8], "it is there: at once"
+
+
+def test_and_so_is_what_it_raises() -> None:
+    after: Wait[None] = Wait()
+    wait = waited(waits_and_tells(-1, after))
+    after.set(None)
+    with pytest.raises(KeyError):
+        wait.result()
+
+
+def test_a_wait_is_what_it_is() -> None:
+    wait: Wait[int] = Wait()
+    assert waited(wait) is wait

@@ -288,11 +288,19 @@ class Connection(TimedProtocol):
 
     # -- shutdown -----------------------------------------------------------------------------------------
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether HTTP has; else a handshake or a preamble is under way."""
+        return self.deadline != NEVER
+
     def is_idle(self) -> bool:
-        """Whether HTTP has begun and nothing of a call is here. No deadline: a handshake is under way."""
-        return self.deadline != NEVER and not self._is_busy() and not self.transport.is_closing()
+        """Whether nothing of a call is here."""
+        return not self._is_busy() and not self.transport.is_closing()
 
     def leave(self) -> None:
         """Close an idle connection."""
-        self.close_after_answer = True
-        self._linger()
+        if self.has_begun:
+            self.close_after_answer = True
+            self._linger()
+        else:
+            self.abort()

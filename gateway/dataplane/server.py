@@ -139,18 +139,23 @@ class DataplaneServer:
         """Let calls in flight finish and silent connections go; cut what is left after `timeout_s`.
 
         A caller on a kept connection may have sent its next call before it could hear of the end. So that
-        call is answered, and only who stays silent for `grace_s`, which may change meanwhile, is closed.
+        call is answered, and only who stays silent for `grace_s`, which may change meanwhile, is closed. So
+        is who takes longer for a handshake; when it has ended, he has as long for the call.
         """
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + timeout_s
-        silent_since: dict[Connection, float] = {}
+        silent: dict[Connection, tuple[bool, float]] = {}  # whether HTTP had begun, and since when
         await asyncio.sleep(0)  # what was just accepted is opened in the next tick
         while self._open and (now := loop.time()) < give_up_at:
             self.say_last()
             for connection in list(self._open):
                 if not connection.is_idle() or unread_bytes(connection.transport):
-                    silent_since.pop(connection, None)
-                elif now - silent_since.setdefault(connection, now) >= grace_s():
+                    silent.pop(connection, None)
+                    continue
+                began, since = silent.setdefault(connection, (connection.has_begun, now))
+                if began != connection.has_begun:
+                    silent[connection] = (connection.has_begun, now)
+                elif now - since >= grace_s():
                     connection.leave()
             await asyncio.sleep(min(LOOK_S, give_up_at - now))
         for connection in list(self._open):

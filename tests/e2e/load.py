@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
@@ -60,6 +61,7 @@ class Load:
     refused: int = 0  # connections that were not taken
     is_over: bool = False
     ends_when_refused: bool = False  # the gateway is being stopped: a refused connection is its end
+    tls: ssl.SSLContext | None = None  # for localhost
 
     async def kept(self, target: str, pause_s: float = 0.0) -> None:
         """One caller who keeps its connection as long as it is let, as HTTP clients do."""
@@ -86,7 +88,8 @@ class Load:
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         try:
-            return await asyncio.open_connection("127.0.0.1", self.port)
+            name = "localhost" if self.tls is not None else None
+            return await asyncio.open_connection("127.0.0.1", self.port, ssl=self.tls, server_hostname=name)
         except OSError as error:
             self.refused += 1
             if self.ends_when_refused:
@@ -129,10 +132,14 @@ class Loop:
 
     @contextmanager
     def load(
-        self, port: int, secret: str, callers: Callable[[Load], list[Coroutine[Any, Any, None]]]
+        self,
+        port: int,
+        secret: str,
+        callers: Callable[[Load], list[Coroutine[Any, Any, None]]],
+        tls: ssl.SSLContext | None = None,
     ) -> Iterator[Load]:
         """Callers at work inside the block; the block must not end before they are to end."""
-        load = Load(port, secret)
+        load = Load(port, secret, tls=tls)
 
         async def together() -> None:
             await asyncio.gather(*callers(load))

@@ -21,6 +21,7 @@ from tests.e2e.load import Load, Loop, Upstream, everybody
 from tests.e2e.test_operations import worker_pids
 
 CERTS = Path(__file__).parents[1] / "integration" / "dataplane" / "certs"
+TLS = {"TOLLWAY_TLS_CERT": str(CERTS / "first.crt"), "TOLLWAY_TLS_KEY": str(CERTS / "first.key")}
 CALLERS = 22  # in `everybody`
 PID_FILES = ("postgres/postmaster.pid", "redis/redis.pid")
 
@@ -99,6 +100,26 @@ def test_rolling_restarts_under_load_lose_no_call(paid: Customer, loop: Loop) ->
     assert not before & after
 
 
+def test_so_it_is_with_tls(upstream: Upstream, loop: Loop, tmp_path: Path) -> None:
+    """Handshakes under way, and calls behind them, are waited for like calls."""
+    write_policies(tmp_path, upstream)
+    trusts = ssl.create_default_context(cafile=str(CERTS / "first.crt"))
+    with running(tmp_path, upstream.port, **TLS) as gateway:
+        paid = gateway.customer("paid")
+        with loop.load(gateway.listen, paid.secret, everybody, trusts) as load:
+            eventually(lambda: load.answered > 200, "the load is on")
+            send(gateway, signal.SIGUSR2)
+            eventually(partial(told, gateway, "rolling restart done"), "replaced", 60)
+            answered = load.answered
+            eventually(lambda: load.answered > answered + 200, "served after that")
+            load.ends_when_refused = True
+            assert gateway.stop() == 0
+        assert load.lost == []
+        assert set(load.statuses) == {200}
+        gateway.start()
+        assert booked(paid) == load.answered
+
+
 def test_callers_are_told_before_the_port_closes(upstream: Upstream, loop: Loop, tmp_path: Path) -> None:
     write_policies(tmp_path, upstream)
     with running(tmp_path, upstream.port, TOLLWAY_DRAIN_DELAY_S="600") as gateway:
@@ -124,8 +145,7 @@ def test_callers_are_told_before_the_port_closes(upstream: Upstream, loop: Loop,
 
 def test_a_tls_handshake_under_way_is_finished(upstream: Upstream, tmp_path: Path) -> None:
     write_policies(tmp_path, upstream)
-    tls = {"TOLLWAY_TLS_CERT": str(CERTS / "first.crt"), "TOLLWAY_TLS_KEY": str(CERTS / "first.key")}
-    with running(tmp_path, upstream.port, **tls) as gateway:
+    with running(tmp_path, upstream.port, **TLS) as gateway:
         paid = gateway.customer("paid")
         context = ssl.create_default_context(cafile=str(CERTS / "first.crt"))
         with socket.create_connection(("127.0.0.1", gateway.listen)) as plug:

@@ -180,16 +180,16 @@ class AdmitScript:
             keys = [*keys, mark]
         arguments = sheet.arguments(self._time, server, distrust)
         answer = await self._redis.evalsha(self._script, tuple(keys), arguments)
-        packed, *failures = answer if type(answer) is list else (answer,)
-        numbers: tuple[int, ...] = struct.unpack(f"<{len(packed) // 8}q", packed)
+        packed, *failures = answer if type(answer) is list and answer else (answer,)
+        numbers = _numbers_in(packed)
+        if len(numbers) not in {1, sheet.numbers}:
+            raise _unreadable(f"{sheet.numbers} numbers were to be answered, and there are {len(numbers)}")
         self._time.seen(numbers[0])
         return numbers, failures
 
     def _told(
         self, sheet: _Sheet, numbers: tuple[int, ...], failures: Iterator[bytes]
     ) -> list[Decision | Exception]:
-        if len(numbers) != sheet.numbers:
-            raise ValueError(f"{sheet.numbers} numbers were to be answered, and there are {len(numbers)}")
         told: list[Decision | Exception] = []
         now_ms, at = numbers[0], 1
         for tag, charges, _, _ in sheet.calls:
@@ -221,6 +221,17 @@ class AdmitScript:
             alone = _Sheet()
             alone.add(call)
             drive(self._run(alone), _ended)
+
+
+def _numbers_in(packed: object) -> tuple[int, ...]:
+    if type(packed) is not bytes or len(packed) % 8:
+        raise _unreadable("it is not packed numbers")
+    return struct.unpack(f"<{len(packed) // 8}q", packed)
+
+
+def _unreadable(why: str) -> StoreUnavailable:
+    """Nobody asks again: some may have been charged."""
+    return StoreUnavailable(f"the answer of Redis can not be read: {why}")
 
 
 def _ended(error: BaseException | None) -> None:

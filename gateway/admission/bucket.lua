@@ -7,6 +7,7 @@
 --                at       ms since the epoch the level was true at
 --                period   the period_ms the level is in
 --                keep     ms since the epoch until which the key is sure to exist; after that it is full anyway
+--                What is shorter is none, what is longer a later version's, of which these are the first
 --   h:<holder>   "<tokens>:<ms since the epoch>": tokens taken out in advance, and until when they may be spent
 -- A missing key is a full bucket.
 --
@@ -15,7 +16,7 @@
 local STEP_BACK_MAX_MS = 60000
 local LONGEST_KEEP_MS = 315360000000
 local NONE = {}
-local STATE = '<dddd'
+local STATE, STATE_BYTES = '<dddd', 32
 local floor, ceil, min, max = math.floor, math.ceil, math.min, math.max
 local call, pack_numbers, unpack_numbers = redis.call, struct.pack, struct.unpack
 
@@ -72,7 +73,9 @@ local function load_bucket(key, tokens, period, burst, now, hold_ms)
   for i = 1, #flat, 2 do
     local field = flat[i]
     if field == 'state' then
-      level, at, old_period, keep = unpack_numbers(STATE, flat[i + 1])
+      if #flat[i + 1] >= STATE_BYTES then
+        level, at, old_period, keep = unpack_numbers(STATE, flat[i + 1])
+      end
     else
       texts = texts or {}
       texts[field] = flat[i + 1]

@@ -199,11 +199,13 @@ class Leases:
             charges, decision = await self._decider.decide(
                 lease.tag, lease.plan, ask, lease.buckets, lease.calendar
             )
-        except StoreUnavailable as lost:
-            self._end_purchase(lease, asked_us)
-            bought.fail(lost)
-        else:
             self._stock_up(lease, charges, decision, asked_us)
+        except Exception as error:  # a defect of ours, too: a purchase that never ends keeps others waiting
+            self._end_purchase(lease, asked_us)
+            if not isinstance(error, StoreUnavailable):  # perhaps nobody waits for it
+                log.exception("a purchase failed")
+            bought.fail(error)
+        else:
             bought.set((charges, decision))
         finally:
             waiting, lease.waiting = lease.waiting, []

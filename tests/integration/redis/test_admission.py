@@ -6,7 +6,9 @@ import asyncio
 import itertools
 import random
 import signal
+import struct
 import time
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +239,32 @@ async def test_a_gateway_whose_clock_is_wrong_counts_in_redis_s_period(worker: W
     charges, decision = await Decider(store).decide("7l", plan(quota(5)), EXACT)
     assert abs(decision.now_ms - right_ms) < 60_000
     assert charges.starts_ms <= decision.now_ms < charges.ends_ms
+
+
+@pytest.mark.parametrize(
+    ("case", "state", "passing"),
+    [
+        ("cut off", b"\0" * 31, 2),
+        ("empty", b"", 2),
+        ("text", b"1;2;3", 2),
+        ("not a number", struct.pack("<4d", nan, 1, 1, 1), 2),
+        ("without end", struct.pack("<4d", inf, inf, inf, inf), 2),
+        ("of a period of nothing", struct.pack("<4d", 1, 1, 0, 0), 2),
+        ("with numbers of a later version", struct.pack("<5d", 0, 1e15, 86_400_000, 1e15, 7), 0),
+    ],
+)
+async def test_a_level_that_can_not_be_read_is_that_of_a_full_bucket(
+    worker: Worker, case: str, state: bytes, passing: int
+) -> None:
+    bucket = "tw:{7l}:b:burst"
+    if passing == 0:
+        now_ms = worker.store.now_ms()
+        state = struct.pack("<5d", 0, now_ms, 86_400_000, now_ms, 7)
+    await worker.redis.call(("HSET", bucket, "state", state))
+    charges = plan(limit(1, burst=2, period_ms=86_400_000), mode=AdmissionMode.EXACT)
+    assert [await passes(worker, charges) for _ in range(3)] == [True] * passing + [False] * (3 - passing), (
+        case
+    )
 
 
 async def test_fields_of_another_version_in_a_bucket_are_dropped(worker: Worker) -> None:

@@ -24,11 +24,14 @@ class FakeStore(MemoryStore):
         self.renewed: list[tuple[str, SlotNames]] = []
         self.released: list[tuple[str, SlotNames]] = []
         self.down = False
+        self.defect: Exception | None = None
         self.unsent = True
         self.gate: Wait[None] | None = None  # while set, decisions wait for it
 
     async def decide(self, tag: str, charges: Charges, ask: Ask) -> Decision:
         self._check()
+        if self.defect is not None:
+            raise self.defect
         self.asks.append(ask)
         decision = await super().decide(tag, charges, ask)
         if self.gate is not None:

@@ -212,13 +212,30 @@ async def test_what_fails_the_script_call_is_heard_by_all(error: Exception) -> N
     assert len(client.asked) == 1, "they may have been charged"
 
 
-async def test_an_answer_that_does_not_fit_fails_all_and_leaves_nobody_waiting() -> None:
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        ("numbers of one call too few", answer(ADMITTED)),
+        ("and of one too many", answer(ADMITTED, ADMITTED, ADMITTED)),
+        ("no whole numbers", answer(ADMITTED, ADMITTED)[:-1]),
+        ("not even the time", b""),
+        ("nothing", None),
+        ("a number", 1),
+        ("a status", "OK"),
+        ("an empty list", []),
+        ("a list of numbers", [NOW_MS, 1, 0, 1, 19, 0]),
+    ],
+)
+async def test_an_answer_that_does_not_fit_is_none(case: str, said: object) -> None:
+    """Nobody is left waiting, nobody asks again: some may have been charged."""
     client = Client()
-    waits = await asked(made(client), ["1l", "2l"])
-    client.waits[0].set(answer(ADMITTED))
+    script = made(client)
+    waits = await asked(script, ["1l", "2l"])
+    client.waits[0].set(said)
     for wait in waits:
-        with pytest.raises(ValueError, match="11 numbers were to be answered, and there are 6"):
+        with pytest.raises(StoreUnavailable, match="can not be read"):
             await wait
+    assert len(client.asked) == 1, case
 
 
 async def test_so_many_may_wait_and_then_room_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -248,6 +248,21 @@ async def test_a_caller_who_leaves_takes_no_calls_with_him(room: Room) -> None:
     assert (await room.left(PLENTY))[1] == 10_000_000 - 101, "his own call is charged, what he bought is not"
 
 
+async def test_a_purchase_that_ends_in_a_defect_keeps_nobody_waiting(room: Room) -> None:
+    """Nor does the next one wait for it, nor the end of the worker."""
+    await room.calls(PLENTY, 9)
+    room.store.defect = ZeroDivisionError()
+    async with asyncio.timeout(20):
+        answers = await asyncio.gather(
+            *(room.admitter.admit(principal(), PLENTY, call()) for _ in range(SIZE_MAX)),
+            return_exceptions=True,
+        )
+        assert {type(one) for one in answers} == {Grant, ZeroDivisionError}
+        room.store.defect = None
+        assert await room.calls(PLENTY, 1)
+        await room.admitter.close()
+
+
 async def test_close_gives_everything_back(room: Room) -> None:
     await room.calls(PLENTY, 1000)
     await room.admitter.close()

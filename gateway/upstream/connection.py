@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Collection
 from typing import cast
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade
@@ -314,6 +315,17 @@ class UpstreamConnection(TunnelProtocol):
         left_s = self._retires_at - self._loop.time()
         self._is_last = self._is_last or not self._calls_left or left_s <= 0
         self._idle_s = min(self._idle_s, left_s)
+
+    def leads_elsewhere(self, addresses: Collection[str]) -> bool:
+        """Whether its other end has none of these addresses, and it would carry another call."""
+        if self._is_last or self.transport.is_closing():
+            return False
+        peer = self.transport.get_extra_info("peername")
+        return peer is not None and peer[0] not in addresses
+
+    def retire(self) -> None:
+        """Carry no other call than the one at hand, or the one it was made for."""
+        self._is_last = True
 
     def close(self) -> None:
         """Carry no other call. What was written is sent, within bounds."""

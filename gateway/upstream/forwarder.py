@@ -85,7 +85,7 @@ class Forwarder:
             del self._groups[group.spec.name]
         for name, spec in upstreams.items():
             if name not in self._groups:
-                self._open(spec).check_targets()
+                self._open(spec).watch_targets()
         for group in gone:
             group.close()
 

@@ -12,6 +12,7 @@ from gateway.model.policies import Upstream
 from gateway.upstream.balance import Balancer, balancer
 from gateway.upstream.connection import UpstreamConnection
 from gateway.upstream.means import Means
+from gateway.upstream.moves import Moves
 from gateway.upstream.parked import Parked
 from gateway.upstream.pool import Pool
 from gateway.upstream.probe import check_forever
@@ -39,6 +40,8 @@ class Group:
         self.queue = CallQueue(spec, means, self.pools, lambda: self._takers)
         self._up = len(self.pools)
         self._checks: list[asyncio.Task[None]] = []
+        self._moves = Moves(self.pools, means.names)
+        self._following: asyncio.Task[None] | None = None
         self._broken: set[tuple[Pool, type[Exception]]] = set()  # checks, as far as the log knows
         self.calls = 0
         self.calls_slot = means.slots.named("upstream_calls_total", spec.name)
@@ -95,8 +98,11 @@ class Group:
 
     # -- health -----------------------------------------------------------------------------------------
 
-    def check_targets(self) -> None:
-        """Begin with the checks that the policies ask for."""
+    def watch_targets(self) -> None:
+        """Begin with the checks that the policies ask for, and follow the targets where their names lead."""
+        if self._moves.are_possible:
+            following = self._moves.follow_forever()
+            self._following = self._means.tasks.spawn(following, name="upstream.follow")
         health = self.spec.health
         if health is not None:
             self._checks = [
@@ -176,6 +182,8 @@ class Group:
         """Check no more, close every idle connection, and send calls that wait to where it is now."""
         for check in self._checks:
             check.cancel()
+        if self._following is not None:
+            self._following.cancel()
         self._ticker.stop()
         self._means.deadlines.discard(self._ticker)
         slots, all_of_them = self._means.slots, len(self.pools)

@@ -48,7 +48,7 @@ class Names:
         known = self._known.get(host)
         if known is not None and self._now() - known.asked_at < RESOLVE_S:
             return known.addresses
-        if _is_address(host):
+        if is_address(host):
             return (host,)
         asking = self._asking.get(host)
         if asking is None:
@@ -73,7 +73,8 @@ class Names:
         return None
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Whether there is nothing to look up."""
     try:
         ip_address(host)
     except ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Protocol
 
 from gateway.deadlines import NEVER
@@ -169,6 +170,15 @@ class Pool:
     def expire(self) -> None:
         """Deadlines: it has been out long enough."""
         self._judge.readmit(self)
+
+    def leave_all_but(self, addresses: Collection[str]) -> int:
+        """Connections to other addresses carry no call after the one at hand. How many these are, newly."""
+        left = [connection for connection in self._connections if connection.leads_elsewhere(addresses)]
+        for connection in left:
+            connection.retire()
+        for connection in [connection for connection in self._idle if connection in left]:
+            connection.close()
+        return len(left)
 
     # -- while calls wait -------------------------------------------------------------------------------
 

@@ -38,6 +38,10 @@ class Wire(asyncio.Transport):
         self.asked = 0  # requests that were sent over it
         self.closed = False
         self.stuck_bytes = 0  # written, and not taken by the kernel
+        self.address = ""  # that it leads to
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return (self.address, 80) if self.address and name == "peername" else default
 
     def get_write_buffer_size(self) -> int:
         return self.stuck_bytes

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.accounts.overrides import Overrides, limit_override
 from gateway.accounts.store import Accounts
+from gateway.app import enforcement
+from gateway.app.enforcement import SwitchFollower
+from gateway.auth.cache import KeyCache
+from gateway.auth.listener import KeyListener
+from gateway.clock import ManualClock
+from gateway.model.enforcement import POLICIES_ALONE, Enforcement
 from gateway.operators.audit import AuditLog, AuditQuestion
-from gateway.operators.enforcement import Switches
+from gateway.operators.enforcement import CHANNEL, Switches
 from gateway.storage.postgres import Pool
+from gateway.tasks import Tasks
+from gateway.telemetry.slots import Slots
+from tests.integration.auth.test_listener import until
 from tests.integration.controlplane.conftest import Client
 from tests.integration.controlplane.test_admin import account, ok, problem
 from tests.integration.controlplane.test_operators import bearer, token
@@ -40,6 +50,61 @@ async def test_the_life_of_a_switch(admin: Client, pool: Pool) -> None:
     assert changes[0].before is not None
     assert changes[0].after is not None
     assert (changes[0].before["state"], changes[0].after["state"]) == ("off", "enforce")
+
+
+class Worker:
+    """What a worker has of switches: an ear and a follower. It notes what comes into use."""
+
+    def __init__(self, url: str, pool: Pool, clock: ManualClock, folder: Path) -> None:
+        self.in_use, self.asked = POLICIES_ALONE, 0
+        self._pool, self._clock, self._slots, self._tasks = pool, clock, Slots.in_memory(), Tasks()
+        file = folder / "enforcement.json"
+        self._follower = SwitchFollower(self._ask, self._use, file, self._slots, clock)
+        others = {CHANNEL: self._follower.hear}
+        self._listener = KeyListener(url, KeyCache(self._slots), self._slots, others)
+
+    async def _ask(self) -> Enforcement:
+        self.asked += 1
+        return await Switches(self._pool).enforcement(self._clock.now_us())
+
+    def _use(self, enforcement: Enforcement) -> None:
+        self.in_use = enforcement
+
+    async def start(self) -> None:
+        await self._follower.begin()
+        self._tasks.spawn(self._follower.run(), name="enforcement.follow")
+        self._tasks.spawn(self._listener.run(), name="auth.listen")
+        await until(lambda: self.asked == 2)  # what was switched before it listened is not told
+
+    async def follows(self, state: str) -> None:
+        expected = [] if state == "enforce" else [state]
+        await until(lambda: [one.state.value for one in self.in_use.switches] == expected)
+
+    async def close(self) -> None:
+        await self._tasks.close()
+
+
+async def test_a_switch_is_in_use_everywhere_by_being_told_of(
+    admin: Client,
+    pool: Pool,
+    clock: ManualClock,
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody waits for a timer: none ends within this test. It takes one notification and one question."""
+    monkeypatch.setattr(enforcement, "POLL_S", 3600.0)
+    monkeypatch.setattr(enforcement, "RETRY_S", 3600.0)
+    workers = [Worker(database_url, pool, clock, tmp_path) for _ in range(3)]
+    for worker in workers:
+        await worker.start()
+    for state in ("shadow", "off", "enforce", "off"):
+        await switch(admin, state)
+        for worker in workers:
+            await worker.follows(state)
+    assert [worker.asked for worker in workers] == [6, 6, 6]
+    for worker in workers:
+        await worker.close()
 
 
 async def test_switches_of_a_part(admin: Client, accounts: Accounts, pool: Pool) -> None:

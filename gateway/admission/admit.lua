@@ -38,7 +38,7 @@
 --                 4 the ledger does not vouch for a quota counter, nothing charged
 --                 5 an error of this call alone. With 3, 4 and 5 the numbers behind are 0
 --          If there are errors it is a list: the packed numbers, then what was wrong with each of these calls.
---          An error of the first call is that of all, and nothing was charged.
+--          An error of the first call is that of all, and nothing was charged. So is that of a replica, whoever meets it.
 --
 -- Slices, the rule of slices.py: a bucket gives a 16th of its tokens and stays half full, a quota gives a 64th
 -- of what remains while that is 4096 or more; the smallest of these, and never more than wanted. Wanted though they
@@ -236,7 +236,9 @@ for n = 1, #of_calls do
   else  -- those before it have been charged: what is wrong with its keys is no matter of theirs
     local is_decided, failure = pcall(decide, form, key, slot)
     if not is_decided then
-      failures[#failures + 1] = type(failure) == 'table' and failure.err or tostring(failure)
+      local said = type(failure) == 'table' and failure.err or tostring(failure)
+      if string.find(said, 'READONLY', 1, true) then error(failure, 0) end  -- a replica: it has charged nobody
+      failures[#failures + 1] = said
       report_nothing(form, 5)
     end
   end

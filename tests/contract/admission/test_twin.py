@@ -279,6 +279,61 @@ def test_the_script_and_its_twin_agree(
     assert runner.run(world.told_by_redis()) == world.told_by_memory()
 
 
+@st.composite
+def _plans(draw: st.DrawFn) -> ChargePlan:
+    """Whatever figures a tier may have; another one of the same account has others under the same names."""
+    limits = [
+        limit(
+            draw(st.integers(1, 2000)),
+            burst=draw(st.integers(1, 400)),
+            period_ms=draw(st.sampled_from([1000, 60_000, 3_600_000, 86_400_000])),
+            name=name,
+            shadow=draw(st.booleans()),
+        )
+        for name in draw(st.sets(st.sampled_from(["burst", "slow"])))
+    ]
+    quotas = [
+        (
+            quota(
+                draw(st.one_of(st.integers(1, 60), st.integers(4000, 40_000))),
+                meter=meter,
+                shadow=draw(st.booleans()),
+                soft=draw(st.booleans()),
+                notify=tuple(sorted(draw(st.sets(st.integers(1, 300), max_size=3)))),
+            ),
+            draw(st.integers(1, 50)),
+        )
+        for meter in draw(st.sets(st.sampled_from(["api_calls", "tokens"]), min_size=0 if limits else 1))
+    ]
+    return plan(*limits, *quotas, cost=draw(st.integers(1, 500)))
+
+
+@settings(_given, max_examples=300)
+@given(
+    tiers=st.lists(_plans(), min_size=1, max_size=2),
+    events=st.lists(
+        st.tuples(
+            st.integers(0, 1),
+            st.one_of(_calls, _calls, _calls, _spends, _returns, _refunds, _settles, _waits, _steps_back),
+        ),
+        min_size=5,
+        max_size=40,
+    ),
+)
+def test_they_agree_whatever_the_figures_and_when_the_tier_changes(
+    runner: asyncio.Runner, redis: TickRedis, tiers: list[ChargePlan], events: list[tuple[int, Event]]
+) -> None:
+    world = World(redis)
+    charges = [Charges(one, world.now_ms) for one in tiers]
+
+    async def play() -> None:
+        for which, event in events:
+            await world.play(charges[which % len(charges)], [event])
+
+    runner.run(play())
+    assert runner.run(world.told_by_redis()) == world.told_by_memory()
+
+
 @_given
 @given(
     which=st.sampled_from(PLANS_WITH_SLOTS),

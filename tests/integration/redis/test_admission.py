@@ -205,6 +205,19 @@ async def test_a_call_redis_hears_of_after_the_caller_gave_up_is_not_charged(
     assert await worker.left(charges) == (49, 49)
 
 
+async def test_a_replica_is_left_whichever_call_of_a_tick_it_can_not_charge(
+    own_redis: OwnRedis, worker: Worker
+) -> None:
+    """Of one whose bucket is empty it could say so without a write."""
+    charges = plan(limit(1, burst=1, period_ms=86_400_000))
+    assert [await passes(worker, charges) for _ in range(2)] == [True, False]
+    await worker.redis.call(("REPLICAOF", "127.0.0.1", "1"))
+    calls = [worker.admitter.admit(principal(account), charges, call(account)) for account in (7, 8, 9)]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(one) for one in answers] == [AdmissionUnavailable] * 3
+    assert not worker.redis.up
+
+
 async def test_the_rights_named_in_the_docs_are_enough(own_redis: OwnRedis, worker: Worker) -> None:
     docs = (Path(__file__).parents[3] / "docs" / "admission.md").read_text()
     rights = docs.split("An ACL user needs `")[1].split("`")[0].split()

@@ -10,7 +10,7 @@ from gateway.clock import SystemClock
 from gateway.dataplane.caller import NOBODY, ProxyProtocol, Trust
 from gateway.dataplane.connection import Connection, Handle
 from gateway.dataplane.entrance import Entrance, Threshold
-from gateway.dataplane.uptake import unread_bytes
+from gateway.dataplane.uptake import quiet_s, unread_bytes
 from gateway.dataplane.waits import Waits
 from gateway.deadlines import Deadlines
 from gateway.model.exchange import Exchange
@@ -140,22 +140,21 @@ class DataplaneServer:
 
         A caller on a kept connection may have sent its next call before it could hear of the end. So that
         call is answered, and only who stays silent for `grace_s`, which may change meanwhile, is closed. So
-        is who takes longer for a handshake; when it has ended, he has as long for the call.
+        it is within a handshake: each step of it has as long, and then the call.
         """
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + timeout_s
-        silent: dict[Connection, tuple[bool, float]] = {}  # whether HTTP had begun, and since when
+        idle_since: dict[Connection, float] = {}
         await asyncio.sleep(0)  # what was just accepted is opened in the next tick
         while self._open and (now := loop.time()) < give_up_at:
             self.say_last()
             for connection in list(self._open):
                 if not connection.is_idle() or unread_bytes(connection.transport):
-                    silent.pop(connection, None)
-                    continue
-                began, since = silent.setdefault(connection, (connection.has_begun, now))
-                if began != connection.has_begun:
-                    silent[connection] = (connection.has_begun, now)
-                elif now - since >= grace_s():
+                    idle_since.pop(connection, None)
+                elif (
+                    now - idle_since.setdefault(connection, now) >= (least_s := grace_s())
+                    and quiet_s(connection.transport) >= least_s
+                ):
                     connection.leave()
             await asyncio.sleep(min(LOOK_S, give_up_at - now))
         for connection in list(self._open):

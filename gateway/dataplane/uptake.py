@@ -1,15 +1,20 @@
-"""How fast a caller takes what it asked for."""
+"""How fast a caller takes what it asked for, and when it was last heard of, as far as the kernel knows."""
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
+import math
+import socket
 import struct
 import termios
 from asyncio import Transport
 from contextlib import suppress
 
 from gateway.pace import Pace
+
+_LAST_DATA_RECV = struct.Struct("52xI")
+"""Of Linux's `struct tcp_info`: milliseconds since the last data came."""
 
 
 class Uptake:
@@ -60,3 +65,13 @@ def unread_bytes(transport: asyncio.Transport) -> int:
         with suppress(OSError, ValueError):  # closed meanwhile
             return int(struct.unpack("i", fcntl.ioctl(plug.fileno(), termios.FIONREAD, bytes(4)))[0])
     return 0
+
+
+def quiet_s(transport: asyncio.Transport) -> float:
+    """For how long nothing has come from the other end; infinite where the system does not tell."""
+    plug = transport.get_extra_info("socket")
+    if plug is not None:
+        with suppress(OSError, ValueError, AttributeError, struct.error):  # as above, or no TCP
+            info = plug.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECV.size)
+            return int(_LAST_DATA_RECV.unpack(info)[0]) / 1000
+    return math.inf

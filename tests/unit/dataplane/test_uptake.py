@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 
-from gateway.dataplane.uptake import Uptake, unsent_bytes
+from gateway.dataplane.uptake import Uptake, quiet_s, unsent_bytes
 from gateway.pace import Pace
 
 
@@ -49,3 +50,29 @@ async def test_bytes_in_the_kernel_are_unsent_until_they_arrive() -> None:
         transport.abort()
         await asyncio.sleep(0)
         assert unsent_bytes(transport) == 0
+
+
+async def test_how_long_nothing_came_is_known_of_tcp() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        theirs = socket.create_connection(listening.getsockname())
+        ours, _ = listening.accept()
+    with theirs:
+        transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
+        async with asyncio.timeout(20):
+            while quiet_s(transport) < 0.1:
+                await asyncio.sleep(0)
+            while quiet_s(transport) >= 0.1:
+                theirs.sendall(b"x")
+                await asyncio.sleep(0)
+        transport.abort()
+        await asyncio.sleep(0)
+        assert quiet_s(transport) == math.inf
+
+
+async def test_of_other_sockets_it_is_not_known() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
+        assert quiet_s(transport) == math.inf
+        transport.abort()
+        await asyncio.sleep(0)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.dataplane import server
 from gateway.dataplane.tls import Certificate
 from gateway.dataplane.waits import Waits
 from tests.integration.dataplane.conftest import MakeProxy, Proxy, ScriptedUpstream, read_head
@@ -153,3 +154,33 @@ async def test_silent_handshakes_hold_up_no_drain(sent: bytes, make_secure: Make
         await draining
     with contextlib.suppress(ConnectionError):
         assert await read_all(silent) == b""
+
+
+async def test_a_drain_waits_for_each_step_of_a_handshake(
+    make_secure: MakeProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Far away, a handshake takes longer than a caller may be silent, and something comes all the time."""
+    quiet = 0.0
+    monkeypatch.setattr(server, "quiet_s", lambda _transport: quiet)
+    proxy = await make_secure(waits=Waits(head_s=600))
+    far, far_writer = await proxy.connect()
+    await eventually(lambda: proxy.slots.get("connections") >= 2)
+    looks = 0
+
+    def grace_s() -> float:
+        nonlocal looks
+        looks += 1
+        return 0.001
+
+    draining = asyncio.create_task(proxy.server.drain(600, grace_s))
+    await eventually(lambda: looks > 6)
+    assert proxy.client_tls is not None
+    await far_writer.start_tls(proxy.client_tls, server_hostname="localhost")
+    far_writer.write(GET)
+    assert statuses(await read_all(far)) == [200]
+    _, silent_writer = await proxy.connect()
+    await eventually(lambda: proxy.slots.get("connections_total") >= 3)
+    quiet = 600.0
+    async with asyncio.timeout(10):
+        await draining
+    silent_writer.close()

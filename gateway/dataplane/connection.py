@@ -11,7 +11,7 @@ from gateway.dataplane.caller import Caller, Trust, peer_address
 from gateway.dataplane.waits import TimedProtocol, Waits
 from gateway.deadlines import NEVER, Deadlines
 from gateway.errors import ClientGone, GatewayError
-from gateway.frames import POLICY_VIOLATION, close_frame
+from gateway.frames import GOING_AWAY, POLICY_VIOLATION, close_frame
 from gateway.inline import drive
 from gateway.model.exchange import Exchange, RequestHead
 from gateway.outbox import Outbox
@@ -296,6 +296,17 @@ class Connection(TimedProtocol):
     def is_idle(self) -> bool:
         """Whether nothing of a call is here."""
         return not self._is_busy() and not self.transport.is_closing()
+
+    def go_away(self) -> None:
+        """There is hardly any time left: tell a WebSocket (1001), if that fits in between two frames."""
+        exchange = self.exchange
+        if exchange is None or exchange.uplink is None or exchange.outcome is not None:
+            return
+        conversation = exchange.conversation
+        if conversation is not None and conversation.egress.is_between:
+            exchange.outcome = Outcome.SERVED
+            exchange.uplink.cancel()
+            self.hang_up(close_frame(GOING_AWAY, ""))
 
     def leave(self) -> None:
         """Close an idle connection."""

@@ -26,6 +26,8 @@ REPLACED_GRACE_S = 5.0
 """The same where another worker serves already: nobody waits for this one to end."""
 TOLD_PER_MINUTE = 10
 """Lines in the log about connections without the preamble that is asked for; a metric counts all of them."""
+FAREWELL_S = 2.0
+"""For WebSockets to be told of the end, and to close."""
 LOOK_S = 0.05
 """How often it looks at its connections meanwhile."""
 
@@ -140,7 +142,8 @@ class DataplaneServer:
 
         A caller on a kept connection may have sent its next call before it could hear of the end. So that
         call is answered, and only who stays silent for `grace_s`, which may change meanwhile, is closed. So
-        it is within a handshake: each step of it has as long, and then the call.
+        it is within a handshake: each step of it has as long, and then the call. WebSockets hear of the end
+        `FAREWELL_S` before it.
         """
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + timeout_s
@@ -156,6 +159,9 @@ class DataplaneServer:
                     and quiet_s(connection.transport) >= least_s
                 ):
                     connection.leave()
+            if now >= give_up_at - FAREWELL_S:
+                for connection in list(self._open):
+                    connection.go_away()
             await asyncio.sleep(min(LOOK_S, give_up_at - now))
         for connection in list(self._open):
             connection.abort()

@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
+from gateway.dataplane import server
 from gateway.dataplane.listening import Listeners, mute
 from gateway.dataplane.server import DataplaneServer
 from gateway.dataplane.waits import Waits
@@ -16,12 +21,14 @@ from gateway.model.exchange import Exchange
 from gateway.outbox import Outbox
 from gateway.outcomes import Outcome
 from gateway.telemetry.slots import Slots
-from tests.integration.dataplane.conftest import Proxy, ScriptedUpstream, close_all, read_head
+from tests.integration.dataplane.conftest import MakeProxy, Proxy, ScriptedUpstream, close_all, read_head
 
 Reader = asyncio.StreamReader
 Writer = asyncio.StreamWriter
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+ASK = b"GET /chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: %b\r\n\r\n"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: %b\r\n\r\n"
 
 
 async def answer_at_once(exchange: Exchange) -> None:
@@ -181,6 +188,93 @@ async def test_pipelined_calls_are_all_answered(proxy: Proxy) -> None:
     proxy.gate.set()
     assert (await reader.read(-1)).count(b"HTTP/1.1 200 ") == 5
     await draining
+
+
+@pytest.fixture
+async def chat(upstream: ScriptedUpstream) -> AsyncIterator[None]:
+    """A WebSocket server in the upstream's place that echoes."""
+
+    async def echo(socket: ServerConnection) -> None:
+        with suppress(ConnectionClosed):
+            async for message in socket:
+                await socket.send(message)
+
+    await upstream.stop()
+    async with serve(echo, "127.0.0.1", 0) as server:
+        upstream.port = server.sockets[0].getsockname()[1]
+        yield
+
+
+@pytest.mark.usefixtures("chat")
+async def test_a_websocket_is_told_before_the_time_is_over(
+    make_proxy: MakeProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on until then; and is no failure when it has been told."""
+    proxy = await make_proxy()
+    async with connect(f"ws://127.0.0.1:{proxy.port}/chat") as socket:
+        draining = asyncio.create_task(proxy.server.drain(600))
+        for _ in range(3):
+            await socket.send("still here")
+            assert await socket.recv() == "still here"
+        assert not draining.done()
+        monkeypatch.setattr(server, "FAREWELL_S", 600.0)
+        with pytest.raises(ConnectionClosed):
+            await socket.recv()
+        assert (socket.close_code, socket.close_reason) == (1001, "")
+    async with asyncio.timeout(10):
+        await draining
+    (exchange,) = await proxy.ended(1)
+    assert (exchange.outcome, exchange.status) == (Outcome.SERVED, 101)
+    assert proxy.slots.get("upstream_connections") == 0
+
+
+async def test_within_a_frame_or_in_another_protocol_nobody_is_told(
+    make_proxy: MakeProxy, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is no WebSocket has no such word, and a frame that is half sent leaves no room for one."""
+    monkeypatch.setattr(server, "FAREWELL_S", 600.0)
+    finish = asyncio.Event()
+
+    async def script(reader: Reader, writer: Writer) -> None:
+        head = await upstream.head(reader)
+        protocol = b"websocket" if b"websocket" in head else b"echo/1"
+        writer.write(SWITCH % protocol + b"\x82\x05ab")
+        await finish.wait()
+        writer.write(b"cde")
+        await reader.read(-1)
+
+    upstream.script = script
+    proxy = await make_proxy()
+    streams = [await proxy.connect() for _ in range(2)]
+    for protocol, (reader, writer) in zip((b"websocket", b"echo/1"), streams, strict=True):
+        writer.write(ASK % protocol)
+        await read_head(reader)
+        assert await reader.readexactly(4) == b"\x82\x05ab"
+    looks = 0
+
+    def grace_s() -> float:
+        nonlocal looks
+        looks += 1
+        return 600
+
+    idle, _ = await proxy.connect()
+    async with asyncio.timeout(20):
+        while proxy.slots.get("connections") < 3:
+            await asyncio.sleep(0)
+        draining = asyncio.create_task(proxy.server.drain(600, grace_s))
+        while looks < 3:
+            await asyncio.sleep(0)
+        finish.set()
+        (web, _), (other, other_writer) = streams
+        assert await web.read(-1) == b"cde\x88\x02\x03\xe9", "once the frame is whole"
+        assert await other.readexactly(3) == b"cde"
+        seen = looks
+        while looks < seen + 2:
+            await asyncio.sleep(0)
+        other_writer.close()
+        draining.cancel()
+        await asyncio.gather(draining, return_exceptions=True)
+    assert not idle.at_eof()
 
 
 async def test_what_takes_too_long_is_cut(proxy: Proxy) -> None:

@@ -192,6 +192,17 @@ def test_a_server_that_was_killed_starts_again_with_its_data(
     assert recall(server.start()) == "yes"
 
 
+def test_redis_writes_before_it_answers_however_slow_the_disk_is(make: MakeServer, tmp_path: Path) -> None:
+    """With `everysec` it does not while a sync takes long: killed then, it would forget calls it admitted."""
+    server = make(EmbeddedRedis, tmp_path)
+    with redis.Redis.from_url(server.start(), decode_responses=True) as client:
+        assert client.config_get("appendfsync") == {"appendfsync": "no"}
+        for number in range(100):
+            client.set(f"call-{number}", "admitted")
+            written = b"".join(file.read_bytes() for file in tmp_path.rglob("appendonly*.aof"))
+            assert f"call-{number}\r\n".encode() in written
+
+
 def test_postgres_waits_for_sessions_that_outlive_a_killed_server(make: MakeServer, tmp_path: Path) -> None:
     server = make(EmbeddedPostgres, tmp_path)
     remember(server.start())

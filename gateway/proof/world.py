@@ -10,6 +10,14 @@ LIMITED_BURST = 20
 QUOTAS = {"scarce": 200, "middling": 5000}
 """Tiers whose calls run out: one is decided exactly from the start, one is bought ahead for a while."""
 
+COUNTED = {
+    "scarce": {"api_calls"},
+    "middling": {"api_calls"},
+    "limited": set[str](),
+    "plentiful": {"api_calls", "pages", "work"},
+}
+"""Meters that the quotas of each tier count. Calls leave other counters alone, should there be any."""
+
 WORK = "X-Work"
 """The header of a `paid` answer that says what it costs."""
 RESERVE = 10

@@ -168,6 +168,11 @@ def oversell(run: Run) -> None:
     run.books.counters[1] = run.books.set_right[1] = Counter(SMALL, "live", "api_calls", 201)
 
 
+def oversell_beside_a_counter_of_something_else(run: Run) -> None:
+    oversell(run)
+    run.books.counters.append(Counter(SMALL, "live", "pages", 0))
+
+
 def cut_off(run: Run) -> Row:
     """A call of which neither its caller nor the upstream knows the id, and its row."""
     run.notes.append(Note(6, "short", ACME, key_of(ACME)))
@@ -299,6 +304,11 @@ def count_too_little(run: Run) -> None:
     run.books.counters[0] = Counter(ACME, "live", "api_calls", 0)
 
 
+def leave_a_counter_that_nothing_pays_into(run: Run) -> None:
+    run.books.booked[SMALL, "live", "pages"] = 6
+    run.books.counters.append(Counter(SMALL, "live", "pages", 3))
+
+
 def leave_units_charged(run: Run) -> None:
     run.books.set_right[0] = Counter(ACME, "live", "api_calls", 2)
 
@@ -348,8 +358,10 @@ def end_badly(run: Run) -> Run:
         (differ_in_sums, ["hours and months are the sums of rows"]),
         (end_unexpectedly, ["callers were told what is booked", "nothing ended unexpectedly"]),
         (oversell, ["quotas are never exceeded"]),
+        (oversell_beside_a_counter_of_something_else, ["quotas are never exceeded"]),
         (let_too_many_in, ["the rate limit is never exceeded"]),
         (count_too_little, ["Redis has counted what is billed"]),
+        (leave_a_counter_that_nothing_pays_into, []),
         (leave_units_charged, ["reconciled, Redis counts what is billed"]),
         (leave_a_journal, ["all journals are booked"]),
         (end_badly, ["the gateway ended well"]),

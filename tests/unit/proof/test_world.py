@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gateway.policy.load import load_folder
 from gateway.proof.calls import KINDS
-from gateway.proof.world import CAST, QUOTAS, policies, wanted
+from gateway.proof.world import CAST, COUNTED, QUOTAS, policies, wanted
 
 
 def test_the_policies_load_and_have_everybodys_tier(tmp_path: Path) -> None:
@@ -14,7 +14,9 @@ def test_the_policies_load_and_have_everybodys_tier(tmp_path: Path) -> None:
     loaded = load_folder(tmp_path)
     assert not loaded.problems
     assert loaded.policies is not None
-    assert {who.tier for who in CAST} | set(QUOTAS) <= set(loaded.policies.tiers)
+    tiers = loaded.policies.tiers
+    assert {who.tier for who in CAST} | set(QUOTAS) <= set(tiers)
+    assert {name: {quota.meter for quota in tier.quotas} for name, tier in tiers.items()} == COUNTED
 
 
 def test_no_two_calls_want_the_same_answer() -> None:

@@ -11,6 +11,8 @@ log = logging.getLogger("tollway.tasks")
 T = TypeVar("T")
 
 CANCEL_AGAIN_S = 5.0
+"""Until Python 3.12 `asyncio.wait_for` swallows a cancellation that comes when what it waits for is done, and
+libraries use it for every command they send."""
 
 
 class Tasks:
@@ -34,7 +36,7 @@ class Tasks:
     async def close(self) -> None:
         """Cancel what still runs and wait until it is gone.
 
-        Whatever a task awaits may have taken the cancellation for its own: then it is cancelled again.
+        A task may have been told and not have heard it: then it is cancelled again.
         """
         tasks = running = set(self._running)
         while running:

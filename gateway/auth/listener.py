@@ -73,9 +73,10 @@ class KeyListener:
         closed = asyncio.Event()
         try:
             connection.add_termination_listener(lambda _: closed.set())
-            await asyncio.wait_for(connection.add_listener(CHANNEL, self._notified), KEEPALIVE_S)
-            for channel in self._others:
-                await asyncio.wait_for(connection.add_listener(channel, self._other_notified), KEEPALIVE_S)
+            async with asyncio.timeout(KEEPALIVE_S):
+                await connection.add_listener(CHANNEL, self._notified)
+                for channel in self._others:
+                    await connection.add_listener(channel, self._other_notified)
             self._cache.doubt_all()
             for tell in self._others.values():
                 tell()
@@ -106,7 +107,8 @@ class KeyListener:
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:
     try:
-        await asyncio.wait_for(event.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await event.wait()
     except TimeoutError:
         return False
     return True

@@ -24,6 +24,7 @@ from gateway.proof.traffic import Traffic
 from gateway.proof.verdict import Check, Run, judge
 from gateway.proof.witness import LOG
 from gateway.proof.world import CAST
+from gateway.tasks import CANCEL_AGAIN_S
 
 TELL_EVERY_S = 15
 SETTLE_ROUNDS = 3
@@ -169,9 +170,12 @@ async def _tell(traffic: Traffic, faults: Faults, tell: Tell, passed: Passed) ->
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    """Again and again: `asyncio.wait_for`, as libraries use it, may take a cancellation for its own."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
+    if not task.cancelled():
+        task.result()
 
 
 async def _settle(gate: Gate) -> int:

@@ -317,6 +317,9 @@ class JournalUnavailable(GatewayError):
     outcome = Outcome.OVERLOADED
     default_detail = "Calls can not be recorded right now. Try again shortly."
 
+    def __init__(self, *, internal: str = "") -> None:
+        super().__init__(internal=internal, headers=b"Retry-After: 5\r\n")
+
 
 class Overloaded(GatewayError):
     """This worker can not keep up, so the call is not begun."""

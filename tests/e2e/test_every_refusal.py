@@ -140,6 +140,8 @@ class Calls:
         assert b"\r\nTollway-Request-Id: %b" % document["request_id"].encode() in head
         assert document["instance"] == f"urn:uuid:{document['request_id']}"
         assert document["title"]
+        may_try_again = document["status"] in (429, 503) and document["code"] != "tier_unknown"
+        assert (b"\r\nRetry-After: " in head) is may_try_again
         assert document["detail"]
         return document
 

@@ -8,9 +8,13 @@ import pytest
 from gateway.dataplane.refusal import refuse
 from gateway.errors import (
     GatewayError,
+    JournalUnavailable,
+    KeyLookupUnavailable,
     NotImplementedHere,
+    Overloaded,
     RateLimited,
     TierUnknown,
+    UpstreamBusy,
     UpstreamUnreachable,
     VersionRefused,
 )
@@ -46,6 +50,19 @@ def test_what_callers_do_wrong_fills_no_log(error: GatewayError, caplog: pytest.
     exchange.body_done = True
     refuse(exchange, error)
     assert [record for record in caplog.records if record.levelname != "DEBUG"] == []
+
+
+@pytest.mark.parametrize(
+    "error", [JournalUnavailable(), KeyLookupUnavailable(), Overloaded(), UpstreamBusy(internal="full")]
+)
+def test_who_comes_at_a_bad_time_is_told_when_to_come_again(error: GatewayError) -> None:
+    downstream = create_autospec(Downstream)
+    exchange = Exchange(RequestHead(), cast("Downstream", downstream), b"")
+    exchange.body_done = True
+    refuse(exchange, error)
+    status, _, lines, _ = downstream.answer.call_args.args
+    assert status == 503
+    assert b"\r\nRetry-After: " in b"".join(lines)
 
 
 def test_a_refusal_is_marked_with_its_code_and_with_what_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,9 @@ from gateway.storage.tick_client import TickClient
 
 DECIDES = ("evictions.lua", "bucket.lua", "slots.lua", "thresholds.lua", "admit.lua")
 """Parts of the script that decides. Behind `look.lua` it only looks."""
+
+_HOLD = re.compile(rb"([0-9]+):([0-9]+)")
+"""As in `bucket.lua`. What is another text is no hold."""
 
 
 class Held(NamedTuple):
@@ -114,9 +118,9 @@ class RedisStore:
         found = []
         for key in full_names(tag, charges.keys[: len(charges.limits)]):
             flat = await self._redis.call(("HGETALL", key))
-            texts = [value for name, value in zip(flat[::2], flat[1::2], strict=True) if name[:2] == b"h:"]
-            holds = [tuple(map(int, text.split(b":"))) for text in texts]
-            tokens = [tokens for tokens, ends_ms in holds if ends_ms > self.now_ms()]
+            fields = zip(flat[::2], flat[1::2], strict=True)
+            holds = [_HOLD.fullmatch(text) for name, text in fields if name[:2] == b"h:"]
+            tokens = [int(one[1]) for one in holds if one is not None and int(one[2]) > self.now_ms()]
             found.append(Held(sum(tokens), len(tokens)))
         return tuple(found)
 

@@ -89,6 +89,25 @@ async def test_slots_that_ended_are_not_counted_and_not_taken_away(both: Both) -
     assert await both.everything() == before
 
 
+async def test_fields_that_are_no_holds_are_nobody_s(both: Both) -> None:
+    """As whoever charges takes them. Another release may have written them."""
+    charges = plan(limit(6000, burst=1600))
+    await both.call(charges, Ask("worker", wanted=50))
+    for field, text in (
+        ("h:a", "some"),
+        ("h:b", "7:8:9"),
+        ("h:c", ""),
+        ("h:d", "-5:1e99"),
+        ("x", "7:8"),
+        ("state", ""),
+    ):
+        await both.redis.call(("HSET", f"tw:{{{TAG}}}:b:burst", field, text))
+    assert await both.looker.held(TAG, both.charges(charges)) == (Held(50, 1),)
+    before = await both.everything()
+    assert (await both.look(charges)).left == (1549,)
+    assert await both.everything() == before
+
+
 async def test_what_workers_hold_in_advance_is_told(both: Both) -> None:
     charges = plan(limit(6000, burst=1600))
     assert await both.looker.held(TAG, both.charges(charges)) == (Held(0, 0),)

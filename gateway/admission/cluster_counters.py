@@ -27,6 +27,7 @@ from gateway.admission.counters import (
     QuotaCounters,
     QuotaPeriod,
     counter_key,
+    known_units,
     parse_counter,
 )
 from gateway.admission.crossings import EVENTS, Crossing, Crossings, read_crossing
@@ -67,18 +68,21 @@ class ClusterCounters(QuotaCounters):
             cursor = b"0"
             while True:
                 cursor, keys = await node.redis.call(("SCAN", cursor, "MATCH", KEYS, "COUNT", AT_ONCE))
-                known = {key: parsed for key in keys if (parsed := parse_counter(key)) is not None}
-                values = await _in_turns(self._cluster.call(("GET", key.decode())) for key in known)
-                for counted, value in zip(known.values(), values, strict=True):
-                    if value is not None and counted not in seen:
+                known = {key.decode(): parsed for key in keys if (parsed := parse_counter(key)) is not None}
+                for counted, units in (await self._units(known)).items():
+                    if counted not in seen:
                         seen.add(counted)
-                        yield counted, int(value)
+                        yield counted, units
                 if int(cursor) == 0:
                     break
 
     async def counted(self, periods: Sequence[QuotaPeriod]) -> dict[QuotaPeriod, int]:
-        values = await _in_turns(self._cluster.call(("GET", counter_key(one))) for one in periods)
-        return {one: int(value) for one, value in zip(periods, values, strict=True) if value is not None}
+        return await self._units({counter_key(one): one for one in periods})
+
+    async def _units(self, named: Mapping[str, QuotaPeriod]) -> dict[QuotaPeriod, int]:
+        """What counters say, by their names. `MGET`, since it takes what is no text for missing."""
+        values = await _in_turns(self._cluster.call(("MGET", name)) for name in named)
+        return known_units(list(named.values()), [value for (value,) in values])
 
     async def journals(self, now_us: int) -> set[str]:
         since_ms = now_us // 1000 - FORGOTTEN_AFTER_MS

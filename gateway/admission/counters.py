@@ -27,15 +27,16 @@ AFTER_PERIOD_MS = 3_600_000
 """Counters outlive their period by so much; as in admit.lua."""
 
 _KEY = re.compile(rb"tw:\{([0-9]{1,19})([lt])\}:q:([^:]+):([0-9a-z]+):([0-9]{1,15})(?:-([0-9]{1,15}))?")
+_UNITS = re.compile(rb"-?[0-9]{1,17}")
 KEYS = "tw:{*}:q:*"
 AT_ONCE = 1000
 REBUILDING = "tw:rebuilding"
 """The token of the rebuild under way: gone with the data, so that nobody vouches for half of it."""
 REBUILT_WITHIN_MS = 600_000
 BEGIN = script_source("evictions.lua", "begin_rebuild.lua")
-REBUILD = script_source("evictions.lua", "rebuild.lua")
-MEND = script_source("evictions.lua", "mend.lua")
-POST = script_source("evictions.lua", "post.lua")
+REBUILD = script_source("evictions.lua", "counter.lua", "rebuild.lua")
+MEND = script_source("evictions.lua", "counter.lua", "mend.lua")
+POST = script_source("evictions.lua", "counter.lua", "post.lua")
 
 
 class QuotaPeriod(NamedTuple):
@@ -70,9 +71,10 @@ class QuotaCounters:
                 known = {key: parsed for key in keys if (parsed := parse_counter(key)) is not None}
                 values = await self._redis.mget(list(known)) if known else []
             for counted, value in zip(known.values(), values, strict=True):
-                if value is not None and counted not in seen:
+                units = units_in(value)
+                if units is not None and counted not in seen:
                     seen.add(counted)
-                    yield counted, int(value)
+                    yield counted, units
             if cursor == 0:
                 return
 
@@ -82,7 +84,7 @@ class QuotaCounters:
             return {}
         with translated():
             values = await self._redis.mget([counter_key(one) for one in periods])
-        return {one: int(value) for one, value in zip(periods, values, strict=True) if value is not None}
+        return known_units(periods, values)
 
     async def journals(self, now_us: int) -> set[str]:
         """Journals of all workers that may have charged calls in the periods that count."""
@@ -148,6 +150,17 @@ class QuotaCounters:
             pipeline.eval(POST, 2, counter_key(period), MARK, str(count), keep_until_ms)
         with translated():
             await pipeline.execute()
+
+
+def units_in(value: object) -> int | None:
+    """What a counter says; None if it is missing, or no number of units, as in counter.lua."""
+    return int(value) if isinstance(value, bytes) and _UNITS.fullmatch(value) else None
+
+
+def known_units(periods: Sequence[QuotaPeriod], values: Sequence[object]) -> dict[QuotaPeriod, int]:
+    """Of each counter what it says, in the order of the values. Without those that say nothing."""
+    told = zip(periods, map(units_in, values), strict=True)
+    return {period: units for period, units in told if units is not None}
 
 
 def counter_key(counted: QuotaPeriod) -> str:

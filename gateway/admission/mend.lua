@@ -1,13 +1,12 @@
--- Set a quota counter right, unless it was touched meanwhile. Atomic. evictions.lua comes before it.
+-- Set a quota counter right, unless it was touched meanwhile. Atomic. evictions.lua and counter.lua come before it.
 --
 -- KEYS[1]  the counter, as in admit.lua   KEYS[2]  the mark, see trust.py: without it no counter is made
 -- ARGV[1]  units it should say   ARGV[2]  ms since the epoch to keep it until, if it has to be made
 -- ARGV[3]  units it said when it was looked at: it is lowered only if it still does. Empty: it is only ever raised
 -- returns  1 when it was changed, else 0
 
-local used = redis.call('GET', KEYS[1])
-local units = tonumber(ARGV[1])
-if tonumber(used or 0) < units then
+local used, units = units_in(KEYS[1]), tonumber(ARGV[1])
+if (used or 0) < units then
   if used then
     redis.call('SET', KEYS[1], ARGV[1], 'KEEPTTL')
   elseif not redis.call('GET', KEYS[2]) or not has_kept_all(KEYS[2]) then
@@ -17,7 +16,7 @@ if tonumber(used or 0) < units then
   end
   return 1
 end
-if ARGV[3] ~= '' and used == ARGV[3] and tonumber(used) > units then
+if used and used == tonumber(ARGV[3]) and used > units then
   redis.call('SET', KEYS[1], ARGV[1], 'KEEPTTL')
   return 1
 end

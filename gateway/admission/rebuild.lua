@@ -1,5 +1,5 @@
 -- Raise quota counters to what the ledger says, and vouch for them, unless data was lost meanwhile. Atomic. evictions.lua
--- comes before it.
+-- and counter.lua come before it.
 --
 -- KEYS[1]  the rebuild under way, see begin_rebuild.lua   KEYS[2]  the mark, see trust.py   then counters, as in admit.lua
 -- ARGV[1]  its token   ARGV[2]  the server to vouch for once this is done; empty: not yet
@@ -13,10 +13,10 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] .. ':' .. dropped then return 0 end
 
 for i = 3, #KEYS do
   local units, keep_until = ARGV[2 * i - 3], ARGV[2 * i - 2]
-  local used = redis.call('GET', KEYS[i])
+  local used = units_in(KEYS[i])
   if not used then
     redis.call('SET', KEYS[i], units, 'PXAT', keep_until)
-  elseif tonumber(used) < tonumber(units) then
+  elseif used < tonumber(units) then
     redis.call('SET', KEYS[i], units, 'KEEPTTL')
   end
 end

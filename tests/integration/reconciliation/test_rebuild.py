@@ -170,6 +170,19 @@ async def test_a_counter_that_says_more_stays(world: World, recording: None) -> 
     assert await world.counted() == 8
 
 
+@pytest.mark.parametrize("text", ["", "1.5", "9" * 20, None])
+async def test_what_is_no_number_is_rebuilt_and_keeps_nobody_waiting(
+    world: World, recording: None, text: str | None
+) -> None:
+    world.served(5)
+    key = counter_key(world.period)
+    await (world.redis.rpush(key, "x") if text is None else world.redis.set(key, text))
+    await world.rebuilder().rebuild()
+    assert not await world.rebuilder().is_due()
+    assert await world.counted() == 5
+    assert await world.redis.pttl(key) > 0
+
+
 async def test_each_account_has_its_own_period(world: World, recording: None) -> None:
     """One whose months begin at its billing anchor: what was booked before today does not count."""
     today = datetime.now(UTC).date()

@@ -122,6 +122,19 @@ async def test_counters_that_are_lost_come_back(world: World) -> None:
     writer.close()
 
 
+@pytest.mark.parametrize("text", ["", "abc", "1.5", "1e3", " 7", "9" * 20, None])
+async def test_what_is_no_number_is_a_counter_that_is_lost(world: World, text: str | None) -> None:
+    """Somebody's slip of the hand: it is set right, and keeps no other counter from being so."""
+    writer = await world.served(5)
+    key = counter_key(world.period())
+    await (world.redis.rpush(key, "x") if text is None else world.redis.set(key, text))
+    assert await QuotaCounters(world.redis).counted([world.period()]) == {}
+    assert await world.look() == dict.fromkeys((Period.MONTH, Period.DAY), (0, 5, Standing.BEHIND, True))
+    assert (await world.counted(), await world.counted(Period.DAY)) == (5, 5)
+    assert await world.redis.pttl(key) > 0
+    writer.close()
+
+
 async def test_an_account_with_an_anchor_is_compared_by_its_own_periods(world: World) -> None:
     """In India, from yesterday on: what was used before belongs to the period before."""
     zone, day_us = "Asia/Kolkata", 86_400_000_000

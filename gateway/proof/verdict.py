@@ -18,6 +18,7 @@ from gateway.proof.world import COUNTED, LIMITED_BURST, LIMITED_PER_S, QUOTAS, d
 
 EXAMPLES = 5
 DAY_US = 86_400_000_000
+Units = tuple[str, str, str]  # of account, mode and meter
 JOURNAL_DIGITS = 24
 """Of a request id as text: the ten bytes that name the journal, and four hyphens."""
 NOTICED_WITHIN_S = 5.0
@@ -303,11 +304,10 @@ class _Compared:
                 periods = counters.count(calls) or 1
                 units = self._run.books.booked.get(calls, 0)
                 found.append(_n(units))
-                most.append(_n(QUOTAS[tier] * periods))
-                if units > QUOTAS[tier] * periods:
-                    wrong.append(
-                        f"{tier}: {units} units were sold, {units - QUOTAS[tier] * periods} too many"
-                    )
+                allowed = QUOTAS[tier] * periods
+                most.append(_n(allowed))
+                if units > allowed:
+                    wrong.append(f"{tier}: {units} units were sold, {units - allowed} too many")
         return Check("quotas are never exceeded", "<= " + ", ".join(most), ", ".join(found), wrong)
 
     def rates_hold(self) -> Check:
@@ -320,8 +320,7 @@ class _Compared:
     def counters_cover_the_ledger(self) -> Check:
         """While Redis is gone these policies refuse, so whatever is billed was counted before.
 
-        Counters that the tier of an account does not count may be there all the same, since they are raised
-        to what the ledger had when a control process began.
+        What a tier does not count may be there all the same: raised at a start to what the ledger had.
         """
         counted = {
             (account, mode, meter): units
@@ -329,11 +328,7 @@ class _Compared:
             if meter in COUNTED.get(self._run.accounts.get(account, ""), {meter})
         }
         booked = {key: self._run.books.booked.get(key, 0) for key in counted}
-        wrong = [
-            f"{key}: {units} billed, {counted[key]} counted"
-            for key, units in booked.items()
-            if units > counted[key]
-        ]
+        wrong = [_apart(key, booked, counted) for key in booked if booked[key] > counted[key]]
         what = "Redis has counted what is billed"
         return Check(what, f">= {_n(sum(booked.values()))}", _n(sum(counted.values())), wrong)
 
@@ -341,11 +336,7 @@ class _Compared:
         """Killed workers leave units charged that are never billed. Compared with the ledger, they go."""
         counted = _sums(self._run.books.set_right)
         booked = {key: self._run.books.booked.get(key, 0) for key in counted}
-        wrong = [
-            f"{key}: {units} billed, {counted[key]} counted"
-            for key, units in booked.items()
-            if units != counted[key]
-        ]
+        wrong = [_apart(key, booked, counted) for key in booked if booked[key] != counted[key]]
         what = "reconciled, Redis counts what is billed"
         return Check(what, _n(sum(booked.values())), _n(sum(counted.values())), wrong)
 
@@ -364,12 +355,16 @@ class _Compared:
         return Check("the gateway ended well", "status 0, 0 tracebacks", found, wrong)
 
 
-def _sums(counters: list[QuotaCounter]) -> dict[tuple[str, str, str], int]:
-    """Units by account, mode and meter, over all periods."""
-    sums: dict[tuple[str, str, str], int] = defaultdict(int)
+def _sums(counters: list[QuotaCounter]) -> dict[Units, int]:
+    """Units over all periods."""
+    sums: dict[Units, int] = defaultdict(int)
     for one in counters:
         sums[one.account, one.mode, one.meter] += one.units
     return sums
+
+
+def _apart(key: Units, booked: dict[Units, int], counted: dict[Units, int]) -> str:
+    return f"{key}: {booked[key]} billed, {counted[key]} counted"
 
 
 def _outcomes_by_code() -> dict[str, str]:

@@ -1,8 +1,7 @@
 """`python -m tests [PYTEST OPTIONS]` runs what CI runs, in order, and stops at the first failure.
 
-Options and paths go to pytest, which comes last: its closing line is the last line of output. Files of tests
-run side by side, with servers of their own; one more than there are cores, since tests of servers wait more
-than they compute. Those come first, and quick ones fill the end. With `-n 0` one test comes after the other.
+Options and paths go to pytest, which comes last: its closing line is the last line of output. Each core runs
+files of tests with servers of its own; with `-n 0` one test comes after the other, as with plain `pytest`.
 """
 
 from __future__ import annotations
@@ -15,9 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 
-RUNNERS_MAX = 4  # each runs a Postgres, a Redis and gateways of several processes
-RUNNERS = min(len(os.sched_getaffinity(0)) + 1, RUNNERS_MAX)
-SIDE_BY_SIDE = ["-n", str(RUNNERS), "--dist", "loadfile", "--no-loadscope-reorder"]
+CORES_MAX = 4  # each runs a Postgres, a Redis and gateways of several processes
+CORES = min(len(os.sched_getaffinity(0)), CORES_MAX)
 
 STEPS: tuple[tuple[str, list[str]], ...] = (
     ("format", [sys.executable, "-m", "ruff", "format", "--check", "."]),
@@ -25,7 +23,7 @@ STEPS: tuple[tuple[str, list[str]], ...] = (
     ("types", [sys.executable, "-m", "mypy"]),
     ("floors", [str(BIN / "lint-imports"), "--no-logo"]),
     ("lock", [sys.executable, "-m", "tests.lock"]),
-    ("tests", [sys.executable, "-m", "pytest", *SIDE_BY_SIDE]),
+    ("tests", [sys.executable, "-m", "pytest", "-n", str(CORES), "--dist", "loadfile"]),
 )
 
 

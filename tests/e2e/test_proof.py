@@ -33,6 +33,11 @@ def processes_on(folder: str) -> list[int]:
     return found
 
 
+def _hear_interrupts() -> None:
+    """Also where the tests themselves run in the background of a shell, which has them ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def proving(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A proof that has begun, and its folder."""
@@ -41,6 +46,7 @@ def proving(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_hear_interrupts,  # noqa: PLW1509  no threads here
     ) as process:
         assert process.stderr is not None
         try:

@@ -25,7 +25,7 @@ class Status(IntEnum):
 
     REFUSED = 0
     ADMITTED = 1
-    TOO_LATE = 2  # its caller had given up; nothing was charged
+    TOO_LATE = 2  # of slots to be renewed: others were asked for meanwhile; no decision says so
     OTHER_PERIOD = 3  # by the store's clock a period has ended or not begun; nothing was charged
     UNTRUSTED = 4  # quota counters may have been lost, and are not rebuilt yet; nothing was charged
 
@@ -66,6 +66,7 @@ class Decision(NamedTuple):
 
 
 Deciding = Wait[Decision] | Coroutine[Any, Any, Decision]
+"""A decision that will be there: to be awaited, or for `inline.waited`."""
 EXACT = Ask()
 """One call, nothing in advance."""
 

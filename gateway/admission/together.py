@@ -70,7 +70,7 @@ class Together:
 
     def _ask_about(self, group: _Group, now_ms: int) -> None:
         """Without a coroutine: the first answer is nearly always the last."""
-        ask = EXACT if len(group.waiting) == 1 else Ask(calls=len(group.waiting))
+        ask = _ask_for(group.waiting)
         try:
             charges, asked = self._decider.ask(group.tag, group.plan, ask, group.buckets, group.by, now_ms)
         except Exception as error:  # a defect of ours, too: each call hears of it, and none waits for ever
@@ -93,7 +93,7 @@ class Together:
         waiting = group.waiting
         try:
             for _ in range(ROUNDS - 1):
-                ask = EXACT if len(waiting) == 1 else Ask(calls=len(waiting))
+                ask = _ask_for(waiting)
                 bought = await self._decider.decide(group.tag, group.plan, ask, group.buckets, group.by)
                 waiting = _answer(waiting, bought)
                 if not waiting:
@@ -111,6 +111,10 @@ class Together:
             wait.fail(error)
         else:
             _answer([wait], bought)
+
+
+def _ask_for(waiting: list[Wait[Told]]) -> Ask:
+    return EXACT if len(waiting) == 1 else Ask(calls=len(waiting))
 
 
 def _answer(waiting: list[Wait[Told]], bought: Bought) -> list[Wait[Told]]:

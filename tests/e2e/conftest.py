@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import pytest
 import requests
 
 from tests.e2e.load import Loop, Upstream, looping
+from tests.ports import free_port
 
 POLICIES = """
 upstreams:
@@ -46,12 +46,6 @@ routes:
 cors:
   pages: {{origins: ["https://*.example.com"]}}
 """  # noqa: E501  one route a line
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def eventually(check: Callable[[], Any], what: str, timeout_s: float = 20.0) -> Any:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Gateway, eventually, free_port, running
+from tests.e2e.conftest import Gateway, eventually, running
 from tests.e2e.load import Load, Loop, Upstream, everybody
+from tests.ports import free_port
 
 CERTS = Path(__file__).parents[1] / "integration" / "dataplane" / "certs"
 POLICIES = """

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.e2e.conftest import POLICIES, Customer, Gateway, descendants, eventually, free_port, running
+from tests.e2e.conftest import POLICIES, Customer, Gateway, descendants, eventually, running
+from tests.ports import free_port
 
 
 def worker_pids(gateway: Gateway) -> list[int]:

@@ -9,7 +9,8 @@ import requests
 import websockets.sync.client
 from websockets.sync.server import ServerConnection, serve
 
-from tests.e2e.conftest import Customer, Gateway, eventually, free_port
+from tests.e2e.conftest import Customer, Gateway, eventually
+from tests.ports import free_port
 
 POLICIES = """
 upstreams:

@@ -13,8 +13,9 @@ import pytest
 
 from bench.machine import own_bytes, peak_bytes, wait_for_port
 from bench.mixture import Mixture
-from tests.e2e.conftest import Gateway, free_port
+from tests.e2e.conftest import Gateway
 from tests.e2e.test_operations import worker_pids
+from tests.ports import free_port
 
 CEILING_BYTES = 256 << 20
 NOISE_BYTES = 24 << 20

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import POLICIES, eventually, free_port
+from tests.e2e.conftest import POLICIES, eventually
+from tests.ports import free_port
 
 TOLLWAY = [sys.executable, "-m", "gateway"]
 

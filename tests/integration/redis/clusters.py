@@ -14,7 +14,7 @@ from gateway.admission.cluster_trust import mark_of
 from gateway.storage.embedded.redis import find_redis
 from gateway.storage.hash_slots import SLOTS, slot_of
 from gateway.storage.redis_tick import NAME_LENGTH
-from tests.integration.redis.servers import HOST, free_port
+from tests.ports import HOST, free_port
 
 WITHIN_S = 60.0
 OFTEN_S = 0.01
@@ -25,7 +25,7 @@ class Node:
 
     def __init__(self, folder: Path, **options: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.port = folder, free_port(below=55_536)
+        self.folder, self.port = folder, free_port()
         self.options = {
             "bind": HOST,
             "port": str(self.port),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
@@ -13,19 +12,9 @@ import redis.asyncio
 import redis.exceptions
 
 from gateway.storage.embedded.redis import find_redis
+from tests.ports import HOST
 
-HOST = "127.0.0.1"
 START_WITHIN_S = 60.0
-
-
-def free_port(*, below: int = 65_536) -> int:
-    """A port nobody listens on. A cluster's node needs one below 55536: its bus listens 10000 above."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            port = int(probe.getsockname()[1])
-        if port < below:
-            return port
 
 
 class Server:

@@ -21,7 +21,8 @@ from gateway.admission.trust import MARK
 from gateway.errors import AdmissionUnavailable, QuotaExceeded, RateLimited
 from gateway.model.policies import ChargePlan, OnStoreLoss
 from tests.integration.redis.conftest import Worker
-from tests.integration.redis.servers import HOST, Server, free_port
+from tests.integration.redis.servers import Server
+from tests.ports import HOST, free_port
 from tests.unit.admission.plans import call, limit, plan, principal, quota
 
 PLENTY = 10_000_000

@@ -15,7 +15,8 @@ from gateway.storage.redis_tick import TickRedis
 from gateway.storage.sentinel import locate
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
-from tests.integration.redis.servers import HOST, Server, free_port
+from tests.integration.redis.servers import Server
+from tests.ports import HOST, free_port
 
 PASSWORD = "right"
 

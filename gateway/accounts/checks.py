@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import unicodedata
 import zoneinfo
 from collections.abc import Iterable, Mapping
 
 from gateway.errors import Invalid
+from gateway.model.networks import parse_network
 
 NAME_MAX = 200
 PAGE_MAX = 1000
@@ -93,14 +93,14 @@ def check_methods(values: Iterable[str]) -> list[str] | None:
     return methods or None
 
 
-def check_networks(values: Iterable[str]) -> list[str] | None:
-    """Addresses or CIDR ranges, made canonical. None for none."""
-    networks = _few("only_networks", values)
+def check_networks(field: str, values: Iterable[str]) -> list[str] | None:
+    """Addresses or CIDR ranges, read as in policies and made canonical. None for none."""
+    networks = _few(field, values)
     try:
-        return [str(ipaddress.ip_network(network)) for network in networks] or None
+        return sorted({str(parse_network(network)) for network in networks}) or None
     except ValueError:
         raise Invalid(
-            "only_networks", "must be addresses or ranges like 192.0.2.0/24, with no bits behind the prefix"
+            field, "must be addresses or ranges like 192.0.2.0/24, with no bits behind the prefix"
         ) from None
 
 

@@ -1,25 +1,29 @@
 -- create_key
 -- $1 public id, $2 account's id, $3 name, $4 digest, $5 visible, $6 last four, $7 mode, $8 seconds it works or
--- NULL, $9 routes, $10 methods, $11 networks, $12 scopes, each NULL: any.
+-- NULL, $9 routes, $10 methods, $11 networks, each NULL: any, $12 networks it does not work from, NULL: none,
+-- $13 scopes, NULL: all.
 -- Returns the key's id, or no row when the digest is there already.
 INSERT INTO api_keys (
     public_id, account_id, name, digest, visible, last_four, mode, expires_at,
-    only_routes, only_methods, only_networks, scopes
+    only_routes, only_methods, only_networks, not_networks, scopes
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(secs => $8), $9, $10, $11::text[]::cidr[], $12)
+VALUES (
+    $1, $2, $3, $4, $5, $6, $7, now() + make_interval(secs => $8),
+    $9, $10, $11::text[]::cidr[], $12::text[]::cidr[], $13
+)
 ON CONFLICT (digest) DO NOTHING
 RETURNING id;
 
 -- get_key
 -- $1 public id.
-SELECT r.*, k.scopes
+SELECT r.*, k.not_networks::text[] AS not_networks, k.scopes
 FROM key_records AS r
 INNER JOIN api_keys AS k ON k.id = r.id
 WHERE r.public_id = $1;
 
 -- get_key_by_digest
 -- $1 digest.
-SELECT r.*, k.scopes
+SELECT r.*, k.not_networks::text[] AS not_networks, k.scopes
 FROM key_records AS r
 INNER JOIN api_keys AS k ON k.id = r.id
 WHERE k.digest = $1;
@@ -32,7 +36,7 @@ WHERE public_id = $1;
 
 -- list_keys
 -- $1 account's id, $2 key id to start behind, $3 how many, $4 mode or NULL, $5 works, expired, revoked or NULL.
-SELECT r.*, k.scopes
+SELECT r.*, k.not_networks::text[] AS not_networks, k.scopes
 FROM key_records AS r
 INNER JOIN api_keys AS k ON k.id = r.id
 WHERE
@@ -58,7 +62,8 @@ FOR UPDATE;
 
 -- change_key
 -- $1 public id, $2 name, $3 whether its expiry goes, $4 seconds it works from now on, $5 routes, $6 methods,
--- $7 networks, each NULL: stays, empty: any; $8 whether it has all scopes, $9 scopes. NULL: as it was.
+-- $7 networks, each NULL: stays, empty: any; $8 networks it does not work from, NULL: stays, empty: none;
+-- $9 whether it has all scopes, $10 scopes. NULL: as it was.
 UPDATE api_keys
 SET
     name = coalesce($2, name),
@@ -66,14 +71,15 @@ SET
     only_routes = nullif(coalesce($5::text[], only_routes), '{}'),
     only_methods = nullif(coalesce($6::text[], only_methods), '{}'),
     only_networks = nullif(coalesce($7::text[]::cidr[], only_networks), '{}'),
-    scopes = CASE WHEN NOT $8::boolean THEN coalesce($9::text[], scopes) END
+    not_networks = nullif(coalesce($8::text[]::cidr[], not_networks), '{}'),
+    scopes = CASE WHEN NOT $9::boolean THEN coalesce($10::text[], scopes) END
 WHERE public_id = $1;
 
 -- lock_for_rotation
 -- $1 public id. One rotation at a time.
 SELECT
     id, account_id, name, mode, successor_id, only_routes, only_methods, only_networks::text[] AS only_networks,
-    scopes,
+    not_networks::text[] AS not_networks, scopes,
     revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) AS works
 FROM api_keys
 WHERE public_id = $1
@@ -94,7 +100,8 @@ SELECT
     k.id AS key_id, k.public_id AS key, k.mode,
     CASE WHEN a.anchored THEN a.billing_anchor END AS billing_anchor, a.time_zone,
     (extract(EPOCH FROM k.expires_at) * 1000000)::bigint AS expires_at_us,
-    k.only_routes, k.only_methods, k.only_networks::text[] AS only_networks, k.scopes,
+    k.only_routes, k.only_methods, k.only_networks::text[] AS only_networks,
+    k.not_networks::text[] AS not_networks, k.scopes,
     (
         SELECT
             json_agg(

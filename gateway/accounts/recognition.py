@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
+from collections.abc import Iterable
 
 import asyncpg
 
 from gateway.accounts.records import FoundKey
+from gateway.model.networks import NO_NETWORKS, AddressRules, Networks, parse_network
 from gateway.model.periods import calendar
 from gateway.model.principal import Mode, Override, Principal
 from gateway.model.restrictions import Restrictions
@@ -15,6 +16,8 @@ from gateway.storage.postgres import Connection, Pool
 from gateway.storage.queries import load_queries
 
 KEYS = load_queries(__file__, "keys")
+ADDRESSES_OF_A_KEY = 32
+"""Whose answer is kept: a key has few callers, there are many keys, and its holder may have a whole /64."""
 
 
 async def find_principal(database: Connection | Pool, digest: bytes) -> FoundKey | None:
@@ -76,13 +79,18 @@ async def find_account_principal(database: Connection | Pool, name: str, digest:
 
 
 def _restrictions(row: asyncpg.Record) -> Restrictions | None:
-    if row["only_routes"] is None and row["only_methods"] is None and row["only_networks"] is None:
+    routes, methods = row["only_routes"], row["only_methods"]
+    allow, deny = row["only_networks"], row["not_networks"]
+    if routes is None and methods is None and allow is None and deny is None:
         return None
-    return Restrictions(
-        frozenset(row["only_routes"] or ()),
-        frozenset(row["only_methods"] or ()),
-        tuple(map(ipaddress.ip_network, row["only_networks"] or ())),
+    addresses = AddressRules(
+        None if allow is None else _networks(allow), NO_NETWORKS if deny is None else _networks(deny)
     )
+    return Restrictions(frozenset(routes or ()), frozenset(methods or ()), addresses)
+
+
+def _networks(texts: Iterable[str]) -> Networks:
+    return Networks(map(parse_network, texts), remembered=ADDRESSES_OF_A_KEY)
 
 
 def _overrides(told: str | None) -> tuple[Override, ...]:

@@ -79,6 +79,7 @@ class ApiKey:
     only_routes: tuple[str, ...]
     only_methods: tuple[str, ...]
     only_networks: tuple[str, ...]
+    not_networks: tuple[str, ...]
     scopes: tuple[str, ...] | None  # None: all that routes may require
 
 
@@ -86,6 +87,7 @@ class ApiKey:
 class KeyLimits:
     """How far a key reaches. An empty restriction restricts nothing; no `expires_in_s`: until revoked.
 
+    `not_networks`: not from there, even if `only_networks` has it.
     `scopes`: for routes that require some only where the key has them; None: it has all.
     """
 
@@ -93,6 +95,7 @@ class KeyLimits:
     only_routes: tuple[str, ...] = ()
     only_methods: tuple[str, ...] = ()
     only_networks: tuple[str, ...] = ()
+    not_networks: tuple[str, ...] = ()
     scopes: tuple[str, ...] | None = None
 
 
@@ -106,6 +109,7 @@ class KeyChanges:
     only_routes: tuple[str, ...] | None = None
     only_methods: tuple[str, ...] | None = None
     only_networks: tuple[str, ...] | None = None
+    not_networks: tuple[str, ...] | None = None
     scopes: tuple[str, ...] | None = None
     all_scopes: bool = False
 
@@ -117,6 +121,7 @@ class KeyChanges:
             only_routes=self.only_routes or (),
             only_methods=self.only_methods or (),
             only_networks=self.only_networks or (),
+            not_networks=self.not_networks or (),
             scopes=self.scopes,
         )
 

@@ -246,7 +246,8 @@ class Accounts:
                 checks.check_life(limits.expires_in_s),
                 None if changes.only_routes is None else checks.check_routes(limits.only_routes) or [],
                 None if changes.only_methods is None else checks.check_methods(limits.only_methods) or [],
-                None if changes.only_networks is None else checks.check_networks(limits.only_networks) or [],
+                _replaced("only_networks", changes.only_networks),
+                _replaced("not_networks", changes.not_networks),
                 changes.all_scopes,
                 checks.check_scopes(limits.scopes),
             )
@@ -272,6 +273,7 @@ class Accounts:
                 only_routes=tuple(old["only_routes"] or ()),
                 only_methods=tuple(old["only_methods"] or ()),
                 only_networks=tuple(old["only_networks"] or ()),
+                not_networks=tuple(old["not_networks"] or ()),
                 scopes=old["scopes"],
             )
             key = await self.on(connection)._store_key(old["account_id"], old["name"], minted, limits)
@@ -300,7 +302,8 @@ class Accounts:
             checks.check_life(limits.expires_in_s),
             checks.check_routes(limits.only_routes),
             checks.check_methods(limits.only_methods),
-            checks.check_networks(limits.only_networks),
+            checks.check_networks("only_networks", limits.only_networks),
+            checks.check_networks("not_networks", limits.not_networks),
             checks.check_scopes(limits.scopes),
         )
         if stored is None:
@@ -323,11 +326,16 @@ class Accounts:
         return found.id
 
 
-_RESTRICTIONS = ("only_routes", "only_methods", "only_networks")
+_RESTRICTIONS = ("only_routes", "only_methods", "only_networks", "not_networks")
 
 
 def _new_id(kind: str) -> str:
     return f"{kind}_{random_text(ID_CHARACTERS)}"
+
+
+def _replaced(field: str, networks: tuple[str, ...] | None) -> list[str] | None:
+    """What takes the place of networks: empty for none from now on, None for what is there."""
+    return None if networks is None else checks.check_networks(field, networks) or []
 
 
 def _expect_id(public_id: str, kind: Literal["acct", "key"]) -> None:

@@ -34,6 +34,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 _scope = partial(click.option, "--scope", "scopes", multiple=True, shell_complete=complete_scopes)
 _network = partial(click.option, "--network", "networks", multiple=True, metavar="CIDR")
+_not_network = partial(click.option, "--not-network", "not_networks", multiple=True, metavar="CIDR")
 _method = partial(click.option, "--method", "methods", multiple=True)
 _route = partial(
     click.option, "--route", "routes", multiple=True, metavar="NAME", shell_complete=complete_routes
@@ -48,6 +49,7 @@ def _made_of(function: F) -> F:
     for option in (
         json_option,
         _scope(help="With this scope; several times; without: all scopes."),
+        _not_network(help="Not from there, even if --network has it; several times."),
         _network(help="Only from there; several times."),
         _method(help="Only for this method; several times."),
         _route(help="Only for this route; several times."),
@@ -174,6 +176,7 @@ _OPPOSITES = {
     "--any-route": ("any_route", "--route", "routes"),
     "--any-method": ("any_method", "--method", "methods"),
     "--any-network": ("any_network", "--network", "networks"),
+    "--no-not-network": ("no_not_network", "--not-network", "not_networks"),
     "--all-scopes": ("all_scopes", "--scope", "scopes"),
 }
 
@@ -184,7 +187,9 @@ def _changed_by(function: F) -> F:
         json_option,
         click.option("--all-scopes", is_flag=True, help="With all scopes."),
         _scope(help="With these scopes alone."),
-        click.option("--any-network", is_flag=True, help="From anywhere."),
+        click.option("--no-not-network", is_flag=True, help="No network is left out."),
+        _not_network(help="Not from there, even if --network has it."),
+        click.option("--any-network", is_flag=True, help="From anywhere but --not-network."),
         _network(help="Only from there."),
         click.option("--any-method", is_flag=True, help="For all methods."),
         _method(help="Only for these methods."),
@@ -224,6 +229,7 @@ def _changes(name: str | None, given: Mapping[str, Any]) -> KeyChanges:
         only_routes=_replaced(limits.only_routes, empty=given["any_route"]),
         only_methods=_replaced(limits.only_methods, empty=given["any_method"]),
         only_networks=_replaced(limits.only_networks, empty=given["any_network"]),
+        not_networks=_replaced(limits.not_networks, empty=given["no_not_network"]),
         scopes=limits.scopes,
         all_scopes=given["all_scopes"],
     )
@@ -274,6 +280,7 @@ def _limits(given: Mapping[str, Any]) -> KeyLimits:
         only_routes=given["routes"],
         only_methods=tuple(method.upper() for method in given["methods"]),
         only_networks=given["networks"],
+        not_networks=given["not_networks"],
         scopes=given["scopes"] or None,
     )
 

@@ -107,6 +107,7 @@ class CallerDocument(TypedDict):
     only_routes: list[str]
     only_methods: list[str]
     only_networks: list[str]
+    not_networks: list[str]
     scopes: list[str] | None  # None: all that routes may require
     expires_at: str | None
 

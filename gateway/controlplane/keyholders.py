@@ -39,7 +39,7 @@ def require_viewer(
 ) -> Middleware:
     """A middleware that lets nobody pass without a key or an access token that works.
 
-    A suspended account may still look. A key that is kept to some networks is none from elsewhere.
+    A suspended account may still look. A key is none from where it does not work.
     `foreign_keys`: keys may have any format.
     """
     credentials = Credentials(accounts.key_prefix, foreign=foreign_keys)
@@ -48,7 +48,7 @@ def require_viewer(
         # Garbage is refused by its checksum, so that it costs no question to the database.
         found = await accounts.find_key(digest(secret)) if foreign_keys or is_well_formed(secret) else None
         limits = found.principal.restrictions if found is not None else None
-        return None if limits is not None and not limits.lets_in(request.remote or "") else found
+        return None if limits is not None and not limits.addresses.admits(request.remote or "") else found
 
     async def keyholder(request: web.Request) -> Viewer:
         try:

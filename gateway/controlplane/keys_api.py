@@ -25,7 +25,9 @@ KEY = "/keys/{key:key_[0-9A-Za-z]+}"
 
 
 class NewKey(Sent):
-    """What a key is made of. Restrictions that are not given restrict nothing; no `scopes`: all of them."""
+    """What a key is made of. Restrictions that are not given restrict nothing; no `scopes`: all of them.
+    `not_networks` wins over `only_networks`.
+    """
 
     name: str = ""
     mode: Literal["live", "test"] = "live"
@@ -33,12 +35,14 @@ class NewKey(Sent):
     only_routes: list[str] = Field(default_factory=list)
     only_methods: list[str] = Field(default_factory=list)
     only_networks: list[str] = Field(default_factory=list)
+    not_networks: list[str] = Field(default_factory=list)
     scopes: list[str] | None = None
 
 
 class KeyChange(Sent):
     """What is given changes, the rest stays. An empty restriction restricts nothing. `expires_in_s` counts
-    from now; null: it works until it is revoked. `scopes` of null: all of them.
+    from now; null: it works until it is revoked. `scopes` of null: all of them. `not_networks` wins over
+    `only_networks`.
     """
 
     name: str = ""
@@ -46,6 +50,7 @@ class KeyChange(Sent):
     only_routes: list[str] = Field(default_factory=list)
     only_methods: list[str] = Field(default_factory=list)
     only_networks: list[str] = Field(default_factory=list)
+    not_networks: list[str] = Field(default_factory=list)
     scopes: list[str] | None = None
 
     def changes(self) -> KeyChanges:
@@ -223,6 +228,7 @@ def limits_of(wanted: NewKey, policies: PolicySet) -> KeyLimits:
         only_routes=tuple(wanted.only_routes),
         only_methods=tuple(wanted.only_methods),
         only_networks=tuple(wanted.only_networks),
+        not_networks=tuple(wanted.not_networks),
         scopes=None if wanted.scopes is None else tuple(wanted.scopes),
     )
     check_reach(limits, policies)

@@ -48,6 +48,7 @@ class KeyDocument(TypedDict):
     only_routes: list[str]
     only_methods: list[str]
     only_networks: list[str]
+    not_networks: list[str]
     scopes: list[str] | None
 
 
@@ -151,6 +152,7 @@ def key(one: ApiKey) -> KeyDocument:
         "only_routes": list(one.only_routes),
         "only_methods": list(one.only_methods),
         "only_networks": list(one.only_networks),
+        "not_networks": list(one.not_networks),
         "scopes": None if one.scopes is None else list(one.scopes),
     }
 

@@ -17,10 +17,13 @@ from gateway.controlplane.explanations import (
 from gateway.explain.charges import ChargesTold
 from gateway.explain.standins import Listener
 from gateway.model.exchange import Exchange
+from gateway.model.networks import NO_NETWORKS
 from gateway.model.policies import OnStoreLoss
 from gateway.model.principal import Principal
+from gateway.model.restrictions import Restrictions
 from gateway.routing.table import RoutingTable
 
+UNRESTRICTED = Restrictions()
 KEPT_OUT = ("content-type", "cache-control", "date")
 
 
@@ -120,7 +123,8 @@ class Told:
         if principal is None:
             return None
         tier = self._table.policies.tiers.get(principal.tier)
-        only = principal.restrictions
+        only = principal.restrictions or UNRESTRICTED
+        allowed, denied = only.addresses.allow or NO_NETWORKS, only.addresses.deny
         return {
             "kind": "anonymous" if anonymous else "key" if principal.key else "account",
             "account": principal.account or None,
@@ -128,9 +132,10 @@ class Told:
             "mode": principal.mode.value,
             "tier": principal.tier,
             "features": sorted(tier.features) if tier is not None else [],
-            "only_routes": sorted(only.routes) if only is not None else [],
-            "only_methods": sorted(only.methods) if only is not None else [],
-            "only_networks": [str(one) for one in only.networks] if only is not None else [],
+            "only_routes": sorted(only.routes),
+            "only_methods": sorted(only.methods),
+            "only_networks": [str(one) for one in allowed.ranges],
+            "not_networks": [str(one) for one in denied.ranges],
             "scopes": None if principal.scopes is None else sorted(principal.scopes),
             "expires_at": wording.instant_us(principal.expires_at_us or 0),
         }

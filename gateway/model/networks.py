@@ -72,10 +72,11 @@ def _parsed(text: str) -> Address | None:
 class Networks:
     """A set of ranges. Asking costs one look-up for an address seen lately, however many ranges there are."""
 
-    __slots__ = ("_known", "_starts", "ranges")
+    __slots__ = ("_known", "_remembered", "_starts", "ranges")
 
-    def __init__(self, ranges: Iterable[Network] = ()) -> None:
+    def __init__(self, ranges: Iterable[Network] = (), *, remembered: int = _REMEMBERED) -> None:
         self.ranges = tuple(ranges)
+        self._remembered = remembered  # addresses whose answer is kept
         self._known: dict[str, bool] = {}
         starts: dict[int, dict[int, set[int]]] = {4: {}, 6: {}}
         for one in self.ranges:
@@ -88,7 +89,7 @@ class Networks:
         if known is None:
             parsed = _parsed(address)
             known = parsed is not None and self._holds(parsed.version, int(parsed), parsed.max_prefixlen)
-            if len(self._known) >= _REMEMBERED:
+            if len(self._known) >= self._remembered:
                 self._known.clear()
             self._known[address] = known
         return known
@@ -140,3 +141,6 @@ class AddressRules:
     def admits(self, address: str) -> bool:
         """Whether calls from `address` are let in."""
         return (self.allow is None or address in self.allow) and address not in self.deny
+
+
+ANYWHERE = AddressRules()

@@ -122,6 +122,8 @@ def test_the_caller_is_whom_haproxy_names(
         paid, front = gateway.customer("paid"), free_port()
         path, only = f"/accounts/{paid.account}/keys", {"name": "five", "only_networks": ["127.0.0.5/32"]}
         kept = gateway.admin("POST", path, json=only)["secret"]
+        but = {"name": "not five", "not_networks": ["127.0.0.5/32"]}
+        left_out = gateway.admin("POST", path, json=but)["secret"]
 
         def call(address: str, path: str = "/five", secret: str = paid.secret) -> str:
             url = f"{'https' if mode == 'tcp' else 'http'}://localhost:{front}{path}"
@@ -145,6 +147,7 @@ def test_the_caller_is_whom_haproxy_names(
             assert call("127.0.0.6") == "403", "the route is kept to others"
             assert call("127.0.0.6", "/") == "200"
             assert [call(address, "/", kept) for address in ("127.0.0.5", "127.0.0.6")] == ["200", "403"]
+            assert [call(address, "/", left_out) for address in ("127.0.0.5", "127.0.0.6")] == ["403", "200"]
         assert gateway.counted("proxy_protocol_errors_total") == 0, "nor are its checks an error"
 
 

@@ -93,6 +93,7 @@ SAID_OTHERWISE = {
     "only_routes": "--route",
     "only_methods": "--method",
     "only_networks": "--network",
+    "not_networks": "--not-network",
     "scopes": "--scope",
     "headers": "--header",
     "files": "dir",

@@ -13,7 +13,15 @@ import pytest
 
 from gateway.accounts.keys import digest, mint
 from gateway.accounts.recognition import find_account_principal, find_principal
-from gateway.accounts.records import Account, AccountChanges, AccountDetails, ApiKey, FoundKey, KeyLimits
+from gateway.accounts.records import (
+    Account,
+    AccountChanges,
+    AccountDetails,
+    ApiKey,
+    FoundKey,
+    KeyChanges,
+    KeyLimits,
+)
 from gateway.accounts.store import Accounts
 from gateway.errors import Conflict, Invalid, NotFound
 from gateway.model.periods import IN_UTC, Calendar
@@ -387,23 +395,53 @@ async def test_a_key_may_be_restricted_and_its_successor_is_alike(
         only_routes=("b", "a", "a"),
         only_methods=("GET",),
         only_networks=("192.0.2.0/24", "2001:db8::1"),
+        not_networks=("::ffff:192.0.2.66", "2001:db8::/32"),
         scopes=("write", "read", "read"),
     )
     key, _ = await accounts.create_key(ada.public_id, "ci", limits=limits)
     assert (key.only_routes, key.only_methods) == (("a", "b"), ("GET",))
     assert key.only_networks == ("192.0.2.0/24", "2001:db8::1/128")
+    assert key.not_networks == ("192.0.2.66/32", "2001:db8::/32")
     assert key.scopes == ("read", "write")
     assert key.expires_at is not None
     successor, secret = await accounts.rotate_key(key.public_id)
     assert (successor.only_routes, successor.only_networks) == (key.only_routes, key.only_networks)
+    assert successor.not_networks == key.not_networks
     assert successor.scopes == key.scopes
     found = await find(pool, secret)
     assert found is not None
     restrictions = found.principal.restrictions
     assert restrictions is not None
     assert restrictions.refusal("a", "GET", "192.0.2.7") == ""
-    assert "address" in restrictions.refusal("a", "GET", "198.51.100.1")
+    for address in ("198.51.100.1", "192.0.2.66", "2001:db8::1"):
+        assert "address" in restrictions.refusal("a", "GET", address)
     assert found.principal.scopes == frozenset({"read", "write"})
+
+
+async def test_networks_a_key_does_not_work_from_are_enough_to_restrict_it(
+    accounts: Accounts, pool: Pool, ada: Account
+) -> None:
+    key, secret = await accounts.create_key(ada.public_id, limits=KeyLimits(not_networks=("192.0.2.0/24",)))
+    listed, by_id = await accounts.list_keys(ada.public_id), await accounts.get_key(key.public_id)
+    assert (listed, by_id.only_networks, by_id.not_networks) == ([by_id], (), ("192.0.2.0/24",))
+    for changes, refused in (
+        (KeyChanges(name="ci"), {"192.0.2.1"}),
+        (KeyChanges(not_networks=("10.0.0.0/8",)), {"10.0.0.1"}),
+        (KeyChanges(only_networks=("10.0.0.0/24",)), {"192.0.2.1", "10.0.0.1"}),
+        (KeyChanges(not_networks=()), {"192.0.2.1"}),
+        (KeyChanges(not_networks=("192.0.2.1",), only_networks=()), {"192.0.2.1"}),
+    ):
+        await accounts.change_key(key.public_id, changes)
+        found = await find(pool, secret)
+        assert found is not None
+        restrictions = found.principal.restrictions
+        assert restrictions is not None
+        asked = ("192.0.2.1", "10.0.0.1")
+        assert {one for one in asked if restrictions.refusal("a", "GET", one)} == refused, changes
+    await accounts.change_key(key.public_id, KeyChanges(not_networks=()))
+    found = await find(pool, secret)
+    assert found is not None
+    assert found.principal.restrictions is None, "which costs a call nothing"
 
 
 async def test_a_key_without_restrictions_carries_none(accounts: Accounts, pool: Pool, ada: Account) -> None:
@@ -430,6 +468,8 @@ async def test_a_key_with_no_scope_is_not_one_with_all(accounts: Accounts, pool:
             "only_networks",
         ),
         ("a network that is none", KeyLimits(only_networks=("everywhere",)), "only_networks"),
+        ("bits behind the prefix of another", KeyLimits(not_networks=("192.0.2.1/24",)), "not_networks"),
+        ("a network not to come from that is none", KeyLimits(not_networks=("nowhere",)), "not_networks"),
         ("a method in lower case", KeyLimits(only_methods=("get",)), "only_methods"),
         ("a route that breaks a line", KeyLimits(only_routes=("a\r\nb",)), "only_routes"),
         ("two scopes in one", KeyLimits(scopes=("a b",)), "scopes"),

@@ -79,6 +79,10 @@ def test_a_keys_reach(tollway: Commands) -> None:
         "post",
         "--network",
         "10.0.0.0/8",
+        "--not-network",
+        "10.1.0.0/16",
+        "--not-network",
+        "10.2.0.0/16",
         "--scope",
         "w",
         "--days",
@@ -94,6 +98,7 @@ def test_a_keys_reach(tollway: Commands) -> None:
             *(["writes"], ["POST"], ["10.0.0.0/8"]),
             ["w"],
         )
+        assert one["not_networks"] == ["10.1.0.0/16", "10.2.0.0/16"]
         assert one["expires_at"]
     shown = tollway.run("key", "show", made["id"], "--json").json
     assert shown == {name: value for name, value in made.items() if name != "secret"}
@@ -138,6 +143,13 @@ def test_what_a_key_may_do_is_changed(tollway: Commands) -> None:
         "only_routes": [],
         "only_methods": [],
     }
+    left_out = ["192.0.2.66/32", "2001:db8::/32"]
+    others = ("--not-network", "2001:db8::/32", "--not-network", "::ffff:192.0.2.66")
+    assert change(*others) == {"not_networks": left_out}
+    assert "192.0.2.66/32, 2001:db8::/32" in tollway.run("key", "show", key).out
+    rotated = tollway.run("key", "rotate", key, "--json").json
+    assert rotated["not_networks"] == left_out, "its successor is alike"
+    assert change("--no-not-network") == {"not_networks": []}
     assert change("--all-scopes", "--never-expires") == {"scopes": None, "expires_at": None}
     assert change("--scope", "w") == {"scopes": ["w"]}
     assert list(change("--days", "2")) == ["expires_at"]
@@ -149,6 +161,8 @@ def test_what_a_key_may_do_is_changed(tollway: Commands) -> None:
         (("--any-route", "--route", "all"), 2, "--any-route says the opposite of --route"),
         (("--route", "wishes"), 1, "only_routes: has 1"),
         (("--scope", "x"), 1, "scopes: has 1"),
+        (("--not-network", "10.0.0.1/8"), 1, "not_networks: must be addresses or ranges like 192.0.2.0/24"),
+        (("--no-not-network", "--not-network", "::1"), 2, "says the opposite of --not-network"),
     ):
         ended = tollway.run("key", "set", key, *options)
         assert (ended.code, ended.out, said in ended.err) == (code, "", True), ended.err

@@ -533,7 +533,12 @@ async def test_details_that_can_not_be_used(admin: Client, case: str, change: ob
 async def test_a_key_with_restrictions(admin: Client) -> None:
     made = await account(admin)
     path = f"/admin/v1/accounts/{made['id']}/keys"
-    restrictions = {"only_routes": ["all"], "only_methods": ["GET"], "only_networks": ["192.0.2.0/24"]}
+    restrictions = {
+        "only_routes": ["all"],
+        "only_methods": ["GET"],
+        "only_networks": ["192.0.2.0/24"],
+        "not_networks": ["192.0.2.128/25"],
+    }
     created = await ok(await admin.post(path, json={**restrictions, "expires_in_s": 60}), 201)
     assert {name: created[name] for name in restrictions} == restrictions
     assert created["expires_at"] is not None

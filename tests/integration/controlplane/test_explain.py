@@ -204,6 +204,24 @@ async def test_keys_that_do_not_work(admin: Client, customer: dict[str, Any]) ->
     assert told["notes"][0].startswith("The key was revoked at ")
 
 
+async def test_a_key_that_does_not_work_from_everywhere(admin: Client, customer: dict[str, Any]) -> None:
+    lists = {"only_networks": ["192.0.2.0/24"], "not_networks": ["192.0.2.128/25"]}
+    body = {"name": "k", **lists}
+    key = await ok(await admin.post(f"/admin/v1/accounts/{customer['id']}/keys", json=body), 201)
+    codes = {}
+    for address in ("192.0.2.7", "192.0.2.200", "198.51.100.1", "::ffff:192.0.2.200"):
+        told = await explain(admin, "/open/1", key=key["id"], client_ip=address)
+        codes[address] = told["code"]
+        if told["caller"] is not None:
+            assert {name: told["caller"][name] for name in lists} == lists
+    assert codes == {
+        "192.0.2.7": None,
+        "192.0.2.200": "key_restricted",
+        "198.51.100.1": "key_restricted",
+        "::ffff:192.0.2.200": "key_restricted",
+    }
+
+
 async def test_heads_are_read_as_workers_do(admin: Client, customer: dict[str, Any]) -> None:
     whose = {"account": customer["id"]}
     assert (await explain(admin, "/open/../open//%41", **whose))["request"]["path"] == "/open/A"

@@ -21,6 +21,7 @@ MADE: dict[str, Any] = {
     "only_routes": ["all"],
     "only_methods": ["GET"],
     "only_networks": ["192.0.2.0/24"],
+    "not_networks": ["192.0.2.66/32"],
     "scopes": ["projects:write"],
 }
 
@@ -55,6 +56,9 @@ async def change(admin: Client, key: str, body: object, **headers: str) -> tuple
         ("any method", {"only_methods": []}, {"only_methods": []}),
         ("other networks", {"only_networks": ["2001:db8::/32"]}, {"only_networks": ["2001:db8::/32"]}),
         ("any network", {"only_networks": []}, {"only_networks": []}),
+        ("others left out", {"not_networks": ["2001:db8::7"]}, {"not_networks": ["2001:db8::7/128"]}),
+        ("IPv4 as IPv6", {"not_networks": ["::ffff:192.0.2.0/120"]}, {"not_networks": ["192.0.2.0/24"]}),
+        ("none left out", {"not_networks": []}, {"not_networks": []}),
         ("no scope", {"scopes": []}, {"scopes": []}),
         ("all scopes", {"scopes": None}, {"scopes": None}),
     ],
@@ -96,6 +100,10 @@ async def test_a_revoked_key_is_over(admin: Client, accounts: Accounts) -> None:
         ("a scope that no route requires", {"scopes": ["wishes"]}, "scopes"),
         ("a method in small letters", {"only_methods": ["get"]}, "only_methods"),
         ("no network", {"only_networks": ["here"]}, "only_networks"),
+        ("no network to leave out", {"not_networks": ["there"]}, "not_networks"),
+        ("bits behind a prefix", {"not_networks": ["10.0.0.1/8"]}, "not_networks"),
+        ("too many", {"not_networks": [f"10.0.0.{one}" for one in range(101)]}, "not_networks"),
+        ("null for none left out", {"not_networks": None}, "not_networks"),
         ("a line break in the name", {"name": "a\r\nb"}, "name"),
         ("a life of no time", {"expires_in_s": 0}, "expires_in_s"),
         ("a life of a century", {"expires_in_s": 10**10}, "expires_in_s"),
@@ -127,7 +135,7 @@ async def test_that_a_key_is_used_is_no_change_that_somebody_could_undo(
 
 async def test_the_audit_log_has_both_sides(admin: Client, accounts: Accounts, pool: Pool) -> None:
     made = await make(admin, accounts)
-    await change(admin, made["id"], {"only_routes": [], "name": "cd"})
+    await change(admin, made["id"], {"only_routes": [], "not_networks": ["10.0.0.0/8"], "name": "cd"})
     await change(admin, made["id"], {"name": "cd"})
     first, *_ = noted = await AuditLog(pool).page(AuditQuestion(target=made["id"], limit=10))
     assert [one.action for one in noted] == ["key.changed", "key.created"], "the same again is no change"
@@ -136,8 +144,10 @@ async def test_the_audit_log_has_both_sides(admin: Client, accounts: Accounts, p
     assert {name for name, value in first.after.items() if first.before[name] != value} == {
         "name",
         "only_routes",
+        "not_networks",
     }
     assert (first.before["only_routes"], first.after["only_routes"]) == (["all"], None)
+    assert (first.before["not_networks"], first.after["not_networks"]) == (["192.0.2.66/32"], ["10.0.0.0/8"])
 
 
 async def test_gateways_are_told_of_what_a_key_may_do_now(
@@ -152,13 +162,15 @@ async def test_gateways_are_told_of_what_a_key_may_do_now(
     async with pool.acquire() as listening:
         await listening.add_listener("tollway_keys", hear)
         await change(admin, made["id"], {"only_methods": ["POST"]})
+        await change(admin, made["id"], {"not_networks": ["192.0.2.0/24"]})
         await listening.execute("SELECT 1")
         await listening.remove_listener("tollway_keys", hear)
-    assert told == [f"key:{digest(made['secret'].encode()).hex()}"]
+    assert told == [f"key:{digest(made['secret'].encode()).hex()}"] * 2
     found = await accounts.find_key(digest(made["secret"].encode()))
     assert found is not None
     assert found.principal.restrictions is not None
     assert found.principal.restrictions.methods == frozenset({"POST"})
+    assert not found.principal.restrictions.addresses.admits("192.0.2.1")
 
 
 async def test_members_rename_keys_of_their_account(owner: Visitor, accounts: Accounts, pool: Pool) -> None:

@@ -251,6 +251,12 @@ async def test_a_key_that_is_kept_to_a_network_is_none_from_elsewhere(
 ) -> None:
     ours = await accounts.create_account("Ours", "free")
     _, inside = await accounts.create_key(ours.public_id, limits=KeyLimits(only_networks=("10.0.0.0/8",)))
-    for address, status in (("10.1.2.3", 200), ("192.0.2.1", 401)):
-        headers = {"X-API-Key": inside, "X-Forwarded-For": address}
+    _, outside = await accounts.create_key(ours.public_id, limits=KeyLimits(not_networks=("10.0.0.0/8",)))
+    for key, address, status in (
+        (inside, "10.1.2.3", 200),
+        (inside, "192.0.2.1", 401),
+        (outside, "10.1.2.3", 401),
+        (outside, "192.0.2.1", 200),
+    ):
+        headers = {"X-API-Key": key, "X-Forwarded-For": address}
         assert (await portal.get("/api/v1/account", headers=headers)).status == status

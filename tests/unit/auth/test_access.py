@@ -16,6 +16,7 @@ from gateway.clock import ManualClock
 from gateway.errors import AccountSuspended, GatewayError, InsufficientScope, KeyRestricted, Unauthenticated
 from gateway.model.access import KEYS_ONLY, Access
 from gateway.model.exchange import Exchange, RequestHead
+from gateway.model.networks import AddressRules, parse_networks
 from gateway.model.policies import Route, Target, Upstream
 from gateway.model.principal import Mode, Principal
 from gateway.model.restrictions import Restrictions
@@ -30,6 +31,7 @@ ACCOUNT = Principal(
 )
 ISSUER = replace(ACME, pems={"": pem(RSA_KEY)})
 TOKENS = Access(issuers=(ISSUER,))
+HERE, TEN = parse_networks("192.0.2.0/24"), parse_networks("10.0.0.0/8")
 
 
 class Bench:
@@ -64,7 +66,7 @@ class Bench:
     ) -> tuple[Principal, RequestHead]:
         head = RequestHead()
         head.method, head.authorization, head.api_key = "GET", authorization, api_key
-        made = Exchange(head, cast("Any", None), b"")
+        made = Exchange(head, cast("Any", None), b"", "192.0.2.1")
         origin = Upstream("origin", (Target("127.0.0.1", 9000),))
         made.route = Route(
             "reports", "/**", frozenset(), frozenset(), origin, frozenset(), {}, access=access, **route
@@ -208,6 +210,10 @@ async def test_refreshing_what_is_known_of_an_account_asks_for_it_again(bench: B
         ("its route", Restrictions(routes=frozenset({"reports"})), True),
         ("another route", Restrictions(routes=frozenset({"exports"})), False),
         ("another method", Restrictions(methods=frozenset({"POST"})), False),
+        ("its network", Restrictions(addresses=AddressRules(HERE)), True),
+        ("another network", Restrictions(addresses=AddressRules(TEN)), False),
+        ("a network it does not work from", Restrictions(addresses=AddressRules(HERE, HERE)), False),
+        ("another network it does not work from", Restrictions(addresses=AddressRules(deny=TEN)), True),
     ],
 )
 async def test_a_restricted_key_is_refused_each_time(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from ipaddress import ip_network
 from typing import Any, cast
 
 import pytest
@@ -15,6 +14,7 @@ from gateway.auth.cache import FRESH_US
 from gateway.errors import AccountSuspended, InsufficientScope, KeyRestricted, Unauthenticated
 from gateway.model.access import Access
 from gateway.model.exchange import Exchange, RequestHead
+from gateway.model.networks import AddressRules, parse_networks
 from gateway.model.policies import Route, Upstream
 from gateway.model.principal import Principal
 from gateway.model.restrictions import Restrictions
@@ -23,6 +23,9 @@ from tests.unit.auth.test_authenticator import PAST_FRESH_S, PRINCIPAL, SECRET, 
 DIGEST = digest(SECRET)
 CALLER = replace(PRINCIPAL, digest=DIGEST)
 OPEN = Route("chat", "/c", frozenset(), frozenset(), Upstream("u", ()), frozenset(), {})
+HERE, TEN = parse_networks("192.0.2.0/24"), parse_networks("10.0.0.0/8")
+ONLY_HERE, ONLY_TEN = AddressRules(HERE), AddressRules(TEN)
+NOT_HERE, NOT_TEN = AddressRules(deny=HERE), AddressRules(deny=TEN)
 SCOPED = replace(OPEN, access=Access(scopes=frozenset({"chat"})))
 
 
@@ -120,12 +123,10 @@ async def test_a_caller_without_a_key_of_ours_has_its_expiry_alone(bench: Bench)
         ("to other routes", {"restrictions": Restrictions(routes=frozenset({"else"}))}, KeyRestricted),
         ("to its route", {"restrictions": Restrictions(routes=frozenset({"chat"}))}, None),
         ("to other methods", {"restrictions": Restrictions(methods=frozenset({"POST"}))}, KeyRestricted),
-        (
-            "to other networks",
-            {"restrictions": Restrictions(networks=(ip_network("10.0.0.0/8"),))},
-            KeyRestricted,
-        ),
-        ("to its network", {"restrictions": Restrictions(networks=(ip_network("192.0.2.0/24"),))}, None),
+        ("to other networks", {"restrictions": Restrictions(addresses=ONLY_TEN)}, KeyRestricted),
+        ("to its network", {"restrictions": Restrictions(addresses=ONLY_HERE)}, None),
+        ("off its network", {"restrictions": Restrictions(addresses=NOT_HERE)}, KeyRestricted),
+        ("off another network", {"restrictions": Restrictions(addresses=NOT_TEN)}, None),
         ("to other scopes", {"scopes": frozenset({"read"})}, InsufficientScope),
         ("to its scope", {"scopes": frozenset({"chat"})}, None),
     ],

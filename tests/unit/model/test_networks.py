@@ -103,6 +103,14 @@ def test_what_is_remembered_of_addresses_is_bounded_and_never_wrong() -> None:
     assert len(known._known) <= 4096
 
 
+def test_sets_of_which_there_are_many_remember_less() -> None:
+    known = Networks([parse_network("2001:db8::/64")], remembered=32)
+    for number in range(1000):
+        assert f"2001:db8::{number:x}" in known
+        assert f"2001:db9::{number:x}" not in known
+        assert len(known._known) <= 32
+
+
 def test_no_range_holds_nobody() -> None:
     assert not networks()
     assert "10.0.0.1" not in networks()

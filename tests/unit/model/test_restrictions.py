@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
-
 import pytest
 
+from gateway.model.networks import AddressRules, parse_networks
 from gateway.model.restrictions import Restrictions
 
-NETWORKS = (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
-OFFICE = Restrictions(networks=NETWORKS)
+NETWORKS = parse_networks("192.0.2.0/24, 2001:db8::/32")
+OFFICE = Restrictions(addresses=AddressRules(NETWORKS))
+ELSEWHERE = Restrictions(addresses=AddressRules(deny=NETWORKS))
+
+
+def kept_to(allow: str, deny: str) -> Restrictions:
+    rules = AddressRules(parse_networks(allow) if allow else None, parse_networks(deny))
+    return Restrictions(addresses=rules)
 
 
 @pytest.mark.parametrize(
@@ -21,9 +26,25 @@ OFFICE = Restrictions(networks=NETWORKS)
         ("its method", Restrictions(methods=frozenset({"GET", "HEAD"})), True),
         ("another method", Restrictions(methods=frozenset({"POST"})), False),
         ("its network", OFFICE, True),
-        ("another network", Restrictions(networks=(ip_network("198.51.100.0/24"),)), False),
-        ("all of them", Restrictions(frozenset({"reports"}), frozenset({"GET"}), NETWORKS), True),
-        ("all but one", Restrictions(frozenset({"reports"}), frozenset({"PUT"}), NETWORKS), False),
+        ("another network", kept_to("198.51.100.0/24", ""), False),
+        ("a network it does not work from", ELSEWHERE, False),
+        ("outside of the network it does not work from", kept_to("", "198.51.100.0/24"), True),
+        ("its network, another part left out", kept_to("192.0.2.0/24", "192.0.2.128/25"), True),
+        ("its network, this part left out", kept_to("192.0.2.0/24", "192.0.2.0/25"), False),
+        ("the very address, all around left out", kept_to("192.0.2.7", "192.0.2.0/24"), False),
+        ("the same in both", kept_to("192.0.2.7", "192.0.2.7"), False),
+        ("all of IPv6 left out", kept_to("", "::/0"), True),
+        ("all of IPv4 left out", kept_to("", "0.0.0.0/0"), False),
+        (
+            "all of them",
+            Restrictions(frozenset({"reports"}), frozenset({"GET"}), AddressRules(NETWORKS)),
+            True,
+        ),
+        (
+            "all but one",
+            Restrictions(frozenset({"reports"}), frozenset({"PUT"}), AddressRules(NETWORKS)),
+            False,
+        ),
     ],
 )
 def test_a_call_is_allowed_or_told_why_not(case: str, restrictions: Restrictions, allowed: bool) -> None:
@@ -44,3 +65,9 @@ def test_a_call_is_allowed_or_told_why_not(case: str, restrictions: Restrictions
 )
 def test_addresses(address: str, known: bool) -> None:
     assert (OFFICE.refusal("", "GET", address) == "") is known
+    assert (ELSEWHERE.refusal("", "GET", address) == "") is not known, "what is no address is in no network"
+
+
+def test_which_of_its_networks_refuses_is_not_told() -> None:
+    refusals = {one.refusal("", "GET", "192.0.2.7") for one in (ELSEWHERE, kept_to("10.0.0.0/8", ""))}
+    assert refusals == {"This key may not be used from this address."}

@@ -96,8 +96,8 @@ class Table:
     def __init__(self, **row: object) -> None:
         self.row = {
             "account_id": 1, "key_id": 1, "mode": "live", "expires_at_us": None, "overrides": None,
-            "only_routes": None, "only_methods": None, "only_networks": None, "scopes": None, "active": True,
-            "billing_anchor": date(2026, 1, 31), "time_zone": "UTC", **row,
+            "only_routes": None, "only_methods": None, "only_networks": None, "not_networks": None,
+            "scopes": None, "active": True, "billing_anchor": date(2026, 1, 31), "time_zone": "UTC", **row,
         }  # fmt: skip
 
     async def fetchrow(self, *_: object) -> dict[str, object]:

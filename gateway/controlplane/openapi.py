@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from gateway.controlplane.endpoints import Endpoint
@@ -129,19 +129,19 @@ def _path_parameters(endpoint: Endpoint) -> list[Json]:
 def _query(endpoint: Endpoint) -> list[Json]:
     if endpoint.query is None:
         return []
+    schemas: Json = endpoint.query.model_json_schema()["properties"]
     return [
         {
             "name": field.alias or name,
             "in": "query",
             "required": field.is_required(),
-            "schema": _schema_of(endpoint.query, field.alias or name),
+            "schema": _bare(schemas[field.alias or name]),
         }
         for name, field in endpoint.query.model_fields.items()
     ]
 
 
-def _schema_of(model: type[BaseModel], name: str) -> Json:
-    schema: Json = model.model_json_schema()["properties"][name]
+def _bare(schema: Json) -> Json:
     return {key: value for key, value in schema.items() if key not in ("title", "default")}
 
 

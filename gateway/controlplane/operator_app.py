@@ -78,7 +78,7 @@ def build_operator_app(
     guard = require_token(bootstrap, StoredTokens(stored), attempts)
     admin = web.Application(middlewares=[guard], client_max_size=MAX_BODY_BYTES)
     admin.add_routes(bind(endpoints, with_.pool))
-    reference = Reference(describe(endpoints, ADMIN, version))
+    reference = Reference(lambda: describe(endpoints, ADMIN, version))
 
     async def metrics(_: web.Request) -> web.Response:
         body = exposition.render(slots_folder, version)

@@ -64,7 +64,7 @@ def build_portal_app(with_: Collaborators, identity: Identity, version: str) -> 
     own = [*portal.endpoints(), *PeriodApi(with_).own_endpoints()]
     api.add_routes([web.route(one.method, one.path, one.handler) for one in own])
     below_api = [*(replace(one, path=AUTH + one.path) for one in endpoints), *own]
-    reference = Reference(describe(below_api, API, version, FLAVOUR))
+    reference = Reference(lambda: describe(below_api, API, version, FLAVOUR))
 
     middlewares = [answer_problems, believe(identity.proxies)]
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
 from aiohttp import web
 
 from gateway.controlplane.bodies import answer
@@ -9,11 +13,21 @@ from gateway.controlplane.reference_page import CONTENT_SECURITY_POLICY, render_
 
 
 class Reference:
-    """Two addresses of one description. It holds no secret, so it asks for no token."""
+    """Two addresses of one description. It holds no secret, so it asks for no token.
 
-    def __init__(self, described: dict[str, object]) -> None:
-        self._described = described
-        self._page = render_reference(described)
+    Described when it is asked for: most gateways never are, and it takes a tenth of a second.
+    """
+
+    def __init__(self, describe: Callable[[], dict[str, Any]]) -> None:
+        self._describe = describe
+
+    @cached_property
+    def _described(self) -> dict[str, Any]:
+        return self._describe()
+
+    @cached_property
+    def _page(self) -> str:
+        return render_reference(self._described)
 
     async def document(self, _: web.Request) -> web.Response:
         """The OpenAPI document."""

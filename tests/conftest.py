@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +23,11 @@ from gateway.storage.embedded import EmbeddedPostgres, EmbeddedRedis
 from gateway.storage.migrate import migrate
 
 T = TypeVar("T")
+TESTS = Path(__file__).parent
+LONG = ("e2e", "integration")
+"""Folders whose files may take minutes, the longest first."""
+MEMORY, MEMORY_BYTES = Path("/dev/shm"), 2 << 30
+"""A file system in memory, and what has to be free there; it fills to a tenth of that."""
 TEMPLATE = "tollway_template"
 TIMESCALEDB_URL = os.environ.get("TIMESCALEDB_URL")
 """A server with TimescaleDB, as superuser. Where one is named, tests run on both layouts of rows of calls."""
@@ -34,10 +42,41 @@ settings.register_profile(
 settings.load_profile("tests")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side, what takes long comes first: at the end, no core waits long for another."""
+    if hasattr(config, "workerinput"):  # of pytest-xdist
+        items.sort(key=_when)
+
+
+def _when(item: pytest.Item) -> int:
+    folder = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
+    return LONG.index(folder) if folder in LONG else len(LONG)
+
+
+def pytest_collection_finish() -> None:
+    """The tests stay: neither a collection of garbage nor a test that looks for it need see them again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the session's servers have their data.
+
+    A database is hundreds of small files that come and go with a test: a disk's file system takes several
+    times as long.
+    """
+    if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < MEMORY_BYTES:
+        yield tmp_path_factory.mktemp("servers")
+        return
+    with tempfile.TemporaryDirectory(prefix="tollway-tests-", dir=MEMORY) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(_servers: Path) -> Iterator[str]:
     """An empty database on the session's server. Tests that write take `database_url` instead."""
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("servers"), durable=False)
+    server = EmbeddedPostgres(_servers, durable=False)
     try:
         yield server.start()
     finally:
@@ -111,8 +150,8 @@ def _database(postgres_url: str, template: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def _redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    server = EmbeddedRedis(tmp_path_factory.mktemp("servers"), durable=False)
+def _redis_server(_servers: Path) -> Iterator[EmbeddedRedis]:
+    server = EmbeddedRedis(_servers, durable=False)
     try:
         server.start()
         yield server

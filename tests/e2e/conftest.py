@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import requests
 
+from gateway.storage.embedded import EmbeddedPostgres
+from gateway.storage.migrate import migrate
+from tests.conftest import run_aside
 from tests.e2e.load import Loop, Upstream, looping
 from tests.ports import free_port
 
@@ -78,6 +81,7 @@ def descendants(pid: int) -> set[int]:
 class Gateway:
     """A running `tollway run` and what one can ask of it."""
 
+    migrated: ClassVar[Path]  # what a PostgreSQL keeps that another gateway made and left
     folder: Path
     upstream_port: int
     listen: int = field(default_factory=free_port)
@@ -124,6 +128,9 @@ class Gateway:
     def start(self, *flags: str) -> None:
         if not self.policies.exists():
             self.write_policies(POLICIES.format(port=self.upstream_port))
+        if not self.data_dir.exists() and "TOLLWAY_DATABASE_URL" not in self.settings:
+            self.data_dir.mkdir(parents=True)
+            subprocess.run(["cp", "-a", self.migrated, self.data_dir], check=True)
         command = [sys.executable, "-m", "gateway", "run", "--policies", str(self.policies), "--workers", "2"]
         command += ["--listen", f"127.0.0.1:{self.listen}", "--control", f"127.0.0.1:{self.control}"]
         command += ["--portal", f"127.0.0.1:{self.portal}", *flags]
@@ -275,6 +282,17 @@ def upstream(loop: Loop) -> Iterator[Upstream]:
     server = loop.run(upstream.serve())
     yield upstream
     loop.loop.call_soon_threadsafe(server.close)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrated(_servers: Path) -> None:
+    """Most tests are not about a gateway's first start, which takes it longer than all others."""
+    server = EmbeddedPostgres(_servers / "migrated", durable=False)
+    try:
+        run_aside(migrate(server.start()))
+    finally:
+        server.stop()
+    Gateway.migrated = server.folder
 
 
 @pytest.fixture(scope="session")

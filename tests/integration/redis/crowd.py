@@ -1,24 +1,20 @@
 """Worker processes that call as fast as they may, and a table of their calls that outlives them.
 
-    python -m tests.integration.redis.crowd REDIS_URL TABLE ROW BEGAN_NS CHARGES
-
-calls until it is told to end (SIGTERM), or dies (SIGKILL). The table has a row a process, of numbers by
-hundredths of a second since `BEGAN_NS` on the monotonic clock that all processes share: calls offered, calls
-admitted, and calls of which nobody knows because Redis did not answer in time.
+Each calls until it is told to end (SIGTERM), or dies (SIGKILL). The table has a row a process, of numbers by
+hundredths of a second since the crowd began, on the monotonic clock that all processes share: calls offered,
+calls admitted, and calls of which nobody knows because Redis did not answer in time.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import mmap
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from array import array
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.errors import AdmissionUnavailable, ConcurrencyExceeded, QuotaExceeded, RateLimited
@@ -35,6 +31,8 @@ ROW_BYTES = BINS * COLUMNS * 8
 CALLERS = 16
 PAUSE_S = 0.001
 FLAP_NS = 7_000_000
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload([__name__])  # one process imports everything, and they are its forks
 
 
 @dataclass(frozen=True)
@@ -72,26 +70,26 @@ class Crowd:
         self._table = folder / "table"
         self._table.write_bytes(bytes(ROW_BYTES * size))
         self._began_ns = time.monotonic_ns()
-        command = [sys.executable, "-m", "tests.integration.redis.crowd", url, str(self._table)]
         self._size = size
-        self.processes = [
-            subprocess.Popen(
-                [*command, str(row), str(self._began_ns), json.dumps(asdict(charged))],
-                cwd=Path(__file__).parents[3],
-            )
+        self._processes = [
+            _PROCESSES.Process(target=_run, args=(url, self._table, row, self._began_ns, charged))
             for row in range(size)
         ]
+        for process in self._processes:
+            process.start()
 
     def kill(self, row: int) -> None:
         """As the kernel does it: no word to anybody. Returns when it is dead."""
-        self.processes[row].kill()
-        self.processes[row].wait(10)
+        self._processes[row].kill()
+        self._processes[row].join(10)
 
     def end(self) -> None:
         """The others finish the calls they have begun and give back what they hold."""
-        for process in self.processes:
+        for process in self._processes:
             process.terminate()
-        ends = {process.wait(20) for process in self.processes}
+        for process in self._processes:
+            process.join(20)
+        ends = {process.exitcode for process in self._processes}
         assert ends <= {0, -signal.SIGKILL, -signal.SIGTERM}, "the last is one that had not begun"
 
     @property
@@ -109,8 +107,8 @@ class Crowd:
 
 
 class _Row:
-    def __init__(self, table: str, row: int, began_ns: int) -> None:
-        with open(table, "r+b") as file:
+    def __init__(self, table: Path, row: int, began_ns: int) -> None:
+        with table.open("r+b") as file:
             self._memory = mmap.mmap(file.fileno(), 0)
         self._cells = memoryview(self._memory).cast("q")
         self._first = row * BINS * COLUMNS
@@ -148,13 +146,6 @@ async def _call(url: str, row: _Row, plans: tuple[ChargePlan, ...]) -> None:
     await worker.close()
 
 
-if __name__ == "__main__":
-    redis_url, table_path, row_text, began_text, charged_text = sys.argv[1:]
+def _run(url: str, table: Path, row: int, began_ns: int, charged: Charged) -> None:
     os.nice(1)
-    asyncio.run(
-        _call(
-            redis_url,
-            _Row(table_path, int(row_text), int(began_text)),
-            Charged(**json.loads(charged_text)).plans,
-        )
-    )
+    asyncio.run(_call(url, _Row(table, row, began_ns), charged.plans))

@@ -24,7 +24,7 @@ class FakeStore(MemoryStore):
         self.renewed: list[tuple[str, SlotNames]] = []
         self.released: list[tuple[str, SlotNames]] = []
         self.down = False
-        self.defect: Exception | None = None
+        self.defect: type[Exception] | None = None
         self.unsent = True
         self.gate: Wait[None] | None = None  # while set, decisions wait for it
 

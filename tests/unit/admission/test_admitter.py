@@ -251,7 +251,7 @@ async def test_a_caller_who_leaves_takes_no_calls_with_him(room: Room) -> None:
 async def test_a_purchase_that_ends_in_a_defect_keeps_nobody_waiting(room: Room) -> None:
     """Nor does the next one wait for it, nor the end of the worker."""
     await room.calls(PLENTY, 9)
-    room.store.defect = ZeroDivisionError()
+    room.store.defect = ZeroDivisionError
     async with asyncio.timeout(20):
         answers = await asyncio.gather(
             *(room.admitter.admit(principal(), PLENTY, call()) for _ in range(SIZE_MAX)),

@@ -27,7 +27,7 @@ TESTS = Path(__file__).parent
 LONG = ("e2e", "integration")
 """Folders whose files may take minutes, the longest first."""
 MEMORY, MEMORY_BYTES = Path("/dev/shm"), 2 << 30
-"""A file system in memory, and what has to be free there; it fills to a tenth of that."""
+"""A file system in memory, and what has to be free there; gateways that run side by side fill half of it."""
 TEMPLATE = "tollway_template"
 TIMESCALEDB_URL = os.environ.get("TIMESCALEDB_URL")
 """A server with TimescaleDB, as superuser. Where one is named, tests run on both layouts of rows of calls."""

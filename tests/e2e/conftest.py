@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -81,6 +83,7 @@ def descendants(pid: int) -> set[int]:
 class Gateway:
     """A running `tollway run` and what one can ask of it."""
 
+    servers: ClassVar[Path]  # has the data of gateways, which is thousands of files
     migrated: ClassVar[Path]  # what a PostgreSQL keeps that another gateway made and left
     folder: Path
     upstream_port: int
@@ -90,14 +93,11 @@ class Gateway:
     token: str = "an-admin-token-for-tests"
     process: subprocess.Popen[bytes] | None = None
     settings: dict[str, str] = field(default_factory=dict)  # further environment
+    data_dir: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(dir=Gateway.servers)))
 
     @property
     def policies(self) -> Path:
         return self.folder / "policies"
-
-    @property
-    def data_dir(self) -> Path:
-        return self.folder / "data"
 
     @property
     def log(self) -> str:
@@ -128,8 +128,7 @@ class Gateway:
     def start(self, *flags: str) -> None:
         if not self.policies.exists():
             self.write_policies(POLICIES.format(port=self.upstream_port))
-        if not self.data_dir.exists() and "TOLLWAY_DATABASE_URL" not in self.settings:
-            self.data_dir.mkdir(parents=True)
+        if not (self.data_dir / "postgres").exists() and "TOLLWAY_DATABASE_URL" not in self.settings:
             subprocess.run(["cp", "-a", self.migrated, self.data_dir], check=True)
         command = [sys.executable, "-m", "gateway", "run", "--policies", str(self.policies), "--workers", "2"]
         command += ["--listen", f"127.0.0.1:{self.listen}", "--control", f"127.0.0.1:{self.control}"]
@@ -266,6 +265,7 @@ def running(folder: Path, upstream_port: int, **settings: str) -> Iterator[Gatew
             assert gateway.stop() == 0, gateway.log
     finally:
         gateway.kill()
+        shutil.rmtree(gateway.data_dir)
 
 
 @pytest.fixture
@@ -292,7 +292,7 @@ def _migrated(_servers: Path) -> None:
         run_aside(migrate(server.start()))
     finally:
         server.stop()
-    Gateway.migrated = server.folder
+    Gateway.servers, Gateway.migrated = _servers, server.folder
 
 
 @pytest.fixture(scope="session")

@@ -216,8 +216,8 @@ def server() -> Iterator[Server]:
 async def test_a_mail_goes_to_the_mail_server(server: Server) -> None:
     where = MailServer("127.0.0.1", server.port, encrypted=False, plain=True)
     await by_smtp(where, "tollway@example.com")("mail_1", MAIL)
-    assert b"mail FROM:<tollway@example.com>" in server.said
-    assert b"rcpt TO:<ada@example.com>" in server.said
+    assert b"mail from:<tollway@example.com>" in server.said.lower()
+    assert b"rcpt to:<ada@example.com>" in server.said.lower()
     assert b"Message-ID: <mail_1@example.com>" in server.said
     assert b"tollway_reset_1" in server.said
 

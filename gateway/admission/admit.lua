@@ -2,7 +2,7 @@
 --
 -- KEYS     of each call the buckets, then the quota counters, then the sets of slots. One hash tag per account and mode:
 --          tw:{<account id><l|t>}:b:<limit>                      a hash, see bucket.lua
---          tw:{<account id><l|t>}:q:<meter>:<per>:<start epoch>  a plain counter of units used
+--          tw:{<account id><l|t>}:q:<meter>:<per>:<start epoch>  a plain counter of units used; see also move.lua
 --          tw:{<account id><l|t>}:c:<concurrency limit>          a sorted set, see slots.lua
 --          At the end, if a server is named, the mark that says for which one the ledger vouches, see trust.py.
 --          On a cluster there is one call, so that all keys lie in one slot: the mark is that of the slot, and buckets
@@ -46,6 +46,8 @@
 
 local BUCKET_SHARE, QUOTA_SHARE, QUOTA_PLENTY = 16, 64, 4096
 local AFTER_PERIOD_MS = 3600000  -- a call that ends after its period may still be refunded
+local MOVED = 4503599627370496   -- a counter at or above it was left by its account, see move.lua
+local CHAIN_MAX = 4
 
 local now = now_ms(ARGV[1])
 local deadline, hold_ms, slot_ms, distrust, form_count = unpack_numbers('<ddddd', ARGV[2])
@@ -92,6 +94,16 @@ local function tell(quota)
   if quota.first and used >= quota.first then
     local events = 'tw:quota-events' .. (server ~= '' and string.match(KEYS[#KEYS], ':{%d+}$') or '')
     tell_thresholds(quota, used, now, quota.ends - now + AFTER_PERIOD_MS, events)
+  end
+end
+
+-- The counters that an account went over to count this call, too: its worker has not heard of that yet.
+local function charge_followers(key, units, nth)
+  local followers = call('GET', (string.gsub(key, '}:q:', '}:f:', 1)))
+  for follower in string.gmatch(followers or '', '%S+') do
+    if call('GET', follower) and call('INCRBY', follower, units) >= MOVED and nth < CHAIN_MAX then
+      charge_followers(follower, units, nth + 1)
+    end
   end
 end
 
@@ -148,7 +160,9 @@ local function decide(form, key, slot)
     end
     local quota = {key = KEYS[key], cost = paid.cost, shadow = paid.shadow, ends = paid.ends, wait = 0,
                    amount = paid.amount, first = paid.first, marks = paid.marks, fresh = not used}
-    quota.remaining = paid.amount - tonumber(used or 0)
+    used = tonumber(used or 0)
+    if used >= MOVED then used, quota.moved = used - MOVED, true end
+    quota.remaining = paid.amount - used
     if one * quota.cost > 0 and quota.remaining < quota.cost then quota.wait = quota.ends - now end
     passes = passes and (quota.wait == 0 or quota.shadow)
     quotas[i], key = quota, key + 1
@@ -208,6 +222,7 @@ local function decide(form, key, slot)
     if units > 0 then
       call('INCRBY', quota.key, units)
       if quota.fresh then call('PEXPIRE', quota.key, quota.ends - now + AFTER_PERIOD_MS) end
+      if quota.moved then charge_followers(quota.key, units, 1) end
     end
     quota.remaining = quota.remaining - extra * quota.cost
     if calls + extra > 0 then tell(quota) end

@@ -20,15 +20,18 @@ from gateway.admission.counters import (
     BEGIN,
     KEYS,
     MEND,
+    MOVE,
     POST,
     REBUILD,
     REBUILDING,
     REBUILT_WITHIN_MS,
+    Move,
     QuotaCounters,
     QuotaPeriod,
     counter_key,
     known_units,
     parse_counter,
+    told_of,
 )
 from gateway.admission.crossings import EVENTS, Crossing, Crossings, read_crossing
 from gateway.admission.presence import FORGOTTEN_AFTER_MS, JOURNALS
@@ -53,6 +56,7 @@ class ClusterCounters(QuotaCounters):
         self._cluster = cluster
         self._begin, self._rebuild = cluster.script(BEGIN), cluster.script(REBUILD)
         self._mend, self._post = cluster.script(MEND), cluster.script(POST)
+        self._move = cluster.script(MOVE)
         self._right: list[str] = []  # the servers of all slots, when each was vouched for
         self._due: dict[int, str] = {}  # slots that are or were rebuilt last, and their servers
         self._next = 0
@@ -162,6 +166,10 @@ class ClusterCounters(QuotaCounters):
         expected = "" if lower_from is None else lower_from
         keys = (key, mark_of(slot_of(key)))
         return bool(await self._cluster.evalsha(self._mend, keys, (units, keep_until_ms, expected)))
+
+    async def move(self, move: Move) -> None:
+        counters, args = told_of(move)
+        await self._cluster.evalsha(self._move, (mark_of(slot_of(counters[0])), *counters), tuple(args))
 
     async def add(self, units: Mapping[QuotaPeriod, int], now_us: int) -> None:
         await _in_turns(self._post_one(period, count, now_us) for period, count in units.items())

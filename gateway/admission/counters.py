@@ -37,6 +37,11 @@ BEGIN = script_source("evictions.lua", "begin_rebuild.lua")
 REBUILD = script_source("evictions.lua", "counter.lua", "rebuild.lua")
 MEND = script_source("evictions.lua", "counter.lua", "mend.lua")
 POST = script_source("evictions.lua", "counter.lua", "post.lua")
+MOVE = script_source("evictions.lua", "counter.lua", "move.lua")
+MOVED = 1 << 52
+"""On top of what a counter counts when its account has left it; as in counter.lua."""
+HEARD_WITHIN_MS = 3_600_000
+"""Workers that Postgres can not reach go by what they knew of an account for so long."""
 
 
 class QuotaPeriod(NamedTuple):
@@ -47,6 +52,16 @@ class QuotaPeriod(NamedTuple):
     meter: str
     per: Period
     span: Span
+
+
+class Move(NamedTuple):
+    """Counters of one account and mode, each with the units that the ledger has: those that the account
+    leaves, those that it keeps, and those that it goes over to.
+    """
+
+    left: Mapping[QuotaPeriod, int]
+    kept: Mapping[QuotaPeriod, int]
+    taken: Mapping[QuotaPeriod, int]
 
 
 class QuotaCounters:
@@ -141,6 +156,12 @@ class QuotaCounters:
                 )
             )
 
+    async def move(self, move: Move) -> None:
+        """What was used goes along, and what is still charged to the counters that are left; see move.lua."""
+        counters, args = told_of(move)
+        with translated():
+            await self._redis.eval(MOVE, 1 + len(counters), MARK, *counters, *map(str, args))
+
     async def add(self, units: Mapping[QuotaPeriod, int], now_us: int) -> None:
         """Count units that no call has paid. Counters of periods that are over and gone are left so."""
         pipeline = self._redis.pipeline(transaction=False)
@@ -154,7 +175,21 @@ class QuotaCounters:
 
 def units_in(value: object) -> int | None:
     """What a counter says; None if it is missing, or no number of units, as in counter.lua."""
-    return int(value) if isinstance(value, bytes) and _UNITS.fullmatch(value) else None
+    if not isinstance(value, bytes) or not _UNITS.fullmatch(value):
+        return None
+    units = int(value)
+    return units - MOVED if units >= MOVED else units
+
+
+def told_of(move: Move) -> tuple[list[str], list[str | int]]:
+    """The counters of a move, and what move.lua is told of them."""
+    keys: list[str] = []
+    args: list[str | int] = [HEARD_WITHIN_MS]
+    for role, booked in move._asdict().items():
+        for period, units in booked.items():
+            keys.append(counter_key(period))
+            args += (role, period.meter, units, period.span.end_s * 1000 + AFTER_PERIOD_MS)
+    return keys, args
 
 
 def known_units(periods: Sequence[QuotaPeriod], values: Sequence[object]) -> dict[QuotaPeriod, int]:

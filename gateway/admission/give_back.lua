@@ -17,6 +17,7 @@ local now = now_ms(ARGV[1])
 local holder, hold_ms, bucket_count = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local position = 5
 local MOST = 9007199254740991
+local MOVED = 4503599627370496  -- as in counter.lua
 
 for i = 1, bucket_count do
   local tokens, period, burst, given = unpack(ARGV, position, position + 3)
@@ -38,7 +39,8 @@ end
 for i = bucket_count + 1, #KEYS do
   local used = redis.call('GET', KEYS[i])
   if used then
-    local units = math.max(tonumber(used) - MOST, math.min(tonumber(used), tonumber(ARGV[position])))
+    local on_top = tonumber(used) >= MOVED and MOVED or 0
+    local units = math.max(tonumber(used) - MOST, math.min(tonumber(used) - on_top, tonumber(ARGV[position])))
     if units ~= 0 then redis.call('DECRBY', KEYS[i], string.format('%.0f', units)) end
   end
   position = position + 1

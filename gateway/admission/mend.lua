@@ -5,19 +5,12 @@
 -- ARGV[3]  units it said when it was looked at: it is lowered only if it still does. Empty: it is only ever raised
 -- returns  1 when it was changed, else 0
 
-local used, units = units_in(KEYS[1]), tonumber(ARGV[1])
-if (used or 0) < units then
-  if used then
-    redis.call('SET', KEYS[1], ARGV[1], 'KEEPTTL')
-  elseif not redis.call('GET', KEYS[2]) or not has_kept_all(KEYS[2]) then
-    return 0
-  else
-    redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2])
-  end
-  return 1
-end
-if used and used == tonumber(ARGV[3]) and used > units then
-  redis.call('SET', KEYS[1], ARGV[1], 'KEEPTTL')
+local units = tonumber(ARGV[1])
+local used, on_top = units_in(KEYS[1])
+local is_less = (used or 0) < units
+if is_less and not used and (not redis.call('GET', KEYS[2]) or not has_kept_all(KEYS[2])) then return 0 end
+if is_less or (used and used == tonumber(ARGV[3]) and used > units) then
+  say(KEYS[1], units, on_top, used, ARGV[2])
   return 1
 end
 return 0

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections.abc import Iterator, Mapping
 
 from gateway.accounts.records import Account
-from gateway.admission.counters import QuotaCounters, QuotaPeriod
+from gateway.admission.counters import Move, QuotaCounters, QuotaPeriod
 from gateway.admission.period import period_at
 from gateway.errors import StoreUnavailable
 from gateway.ledger.quotas import booked_units
@@ -38,20 +38,27 @@ async def count_moved(
         async with asyncio.timeout(WITHIN_S):
             now_us = await counters.now_us()
         old, new = _periods(before, policies, now_us), _periods(after, policies, now_us)
-        # The old ones first: what is booked meanwhile is counted twice rather than not at all.
-        periods = [*old, *(new - old)]
-        booked = {one: await booked_units(connection, one.account_id, *_what(one)) for one in periods}
+        if not new - old:
+            return
+        periods = list(old | new)
+        units = await booked_units(connection, after.id, [_what(one) for one in periods])
+        booked = dict(zip(periods, units, strict=True))
         async with asyncio.timeout(WITHIN_S):
-            pending = _pending(await counters.counted(list(old)), booked)
-            for one in new:
-                units = booked[one] + pending[one.mode, one.meter]
-                if units > 0:
-                    await counters.set_right(one, units, lower_from=None)
+            for mode in Mode:
+                await counters.move(Move(*_of(mode, booked, old - new, old & new, new - old)))
     except (StoreUnavailable, TimeoutError) as error:
         log.warning(
             "an account's new quota counters are empty until the next reconciliation",
             extra={"error": str(error), "account": after.public_id},
         )
+
+
+def _of(
+    mode: Mode, booked: Mapping[QuotaPeriod, int], *parts: set[QuotaPeriod]
+) -> Iterator[dict[QuotaPeriod, int]]:
+    """Of each part those of a mode, with what is booked."""
+    for part in parts:
+        yield {one: booked[one] for one in part if one.mode is mode}
 
 
 def _periods(account: Account, policies: PolicySet, now_us: int) -> set[QuotaPeriod]:
@@ -66,18 +73,3 @@ def _periods(account: Account, policies: PolicySet, now_us: int) -> set[QuotaPer
 
 def _what(one: QuotaPeriod) -> tuple[Mode, str, int, int]:
     return one.mode, one.meter, one.span.start_s, one.span.end_s
-
-
-def _pending(
-    counted: dict[QuotaPeriod, int], booked: dict[QuotaPeriod, int]
-) -> defaultdict[tuple[Mode, str], int]:
-    """Units of each meter that were charged and are not booked yet: the most that a counter of it is ahead.
-
-    Leases in hand and reserves of open calls are in it. What of these comes back goes to the old counter; the
-    comparison with the ledger lowers the new one.
-    """
-    found: defaultdict[tuple[Mode, str], int] = defaultdict(int)
-    for one, units in counted.items():
-        what = one.mode, one.meter
-        found[what] = max(found[what], units - booked[one])
-    return found

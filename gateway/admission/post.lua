@@ -9,13 +9,8 @@
 -- A counter never falls below 0. None is made where nobody vouches for the others: it would be believed, and the
 -- rebuild that is to come finds these units in the ledger.
 
-local used = units_in(KEYS[1])
+local used, on_top = units_in(KEYS[1])
 if not used and (ARGV[2] == '' or not redis.call('GET', KEYS[2]) or not has_kept_all(KEYS[2])) then return 0 end
 local units = math.max(0, (used or 0) + tonumber(ARGV[1]))
-local text = string.format('%.0f', units)
-if used then
-  redis.call('SET', KEYS[1], text, 'KEEPTTL')
-elseif units > 0 then
-  redis.call('SET', KEYS[1], text, 'PXAT', ARGV[2])
-end
-return text
+if used or units > 0 then say(KEYS[1], units, on_top, used, ARGV[2]) end
+return string.format('%.0f', units)

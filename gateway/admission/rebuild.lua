@@ -12,13 +12,9 @@ local dropped = evicted()
 if redis.call('GET', KEYS[1]) ~= ARGV[1] .. ':' .. dropped then return 0 end
 
 for i = 3, #KEYS do
-  local units, keep_until = ARGV[2 * i - 3], ARGV[2 * i - 2]
-  local used = units_in(KEYS[i])
-  if not used then
-    redis.call('SET', KEYS[i], units, 'PXAT', keep_until)
-  elseif used < tonumber(units) then
-    redis.call('SET', KEYS[i], units, 'KEEPTTL')
-  end
+  local units, keep_until = tonumber(ARGV[2 * i - 3]), ARGV[2 * i - 2]
+  local used, on_top = units_in(KEYS[i])
+  if not used or used < units then say(KEYS[i], units, on_top, used, keep_until) end
 end
 
 if ARGV[2] ~= '' then

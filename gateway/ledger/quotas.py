@@ -194,11 +194,18 @@ class QuotaLedger:
 
 
 async def booked_units(
-    connection: Connection, account_id: int, mode: Mode, meter: str, start_s: int, end_s: int
-) -> int:
-    """Units that an account has in a span, whatever its calendar. Raises what Postgres does."""
-    start, end = datetime.fromtimestamp(start_s, UTC), datetime.fromtimestamp(end_s, UTC)
-    return int(await connection.fetchval(QUERIES.booked_of, account_id, mode.value, meter, start, end))
+    connection: Connection, account_id: int, spans: Sequence[tuple[Mode, str, int, int]]
+) -> list[int]:
+    """Units that an account has in spans, whatever its calendar, all as of one moment.
+
+    Each span is a mode, a meter, and its start and end in s. Raises what Postgres does.
+    """
+    modes = [mode.value for mode, _, _, _ in spans]
+    meters = [meter for _, meter, _, _ in spans]
+    starts = [datetime.fromtimestamp(start_s, UTC) for _, _, start_s, _ in spans]
+    ends = [datetime.fromtimestamp(end_s, UTC) for _, _, _, end_s in spans]
+    rows = await connection.fetch(QUERIES.booked_of, account_id, modes, meters, starts, ends)
+    return [row[0] for row in rows]
 
 
 def _known(row: asyncpg.Record) -> KnownAccount:

@@ -75,7 +75,11 @@ INSERT INTO quota_drifts (account_id, mode, meter, per, period_start, counted, b
 VALUES ($1, $2, $3, $4, $5, $6, $7);
 
 -- booked_of
--- Units of one account. $1 its number  $2 mode  $3 meter  $4 from  $5 until, exclusive
-SELECT coalesce(sum(quantity), 0)::bigint
-FROM units_between(ARRAY[$1::bigint], $3, $4, $5)
-WHERE mode = $2;
+-- Units that an account has in spans, all as of one moment. $1 account  then of each span: $2 modes  $3 meters
+-- $4 from  $5 until, exclusive
+SELECT coalesce((
+    SELECT u.quantity FROM units_between(ARRAY[$1::bigint], one.meter, one.since, one.until) AS u WHERE u.mode = one.mode
+), 0)
+FROM unnest($2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[])
+    WITH ORDINALITY AS one (mode, meter, since, until, nth)
+ORDER BY one.nth;

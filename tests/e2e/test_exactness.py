@@ -134,17 +134,27 @@ async def test_a_lower_tier_in_the_middle_ends_what_leases_allowed(exact: Gatewa
     await asyncio.to_thread(eventually, refused, "both workers refuse")
 
 
+async def passed_while_it_flaps(gateway: Gateway, customer: Customer, what: str, *values: str) -> int:
+    """Calls that pass while an account goes over to one value and the other, as fast as it can."""
+    change, account = itertools.cycle(values), f"/accounts/{customer.account}"
+    calls = asyncio.ensure_future(call_all(gateway, customer.secret, ["/status/200"] * 2 * CALLS))
+    while not calls.done():
+        await asyncio.to_thread(gateway.admin, "PATCH", account, json={what: next(change)})
+    passed = (await calls)["/status/200", 200]
+    await asyncio.to_thread(eventually, lambda: used(customer) == passed, "the ledger has what passed")
+    return passed
+
+
 @pytest.mark.parametrize("other", ["larger", "weekly"])
 async def test_a_tier_that_flaps_gives_no_more_than_the_larger_amount(exact: Gateway, other: str) -> None:
-    customer, tiers = exact.customer("scarce"), itertools.cycle((other, "scarce"))
-    calls = asyncio.ensure_future(call_all(exact, customer.secret, ["/status/200"] * 2 * CALLS))
-    while not calls.done():
-        await asyncio.to_thread(
-            exact.admin, "PATCH", f"/accounts/{customer.account}", json={"tier": next(tiers)}
-        )
-    passed = (await calls)["/status/200", 200]
+    passed = await passed_while_it_flaps(exact, exact.customer("scarce"), "tier", other, "scarce")
     assert AMOUNT <= passed <= LARGER or "lost the connection to Redis" in exact.log
-    await asyncio.to_thread(eventually, lambda: used(customer) == passed, "the ledger has what passed")
+
+
+async def test_a_calendar_that_flaps_gives_no_more_than_the_amount(exact: Gateway) -> None:
+    customer = exact.customer("scarce")
+    passed = await passed_while_it_flaps(exact, customer, "time_zone", "Pacific/Auckland", "Asia/Kolkata")
+    expect_sold_out(exact, passed)
 
 
 async def test_a_killed_worker_neither_adds_to_the_amount_nor_loses_a_call(exact: Gateway) -> None:

@@ -13,9 +13,10 @@ import pytest
 from gateway.admission.admitter import Admitter
 from gateway.admission.charges import Charges
 from gateway.admission.cluster_trust import mark_of
-from gateway.admission.counters import QuotaCounters
+from gateway.admission.counters import Move, QuotaCounters
 from gateway.admission.open_counters import open_counters
 from gateway.admission.open_store import open_store
+from gateway.admission.period import period_at
 from gateway.admission.store import Ask, Status
 from gateway.clock import SystemClock
 from gateway.errors import (
@@ -25,6 +26,7 @@ from gateway.errors import (
     StartupError,
     StoreUnavailable,
 )
+from gateway.model.periods import Period
 from gateway.model.policies import ChargePlan, OnStoreLoss
 from gateway.storage.hash_slots import slot_of
 from gateway.storage.redis import check_redis, parse_address
@@ -310,6 +312,11 @@ async def test_the_control_plane_sees_and_sets_right_all_nodes(cluster: Cluster,
     assert len(fields) == len(ACCOUNTS)
     await counting.crossings.forget(fields)
     assert not any([await counting.crossings.fetch() for _ in range(16)])
+    for period in read:
+        weekly = period._replace(per=Period.WEEK, span=period_at(Period.WEEK, await counters.now_us()))
+        await counters.move(Move({period: 0}, {}, {weekly: 0}))
+        assert await worker.ask(period.account_id, charges) == "passed"
+        assert await counters.counted([period, weekly]) == {period: 6, weekly: 6}
     await counting.close()
 
 

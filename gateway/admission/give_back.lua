@@ -10,13 +10,12 @@
 --
 -- A bucket takes back only what the holder's hold still covers: what has expired was counted as spent already. What
 -- ended calls cost moves its level, down to a burst below empty and up to what fits beside the holds.
--- A counter never falls below 0 nor rises above 2^53 - 1, and one that is gone stays gone. Running it twice would give back twice: a call
--- whose answer was lost is not made again.
+-- A counter never falls below 0 nor rises to 2^52, which marks one that was left (see move.lua), and one that is gone
+-- stays gone. Running it twice would give back twice: a call whose answer was lost is not made again.
 
 local now = now_ms(ARGV[1])
 local holder, hold_ms, bucket_count = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local position = 5
-local MOST = 9007199254740991
 local MOVED = 4503599627370496  -- as in counter.lua
 
 for i = 1, bucket_count do
@@ -39,8 +38,8 @@ end
 for i = bucket_count + 1, #KEYS do
   local used = redis.call('GET', KEYS[i])
   if used then
-    local on_top = tonumber(used) >= MOVED and MOVED or 0
-    local units = math.max(tonumber(used) - MOST, math.min(tonumber(used) - on_top, tonumber(ARGV[position])))
+    used = tonumber(used) % MOVED
+    local units = math.max(used + 1 - MOVED, math.min(used, tonumber(ARGV[position])))
     if units ~= 0 then redis.call('DECRBY', KEYS[i], string.format('%.0f', units)) end
   end
   position = position + 1

@@ -16,7 +16,7 @@ from gateway.admission.token_bucket import HOLD_MS, Bucket, Flow, Hold
 from gateway.clock import Clock
 
 AFTER_PERIOD_MS = 3_600_000
-COUNTER_MAX = (1 << 53) - 1
+COUNTER_MAX = (1 << 52) - 1
 SWEEP_EVERY = 4096
 """Decisions between two looks for counters that no longer matter."""
 

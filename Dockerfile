@@ -1,5 +1,5 @@
 # Tollway in a container: for use with a PostgreSQL and a Redis of your own (see deploy/).
-FROM python:3.11-slim-bookworm AS build
+FROM python:3.14-slim-bookworm AS build
 WORKDIR /src
 RUN python -m venv /opt/tollway
 COPY requirements/run.txt requirements/
@@ -11,7 +11,7 @@ COPY migrations migrations
 RUN /opt/tollway/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation . \
  && /opt/tollway/bin/pip uninstall --yes --quiet pip
 
-FROM python:3.11-slim-bookworm
+FROM python:3.14-slim-bookworm
 RUN useradd --system --uid 10001 --home-dir /var/lib/tollway --create-home tollway
 COPY --from=build /opt/tollway /opt/tollway
 COPY policies /etc/tollway/policies

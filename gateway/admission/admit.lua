@@ -46,8 +46,6 @@
 
 local BUCKET_SHARE, QUOTA_SHARE, QUOTA_PLENTY = 16, 64, 4096
 local AFTER_PERIOD_MS = 3600000  -- a call that ends after its period may still be refunded
-local MOVED = 4503599627370496   -- a counter at or above it was left by its account, see move.lua
-local CHAIN_MAX = 4
 
 local now = now_ms(ARGV[1])
 local deadline, hold_ms, slot_ms, distrust, form_count = unpack_numbers('<ddddd', ARGV[2])
@@ -97,14 +95,10 @@ local function tell(quota)
   end
 end
 
--- The counters that an account went over to count this call, too: its worker has not heard of that yet.
-local function charge_followers(key, units, nth)
-  local followers = call('GET', (string.gsub(key, '}:q:', '}:f:', 1)))
-  for follower in string.gmatch(followers or '', '%S+') do
-    if call('GET', follower) and call('INCRBY', follower, units) >= MOVED and nth < CHAIN_MAX then
-      charge_followers(follower, units, nth + 1)
-    end
-  end
+local function all_own(quotas)
+  local told = {}
+  for _, quota in ipairs(quotas) do told[quota.key] = OWN end
+  return told
 end
 
 -- How many of `calls` such charges can pay.
@@ -217,12 +211,16 @@ local function decide(form, key, slot)
     end
     store_bucket(bucket, now, hold_ms)
   end
+  local told
   for _, quota in ipairs(quotas) do
     local units = (calls + extra) * quota.cost
     if units > 0 then
       call('INCRBY', quota.key, units)
       if quota.fresh then call('PEXPIRE', quota.key, quota.ends - now + AFTER_PERIOD_MS) end
-      if quota.moved then charge_followers(quota.key, units, 1) end
+      if quota.moved then  -- the worker has not heard of it yet
+        told = told or all_own(quotas)
+        tell_followers(quota.key, units, told)
+      end
     end
     quota.remaining = quota.remaining - extra * quota.cost
     if calls + extra > 0 then tell(quota) end

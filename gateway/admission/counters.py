@@ -34,14 +34,14 @@ REBUILDING = "tw:rebuilding"
 """The token of the rebuild under way: gone with the data, so that nobody vouches for half of it."""
 REBUILT_WITHIN_MS = 600_000
 BEGIN = script_source("evictions.lua", "begin_rebuild.lua")
-REBUILD = script_source("evictions.lua", "counter.lua", "rebuild.lua")
-MEND = script_source("evictions.lua", "counter.lua", "mend.lua")
-POST = script_source("evictions.lua", "counter.lua", "post.lua")
-MOVE = script_source("evictions.lua", "counter.lua", "move.lua")
+REBUILD = script_source("evictions.lua", "followers.lua", "counter.lua", "rebuild.lua")
+MEND = script_source("evictions.lua", "followers.lua", "counter.lua", "mend.lua")
+POST = script_source("evictions.lua", "followers.lua", "counter.lua", "post.lua")
+MOVE = script_source("evictions.lua", "followers.lua", "counter.lua", "move.lua")
 MOVED = 1 << 52
-"""On top of what a counter counts when its account has left it; as in counter.lua."""
-HEARD_WITHIN_MS = 3_600_000
-"""Workers that Postgres can not reach go by what they knew of an account for so long."""
+"""On top of what a counter counts when its account has left it; as in followers.lua."""
+HEARD_WITHIN_MS = 7_200_000
+"""Workers that Postgres can not reach go by what they knew of an account for half as long."""
 
 
 class QuotaPeriod(NamedTuple):

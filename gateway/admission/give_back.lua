@@ -10,13 +10,12 @@
 --
 -- A bucket takes back only what the holder's hold still covers: what has expired was counted as spent already. What
 -- ended calls cost moves its level, down to a burst below empty and up to what fits beside the holds.
--- A counter never falls below 0 nor rises to 2^52, which marks one that was left (see move.lua), and one that is gone
+-- What comes off a counter that was left comes off those that follow it, too (followers.lua). A counter never falls below 0 nor rises to 2^52, which marks one that was left (see move.lua), and one that is gone
 -- stays gone. Running it twice would give back twice: a call whose answer was lost is not made again.
 
 local now = now_ms(ARGV[1])
 local holder, hold_ms, bucket_count = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local position = 5
-local MOVED = 4503599627370496  -- as in counter.lua
 
 for i = 1, bucket_count do
   local tokens, period, burst, given = unpack(ARGV, position, position + 3)
@@ -35,12 +34,17 @@ for i = 1, bucket_count do
   position = position + 4
 end
 
+local dearer, cheaper = {}, {}  -- what followers were told; what comes off, none that are given back themselves
+for i = bucket_count + 1, #KEYS do cheaper[KEYS[i]] = OWN end
 for i = bucket_count + 1, #KEYS do
-  local used = redis.call('GET', KEYS[i])
+  local text = redis.call('GET', KEYS[i])
+  local used = text and tonumber(text)
   if used then
-    used = tonumber(used) % MOVED
-    local units = math.max(used + 1 - MOVED, math.min(used, tonumber(ARGV[position])))
+    local is_left = used >= MOVED
+    if is_left then used = used - MOVED end
+    local units = math.max(used + 1 - MOVED, math.min(math.max(0, used), tonumber(ARGV[position])))
     if units ~= 0 then redis.call('DECRBY', KEYS[i], string.format('%.0f', units)) end
+    if is_left and units ~= 0 then tell_followers(KEYS[i], -units, units < 0 and dearer or cheaper) end
   end
   position = position + 1
 end

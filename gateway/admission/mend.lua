@@ -1,4 +1,5 @@
--- Set a quota counter right, unless it was touched meanwhile. Atomic. evictions.lua and counter.lua come before it.
+-- Set a quota counter right, unless it was touched meanwhile. Atomic. evictions.lua, followers.lua and
+-- counter.lua come before it.
 --
 -- KEYS[1]  the counter, as in admit.lua   KEYS[2]  the mark, see trust.py: without it no counter is made
 -- ARGV[1]  units it should say   ARGV[2]  ms since the epoch to keep it until, if it has to be made

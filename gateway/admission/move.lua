@@ -1,5 +1,6 @@
 -- An account leaves quota counters for others, because of another tier or calendar: what was used goes along, and so does
--- what workers that have not heard of it yet go on charging. Atomic. evictions.lua and counter.lua come before it.
+-- what workers that have not heard of it yet go on charging. Atomic. evictions.lua, followers.lua and counter.lua come before
+-- it.
 --
 -- KEYS[1]  the mark, see trust.py: without it no counter is made   then counters of one account and mode
 -- ARGV[1]  ms that workers may take to hear of it   then for each counter:   left, kept or taken   its meter
@@ -9,9 +10,9 @@
 -- A counter that is taken says what the ledger has and what those before it were ahead of that at the same moment: what
 -- is booked meanwhile is charged already.
 -- A counter that is left has MOVED on top, and
--- tw:{<tag>}:f:<as its counter>   the counters taken for it, each behind a space: who charges the one charges these
--- What was charged and comes back comes back to the counter left alone. A counter that is taken beside one that stays
--- misses what such workers charge: the comparison with the ledger raises it.
+-- tw:{<tag>}:f:<as its counter>   the counters taken for it, each behind a space: they are told what it is charged and what
+--                                 comes back to it, see followers.lua
+-- A counter that is taken beside one that stays misses what such workers charge: the comparison with the ledger raises it.
 
 local follow_ms = ARGV[1]
 local makes = redis.call('GET', KEYS[1]) and has_kept_all(KEYS[1])

@@ -1,5 +1,5 @@
--- Raise quota counters to what the ledger says, and vouch for them, unless data was lost meanwhile. Atomic. evictions.lua
--- and counter.lua come before it.
+-- Raise quota counters to what the ledger says, and vouch for them, unless data was lost meanwhile. Atomic. evictions.lua,
+-- followers.lua and counter.lua come before it.
 --
 -- KEYS[1]  the rebuild under way, see begin_rebuild.lua   KEYS[2]  the mark, see trust.py   then counters, as in admit.lua
 -- ARGV[1]  its token   ARGV[2]  the server to vouch for once this is done; empty: not yet

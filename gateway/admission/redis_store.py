@@ -18,7 +18,7 @@ from gateway.clock import Clock
 from gateway.errors import StoreUnavailable
 from gateway.storage.tick_client import TickClient
 
-DECIDES = ("evictions.lua", "bucket.lua", "slots.lua", "thresholds.lua", "admit.lua")
+DECIDES = ("evictions.lua", "bucket.lua", "slots.lua", "thresholds.lua", "followers.lua", "admit.lua")
 """Parts of the script that decides. Behind `look.lua` it only looks."""
 
 _HOLD = re.compile(rb"([0-9]+):([0-9]+)")
@@ -55,7 +55,7 @@ class RedisStore:
         self._time = RedisTime(clock, round(redis.timeout_s * 1000), time_from)
         before = ("look.lua",) if looks_only else ()
         self._admit = self._script(*before, *DECIDES)
-        self._give_back = redis.script(script_source("bucket.lua", "give_back.lua"))
+        self._give_back = redis.script(script_source("bucket.lua", "followers.lua", "give_back.lua"))
         self._keep_slots = redis.script(script_source("bucket.lua", "slots.lua", "keep_slots.lua"))
 
     def _script(self, *parts: str) -> AdmitScript:

@@ -8,7 +8,7 @@ import pytest
 import redis.asyncio
 
 from gateway.admission.admitter import Admitter
-from gateway.admission.counters import Move, QuotaCounters, QuotaPeriod, counter_key
+from gateway.admission.counters import MOVED, Move, QuotaCounters, QuotaPeriod, counter_key
 from gateway.admission.onlooker import Onlooker
 from gateway.admission.period import period_at
 from gateway.admission.redis_store import RedisStore
@@ -42,10 +42,10 @@ class Side:
         self.tick, self.client, self.counters = worker, client, QuotaCounters(client)
         self.store = RedisStore(worker, SystemClock())
         self.admitter = Admitter(self.store, Slots.in_memory(), SystemClock(), tasks, "a")
-        self._now_us = now_us
+        self.now_us = now_us
 
     def of(self, per: Period) -> QuotaPeriod:
-        return QuotaPeriod(7, Mode.LIVE, "api_calls", per, period_at(per, self._now_us))
+        return QuotaPeriod(7, Mode.LIVE, "api_calls", per, period_at(per, self.now_us))
 
     async def call(self, charges: ChargePlan, times: int) -> list[Exchange]:
         """Those that passed."""
@@ -67,6 +67,13 @@ class Side:
         self, left: Period, taken: Period, kept: dict[QuotaPeriod, int] | None = None, booked: int = 0
     ) -> None:
         await self.counters.move(Move({self.of(left): booked}, kept or NOTHING, {self.of(taken): booked}))
+
+    async def settle(self, exchange: Exchange) -> None:
+        """The call has ended; unless it says otherwise, its upstream failed."""
+        exchange.outcome = exchange.outcome or Outcome.UPSTREAM_ERROR
+        self.admitter.settle(exchange)
+        self.admitter.upkeep()
+        await self.tick.call(("PING",))
 
     async def told_to_follow(self, per: Period) -> bool:
         return bool(await self.client.exists(counter_key(self.of(per)).replace("}:q:", "}:f:")))
@@ -162,18 +169,71 @@ async def test_other_meters_do_not_follow(side: Side) -> None:
     assert not await side.told_to_follow(Period.MONTH)
 
 
-async def test_what_comes_back_comes_back_to_the_counter_left(side: Side) -> None:
-    """It stays one that was left; the comparison with the ledger lowers the other."""
+BOTH = charging(Period.MONTH, Period.DAY)
+
+
+async def test_a_call_with_two_quotas_counts_once_where_both_went(side: Side) -> None:
+    """The months and days of another calendar follow both the old month and the old day."""
+    await side.call(BOTH, 2)
+    month, day, week, year = map(side.of, (Period.MONTH, Period.DAY, Period.WEEK, Period.YEAR))
+    await side.counters.move(Move({month: 0, day: 0}, NOTHING, {week: 0, year: 0}))
+    failed = (await side.call(BOTH, 3))[0]
+    assert await side.counters.counted([month, day, week, year]) == dict.fromkeys((month, day, week, year), 5)
+    await side.settle(failed)
+    assert await side.counters.counted([month, day, week, year]) == dict.fromkeys((month, day, week, year), 4)
+
+
+async def test_a_call_that_pays_both_itself_pays_once(side: Side) -> None:
+    """The change was rolled back, or policies brought back the quota that was left."""
+    await side.call(MONTHLY, 1)
+    await side.move(Period.MONTH, Period.WEEK)
+    failed = (await side.call(charging(Period.MONTH, Period.WEEK), 3))[0]
+    assert await side.says(Period.MONTH, Period.WEEK) == [4, 4]
+    await side.settle(failed)
+    assert await side.says(Period.MONTH, Period.WEEK) == [3, 3]
+
+
+async def test_a_call_that_turns_out_dearer_is_dearer_for_both(side: Side) -> None:
+    dear = (await side.call(MONTHLY, 3))[0]
+    await side.move(Period.MONTH, Period.WEEK)
+    dear.outcome, dear.due = Outcome.SERVED, {"api_calls": 5}
+    await side.settle(dear)
+    assert await side.says(Period.MONTH, Period.WEEK) == [7, 7]
+
+
+async def test_what_comes_back_comes_back_to_both(side: Side) -> None:
     failed = (await side.call(MONTHLY, 3))[0]
     await side.move(Period.MONTH, Period.WEEK)
-    failed.outcome = Outcome.UPSTREAM_ERROR
+    await side.settle(failed)
+    assert await side.says(Period.MONTH, Period.WEEK) == [2, 2]
     for _ in range(5):  # more than there is
-        side.admitter.settle(failed)
-    side.admitter.upkeep()
-    await side.tick.call(("PING",))
-    assert await side.says(Period.MONTH, Period.WEEK) == [0, 3]
+        await side.settle(failed)
+    assert await side.says(Period.MONTH, Period.WEEK) == [0, 0]
     await side.call(MONTHLY, 1)
-    assert await side.says(Period.MONTH, Period.WEEK) == [1, 4]
+    assert await side.says(Period.MONTH, Period.WEEK) == [1, 1]
+
+
+async def test_what_is_posted_late_counts_for_both(side: Side) -> None:
+    await side.call(MONTHLY, 1)
+    await side.move(Period.MONTH, Period.WEEK)
+    await side.counters.add({side.of(Period.MONTH): 4}, side.now_us)
+    assert await side.says(Period.MONTH, Period.WEEK) == [5, 5]
+    await side.counters.add({side.of(Period.MONTH): -2}, side.now_us)
+    assert await side.says(Period.MONTH, Period.WEEK) == [3, 3]
+
+
+async def test_a_follower_that_is_no_number_breaks_nothing_off(side: Side) -> None:
+    await side.move(Period.MONTH, Period.WEEK)
+    await side.client.set(counter_key(side.of(Period.WEEK)), "nonsense")
+    assert len(await side.call(MONTHLY, 2)) == 2
+    assert await side.says(Period.MONTH, Period.WEEK) == [2, None]
+
+
+async def test_postings_do_not_make_a_counter_one_that_was_left(side: Side) -> None:
+    await side.call(MONTHLY, 1)
+    for _ in range(2):
+        await side.counters.add({side.of(Period.MONTH): MOVED - 2}, side.now_us)
+    assert await side.says(Period.MONTH) == [MOVED - 1]
 
 
 async def test_who_looks_sees_what_is_used_and_charges_nobody(side: Side) -> None:
@@ -194,12 +254,12 @@ async def test_a_counter_that_was_left_is_compared_and_set_right_like_any(side: 
     assert not await side.counters.set_right(left, 2, lower_from=4)
     assert await side.counters.set_right(left, 2, lower_from=3)
     assert await side.counters.set_right(left, 4, lower_from=None)
-    await side.counters.add({left: 2}, side.of(Period.MONTH).span.start_s * 1_000_000)
+    await side.counters.add({left: 2}, side.now_us)
     await side.counters.begin_rebuild("token")
     assert await side.counters.raise_all("token", [(left, 7)])
     assert await side.says(Period.MONTH) == [7]
     await side.call(MONTHLY, 1)
-    assert await side.says(Period.MONTH, Period.WEEK) == [8, 4]
+    assert await side.says(Period.MONTH, Period.WEEK) == [8, 6]
 
 
 async def test_where_nobody_vouches_none_is_made(side: Side) -> None:

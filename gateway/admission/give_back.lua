@@ -10,8 +10,9 @@
 --
 -- A bucket takes back only what the holder's hold still covers: what has expired was counted as spent already. What
 -- ended calls cost moves its level, down to a burst below empty and up to what fits beside the holds.
--- What comes off a counter that was left comes off those that follow it, too (followers.lua). A counter never falls below 0 nor rises to 2^52, which marks one that was left (see move.lua), and one that is gone
--- stays gone. Running it twice would give back twice: a call whose answer was lost is not made again.
+-- What comes off a counter that was left comes off those that follow it, too (followers.lua). A counter never falls
+-- below 0 nor rises to 2^52, which marks one that was left (see move.lua), and one that is gone stays gone. Running it
+-- twice would give back twice: a call whose answer was lost is not made again.
 
 local now = now_ms(ARGV[1])
 local holder, hold_ms, bucket_count = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])

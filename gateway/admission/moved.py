@@ -28,7 +28,8 @@ log = logging.getLogger("tollway.admission")
 async def count_moved(
     counters: QuotaCounters, connection: Connection, policies: PolicySet, before: Account, after: Account
 ) -> None:
-    """Raise the counters that the account will have. Within the transaction that changes it.
+    """Take what was used along to the counters that the account will have. Within the transaction that
+    changes it, and last: what is rolled back afterwards goes on being counted in both.
 
     Never raises for want of Redis: reconciliation catches up.
     """

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import pytest
 
+from gateway.storage.postgres import Pool, connect_pool
 from tests.integration.dataplane.conftest import (
     MakeProxy,
     Proxy,
@@ -143,6 +144,14 @@ class Honest:
         assert head.startswith(b"HTTP/1.1 200 OK\r\n")
         assert lines_of(head, b"content-length") == [b"%d" % len(target)]
         assert body == target
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    """For threats to what is looked up."""
+    made = await connect_pool(database_url)
+    yield made
+    made.terminate()
 
 
 @pytest.fixture

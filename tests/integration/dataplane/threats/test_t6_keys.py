@@ -18,7 +18,7 @@ from gateway.auth.guesses import Guesses
 from gateway.clock import SystemClock
 from gateway.model.access import Access
 from gateway.model.principal import Mode
-from gateway.storage.postgres import Pool, connect_pool
+from gateway.storage.postgres import Pool
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
 from tests.integration.dataplane.conftest import MakeProxy, Proxy, ScriptedUpstream
@@ -41,13 +41,6 @@ class Work:
     def hash(self, secret: bytes) -> object:
         self.hashes += 1
         return sha256(secret)
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    made = await connect_pool(database_url)
-    yield made
-    made.terminate()
 
 
 @pytest.fixture

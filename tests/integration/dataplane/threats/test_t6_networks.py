@@ -17,7 +17,7 @@ from gateway.dataplane.caller import ProxyProtocol, Trust
 from gateway.model.access import Access
 from gateway.model.networks import parse_networks
 from gateway.outcomes import Outcome
-from gateway.storage.postgres import Pool, connect_pool
+from gateway.storage.postgres import Pool
 from gateway.tasks import Tasks
 from gateway.telemetry.slots import Slots
 from tests.integration.dataplane.conftest import MakeProxy, Proxy, ScriptedUpstream, read_head
@@ -30,13 +30,6 @@ PROXIES = parse_networks("127.0.0.1")
 
 MakeKey = Callable[..., Awaitable[str]]
 ServeBehind = Callable[[Trust, bytes], Awaitable[Proxy]]
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    made = await connect_pool(database_url)
-    yield made
-    made.terminate()
 
 
 @pytest.fixture

@@ -1,15 +1,24 @@
 # Tollway in a container: for use with a PostgreSQL and a Redis of your own (see deploy/).
 FROM python:3.14-slim-bookworm AS build
 WORKDIR /src
-RUN python -m venv /opt/tollway
-COPY requirements/run.txt requirements/
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev
+RUN python -m venv /opt/tollway && python -m venv /opt/compile
+COPY requirements/run.txt requirements/compile.txt requirements/
 RUN /opt/tollway/bin/pip install --no-cache-dir --disable-pip-version-check \
-        --require-hashes --only-binary :all: -r requirements/run.txt
+        --require-hashes --only-binary :all: -r requirements/run.txt \
+ && /opt/compile/bin/pip install --no-cache-dir --disable-pip-version-check \
+        --require-hashes --only-binary :all: -r requirements/compile.txt
 COPY pyproject.toml README.md ./
 COPY gateway gateway
 COPY migrations migrations
 RUN /opt/tollway/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation . \
  && /opt/tollway/bin/pip uninstall --yes --quiet pip
+# The path of a call to machine code, beside its sources.
+COPY deploy/compile.py deploy/
+RUN /opt/compile/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation \
+        --target compiled . \
+ && /opt/compile/bin/python deploy/compile.py compiled \
+ && cp --recursive compiled/gateway compiled/*.so /opt/tollway/lib/python3.14/site-packages/
 
 FROM python:3.14-slim-bookworm
 RUN useradd --system --uid 10001 --home-dir /var/lib/tollway --create-home tollway

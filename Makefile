@@ -7,9 +7,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# The product as the image has it: installed into a folder, the path of a call compiled.
+COMPILED := .tollway/compiled
+SOURCES := deploy/compile.py pyproject.toml $(shell find gateway migrations -type f -not -name '*.pyc')
+
 # A step that fails or is interrupted is done again from its start.
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench lock format clean
+.PHONY: help run test compiled bench lock format clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -20,16 +24,21 @@ run: $(VENV)/run.stamp ## Start the gateway with embedded Postgres and Redis, a 
 test: $(VENV)/dev.stamp ## Run everything CI runs.
 	@$(BIN)/python -m tests
 
-bench: $(VENV)/dev.stamp ## Compare speed and memory with nginx and other gateways.
-	@$(BIN)/python -m bench
+compiled: $(COMPILED)/stamp ## Compile the path of a call, as the image has it, into .tollway/compiled.
+
+bench: $(COMPILED)/stamp ## Compare speed and memory with nginx and other gateways.
+	@PYTHONSAFEPATH=1 PYTHONPATH=$(COMPILED):. $(BIN)/python -m bench
 
 lock: $(VENV)/dev.stamp ## Pin the newest allowed dependencies.
 	@$(INSTALL) uv
 	@$(BIN)/uv pip compile -q --upgrade pyproject.toml --extra embedded --group build --universal --generate-hashes \
 		--python-version 3.11 --custom-compile-command "make lock" -o requirements/run.txt
-	@$(BIN)/uv pip compile -q --upgrade pyproject.toml --extra embedded --group build --group dev --universal \
-		--generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
+	@$(BIN)/uv pip compile -q --upgrade pyproject.toml --extra embedded --group build --group compile --group dev \
+		--universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
 		-c requirements/run.txt -o requirements/dev.txt
+	@$(BIN)/uv pip compile -q --upgrade pyproject.toml --group build --group compile --universal \
+		--generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
+		-c requirements/dev.txt -o requirements/compile.txt
 
 format: $(VENV)/dev.stamp ## Format the code.
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
@@ -46,6 +55,13 @@ $(VENV)/run.stamp: requirements/run.txt pyproject.toml | $(BIN)/python
 	@$(BIN)/python -c 'import pip' 2>/dev/null || $(BIN)/python -m ensurepip >/dev/null
 	@$(INSTALL) --require-hashes --only-binary :all: -r requirements/run.txt
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(COMPILED)/stamp: $(SOURCES) | $(VENV)/dev.stamp
+	@echo "Compiling the path of a call into $(COMPILED) ..."
+	@rm -rf $(COMPILED)
+	@$(INSTALL) --no-deps --no-build-isolation --target $(COMPILED) .
+	@$(BIN)/python deploy/compile.py $(COMPILED)
 	@touch $@
 
 $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp | $(BIN)/python

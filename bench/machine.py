@@ -10,6 +10,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from gateway import COMPILED
+
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp
 
@@ -153,5 +155,6 @@ def describe() -> str:
     model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return (
         f"{model[1] if model else platform.machine()}, {len(os.sched_getaffinity(0))} cores, "
-        f"Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+        f"Linux {platform.release().split('-')[0]}, Python {platform.python_version()}, "
+        f"{'compiled' if COMPILED else 'not compiled'}"
     )

@@ -2,6 +2,7 @@
 
 Options and paths go to pytest, which comes last: its closing line is the last line of output. Each core runs
 files of tests with servers of its own; with `-n 0` one test comes after the other, as with plain `pytest`.
+What is tested is what the image has, the path of a call compiled; plain `pytest` takes the sources.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ CORES = min(len(os.sched_getaffinity(0)), CORES_MAX)
 
 # Processes that tests start would each compile the whole gateway anew, which takes longer than their start.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+COMPILED = {"PYTHONSAFEPATH": "1", "PYTHONPATH": f"{ROOT / '.tollway/compiled'}{os.pathsep}{ROOT}"}
+"""For pytest and what its tests start: `gateway` from there, all else from here."""
 
 SIDE_BY_SIDE = ["-n", str(CORES), "--dist", "loadfile", "--no-loadscope-reorder"]
 STEPS: tuple[tuple[str, list[str]], ...] = (
@@ -27,6 +30,7 @@ STEPS: tuple[tuple[str, list[str]], ...] = (
     ("types", [sys.executable, "-m", "mypy"]),
     ("floors", [str(BIN / "lint-imports"), "--no-logo"]),
     ("lock", [sys.executable, "-m", "tests.lock"]),
+    ("compile", ["make", "--no-print-directory", "compiled"]),
     ("tests", [sys.executable, "-m", "pytest", *SIDE_BY_SIDE]),
 )
 
@@ -36,7 +40,8 @@ def main() -> int:
     for name, command in STEPS:
         print(f"== {name}", flush=True)
         options = sys.argv[1:] if name == "tests" else []
-        code = subprocess.run([*command, *options], cwd=ROOT, env=ENVIRONMENT, check=False).returncode
+        environment = ENVIRONMENT | COMPILED if name == "tests" else ENVIRONMENT
+        code = subprocess.run([*command, *options], cwd=ROOT, env=environment, check=False).returncode
         if code:
             return code
     return 0

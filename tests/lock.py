@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -44,22 +44,32 @@ def unmet(asked: Iterable[str], pins: Pins) -> list[str]:
     return problems
 
 
-def problems_of(project: dict[str, dict[str, object]], run: str, dev: str) -> list[str]:
-    """All disagreements between `pyproject.toml` and the two lock files."""
-    run_pins, run_bare = read_pins(run)
-    dev_pins, dev_bare = read_pins(dev)
-    asked = _texts(project["project"]["dependencies"])
-    asked += _texts(project["project"]["optional-dependencies"], "embedded")
-    asked += _texts(project["dependency-groups"], "build")
-    problems = [f"run.txt: {problem}" for problem in unmet(asked, run_pins)]
-    asked += _texts(project["dependency-groups"], "dev")
-    problems += [f"dev.txt: {problem}" for problem in unmet(asked, dev_pins)]
-    problems += [f"{name} has no hash" for name in run_bare + dev_bare]
-    problems += [
-        f"{name} differs between run.txt and dev.txt"
-        for name, versions in run_pins.items()
-        if dev_pins.get(name) != versions
-    ]
+GROUPS = {"run.txt": ("build",), "compile.txt": ("build", "compile"), "dev.txt": ("build", "compile", "dev")}
+"""What each lock file answers beside the dependencies proper."""
+
+WITHOUT_SERVERS = "compile.txt"
+"""For the image, which embeds none."""
+
+
+def problems_of(project: dict[str, dict[str, object]], locks: Mapping[str, str]) -> list[str]:
+    """All disagreements between `pyproject.toml` and the lock files, given by their names."""
+    problems = []
+    pins_of = {}
+    for name, groups in GROUPS.items():
+        pins_of[name], bare = read_pins(locks[name])
+        asked = _texts(project["project"]["dependencies"])
+        if name != WITHOUT_SERVERS:
+            asked += _texts(project["project"]["optional-dependencies"], "embedded")
+        for group in groups:
+            asked += _texts(project["dependency-groups"], group)
+        problems += [f"{name}: {problem}" for problem in unmet(asked, pins_of[name])]
+        problems += [f"{name}: {one} has no hash" for one in bare]
+    for name in ("run.txt", "compile.txt"):
+        problems += [
+            f"{one} differs between {name} and dev.txt"
+            for one, versions in pins_of[name].items()
+            if pins_of["dev.txt"].get(one) != versions
+        ]
     return problems
 
 
@@ -73,11 +83,8 @@ def _texts(node: object, name: str | None = None) -> list[str]:
 
 def main() -> None:
     """Print the disagreements; exit 1 if there are any."""
-    problems = problems_of(
-        tomllib.loads((ROOT / "pyproject.toml").read_text()),
-        (ROOT / "requirements/run.txt").read_text(),
-        (ROOT / "requirements/dev.txt").read_text(),
-    )
+    locks = {name: (ROOT / "requirements" / name).read_text() for name in GROUPS}
+    problems = problems_of(tomllib.loads((ROOT / "pyproject.toml").read_text()), locks)
     for problem in problems:
         print(f"requirements: {problem}; `make lock` mends it")
     sys.exit(1 if problems else 0)

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from hashlib import sha256
 from typing import Any
 
+from mypy_extensions import mypyc_attr
+
 from gateway.accounts.keys import is_well_formed
 from gateway.accounts.records import FoundKey
 from gateway.auth.anonymous import anonymous_principal
@@ -39,6 +41,7 @@ AccountLookup = Callable[[str, bytes], Awaitable[FoundKey | None]]
 _HIT = slot("key_cache_total", "hit")
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)  # tests say for themselves who somebody is
 class Authenticator:
     """Recognises keys. Unknown, revoked, expired and malformed ones get the very same refusal, as late.
 
@@ -120,9 +123,13 @@ class Authenticator:
                 self._cells[_HIT] += 1
                 return verified.of(self._checked(verified.digest, entry, exchange))
             return verified.of(await self._recheck(verified.digest, entry, exchange))
-        except Unauthenticated:
-            await self._refusals.hold(exchange.started_monotonic_us)
-            raise
+        except Unauthenticated as error:
+            refused = error
+        await self._refusals.hold(exchange.started_monotonic_us)
+        try:
+            raise refused
+        finally:
+            del refused  # its frames hold it
 
     async def _look_up(self, digest: bytes) -> FoundKey | None:
         name = self._tokens.references.name(digest)
@@ -148,9 +155,13 @@ class Authenticator:
             if entry.fresh_until_us > exchange.started_monotonic_us:
                 return self._checked(digest, entry, exchange)
             return await self._recheck(digest, entry, exchange)
-        except Unauthenticated:
-            await self._refusals.hold(exchange.started_monotonic_us)
-            raise
+        except Unauthenticated as error:
+            refused = error
+        await self._refusals.hold(exchange.started_monotonic_us)
+        try:
+            raise refused
+        finally:
+            del refused  # its frames hold it
 
     async def _nothing_shown(self, exchange: Exchange, internal: str) -> Unauthenticated:
         if exchange.head.authorization is not None:  # what looks like no key of ours waits like one

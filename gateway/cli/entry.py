@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import click
 from click.shell_completion import CompletionItem
 
-from gateway import __version__
+from gateway import COMPILED, __version__
 from gateway.errors import TollwayError
 
 INTERRUPTED = 130  # what shells report for a command ended by Ctrl-C
@@ -113,7 +113,9 @@ class CommandList(click.Group):
 
 
 @click.group(cls=CommandList, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="tollway", message="%(prog)s %(version)s")
+@click.version_option(
+    __version__, prog_name="tollway", message=f"%(prog)s %(version)s{', compiled' if COMPILED else ''}"
+)
 def tollway() -> None:
     """An API gateway that enforces monetization tiers and counts every call exactly once."""
 

@@ -9,6 +9,8 @@ import time
 from contextlib import suppress
 from http import HTTPStatus
 
+from mypy_extensions import mypyc_attr
+
 from gateway.dataplane.cross_origin import with_cors
 from gateway.model.exchange import Exchange
 from gateway.outbox import Outbox
@@ -55,6 +57,7 @@ def status_line(status: int, reason: bytes) -> bytes:
     return b"HTTP/1.1 %d %b\r\n" % (status, reason)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)  # as `ReadingProtocol` does
 class AnsweringProtocol(asyncio.Protocol):
     """Implements `Downstream` for the exchange that is being answered. The reading half builds on it."""
 

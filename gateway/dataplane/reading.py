@@ -12,6 +12,7 @@ from httptools import (
     HttpParserUpgrade,
     HttpRequestParser,
 )
+from mypy_extensions import mypyc_attr
 
 from gateway.dataplane.answering import AnsweringProtocol
 from gateway.dataplane.caller import Caller
@@ -34,6 +35,7 @@ from gateway.outbox import Outbox
 _NO_PARSER = HttpRequestParser(object())
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)  # tests read with no more than this
 class ReadingProtocol(AnsweringProtocol):
     """Parses what is fed. When to feed, and what becomes of an exchange, is decided on top of it."""
 

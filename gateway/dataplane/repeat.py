@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 
+from mypy_extensions import mypyc_attr
+
 from gateway.dataplane.head import METHODS, TARGETS, split_target, travels
 from gateway.errors import GatewayError
 from gateway.model.exchange import RequestHead
@@ -30,6 +32,7 @@ _API_KEY, _AUTHORIZATION = b"x-api-key", b"authorization"
 _CREDENTIAL = re.compile(rb"[!-~](?:[\t -~]*[!-~])?")
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)  # tests read with no more than this
 class Repeats:
     """The last head of one connection, if it was of the most ordinary kind, and where the next may differ."""
 

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from gateway.model.exchange import Exchange, Grant
-from gateway.model.policies import ChargePlan
+from gateway.model.exchange import Exchange, Grant, RequestHead
+from gateway.model.policies import ChargePlan, Route
 from gateway.model.principal import Principal
-from gateway.routing.table import RoutingTable
+
+
+class Policies(Protocol):
+    """One snapshot of them."""
+
+    def match(self, head: RequestHead) -> Route:
+        """Where the call goes, or a GatewayError; OwnAnswer for what goes nowhere."""
+
+    def charges(self, exchange: Exchange) -> ChargePlan:
+        """What it costs its principal, or a GatewayError."""
 
 
 class CurrentPolicies(Protocol):
     """Where the snapshot in use is found."""
 
-    def current(self) -> RoutingTable:
+    def current(self) -> Policies:
         """The newest accepted snapshot."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+from typing import NamedTuple
 
 from gateway.errors import FeatureRequired, LengthRequired, NoRoute, TierUnknown
 from gateway.model.enforcement import POLICIES_ALONE, Enforcement
@@ -24,26 +24,47 @@ LONGEST_REMEMBERED = 256
 _ALLOW = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
 
 
+class _Parts(NamedTuple):
+    """What a snapshot is worked out into, whatever operators switch."""
+
+    paths: PathIndex
+    matched: dict[tuple[str, str, str], Route | None]
+    upgrades: Upgrades
+    plans: Plans
+    splits: Splits
+    rollout: Rollout
+
+
+def _work_out(policies: PolicySet, portal_url: str) -> _Parts:
+    upgrades = Upgrades(policies, portal_url)
+    plans = Plans(policies, upgrades)
+    return _Parts(PathIndex(policies.routes), {}, upgrades, plans, Splits(), Rollout(policies.tiers.values()))
+
+
 class RoutingTable:
     """Matches heads to routes and says what a call costs. Made once per snapshot; used by one event loop."""
 
-    def __init__(self, policies: PolicySet, *, portal_url: str) -> None:
-        self.policies = policies
-        self._index = PathIndex(policies.routes)
-        self._matched: dict[tuple[str, str, str], Route | None] = {}
+    def __init__(
+        self,
+        policies: PolicySet,
+        *,
+        portal_url: str,
+        enforcement: Enforcement = POLICIES_ALONE,
+        parts: _Parts | None = None,
+    ) -> None:
+        """`parts`: of a table of the same policies."""
+        self.policies, self.enforcement = policies, enforcement
+        self._portal_url = portal_url
+        self._parts = parts = parts or _work_out(policies, portal_url)
+        self._index, self._matched, self._upgrades, self._plans, self._splits, self._rollout = parts
         self._has_cors = any(route.cors is not None for route in policies.routes)
-        self._upgrades = Upgrades(policies, portal_url)
-        self._plans = Plans(policies, self._upgrades)
-        self._splits = Splits()
-        self._rollout = Rollout(policies.tiers.values())
-        self.enforcement = POLICIES_ALONE
         self._known: dict[str, dict[str, ChargePlan]] = {}  # by terms, then route
 
     def under(self, enforcement: Enforcement) -> RoutingTable:
         """The same snapshot with what operators switched."""
-        other = copy.copy(self)
-        other.enforcement, other._known = enforcement, {}
-        return other
+        return RoutingTable(
+            self.policies, portal_url=self._portal_url, enforcement=enforcement, parts=self._parts
+        )
 
     def match(self, head: RequestHead) -> Route:
         """The first route in file order that matches method, host and canonical path.

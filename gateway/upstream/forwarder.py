@@ -98,8 +98,9 @@ class Forwarder:
         """
         route = exchange.route
         assert route is not None, "routed before it is forwarded"
-        if exchange.broken is not None:
-            raise exchange.broken
+        broken = exchange.broken
+        if broken is not None:
+            raise broken
         # By name: a call that was routed before a reload goes where the upstream is now.
         group = self._groups.get(route.upstream.name) or self._open(route.upstream)
         group.calls += 1
@@ -119,19 +120,20 @@ class Forwarder:
                 try:
                     await exchange.finished
                 except StaleConnection as stale:
-                    tries = tries or group.tries()
-                    may = exchange.head.method in _IDEMPOTENT and not exchange.head.has_body
-                    if not (stale.unsent or may) or not tries.again("stale", unsent=stale.unsent):
-                        closed = UpstreamInvalid(internal="a kept connection was closed under the request")
-                        closed.target = connection.owner.target.place
-                        raise closed from None
-                    exchange.finished = type(exchange.finished)()
-                    parked = Parked(exchange, timeouts, comes_back=True)
-                    connection = await self._connect(group, pool, parked, tries)
+                    unsent = stale.unsent
                 else:
                     if exchange.outcome is not _SERVED and exchange.outcome in _FAILURES:
                         self._cells[group.failures_slot] += 1
                     return
+                tries = tries or group.tries()
+                may = exchange.head.method in _IDEMPOTENT and not exchange.head.has_body
+                if not (unsent or may) or not tries.again("stale", unsent=unsent):
+                    closed = UpstreamInvalid(internal="a kept connection was closed under the request")
+                    closed.target = connection.owner.target.place
+                    raise closed
+                exchange.finished = type(exchange.finished)()
+                parked = Parked(exchange, timeouts, comes_back=True)
+                connection = await self._connect(group, pool, parked, tries)
         except GatewayError as error:
             if error is not exchange.broken:  # else it is the caller who left
                 self._cells[group.failures_slot] += 1

@@ -6,6 +6,7 @@ import asyncio
 import re
 
 from httptools import HttpResponseParser
+from mypy_extensions import mypyc_attr
 
 from gateway.errors import UpstreamInvalid
 from gateway.frames import Conversation
@@ -26,6 +27,7 @@ def _protocols(field: bytes) -> set[bytes]:
     return {protocol.strip().lower() for protocol in field.split(b",")}
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)  # tests read with no more than this
 class ReadingProtocol(asyncio.Protocol):
     """Parses answers and hands them on. What a call is, and how it ends, is decided on top of it."""
 

@@ -5,13 +5,31 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import requests
 
-from tests.e2e.conftest import Customer, Gateway, eventually
+from gateway import __version__
+from tests.e2e.conftest import Customer, Gateway, eventually, running
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def gateway(httpbin: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One that runs from its sources, as `make run` starts it, also where the others are compiled."""
+    with running(tmp_path_factory.mktemp("gateway"), httpbin, PYTHONPATH=str(ROOT)) as started:
+        said = subprocess.check_output(
+            [sys.executable, "-m", "gateway", "--version"], env=started.environment, text=True
+        )
+        assert said == f"tollway {__version__}\n"
+        yield started
+        assert '"traceback"' not in started.log, started.log
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from asyncio import AbstractEventLoop
 from dataclasses import dataclass
 from typing import cast
 
@@ -41,7 +42,7 @@ class Requests(ReadingProtocol):
     """Takes every request off at once, as a connection does that answers without delay."""
 
     def __init__(self) -> None:
-        super().__init__(cast("Outbox", None), 65536)
+        super().__init__(Outbox(cast("AbstractEventLoop", None)), 65536)
         self._listen_to(Caller("192.0.2.1", b"http", NOBODY))
         self.begun: list[Exchange] = []
         self.bodies: list[bytes] = []

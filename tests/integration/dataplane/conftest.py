@@ -24,7 +24,7 @@ from gateway.dataplane.server import DataplaneServer
 from gateway.dataplane.waits import Waits
 from gateway.deadlines import Deadlines
 from gateway.errors import FeatureRequired, RateLimited, Unauthenticated
-from gateway.model.exchange import Exchange, RequestHead
+from gateway.model.exchange import Exchange, Grant, RequestHead
 from gateway.model.policies import NO_LIMIT, Keepalive, PolicySet, Route, Target, Timeouts, Upstream
 from gateway.model.principal import Principal
 from gateway.outbox import Outbox
@@ -133,9 +133,10 @@ class Stages:
             return await self.proxy.auth.authenticate(exchange)
         return self.proxy.principal
 
-    async def admit(self, principal: Principal | None, plan: None, exchange: Exchange) -> None:
+    async def admit(self, principal: Any, plan: Any, exchange: Exchange) -> Grant:
         if exchange.head.path == "/limited":
             raise RateLimited(headers=b"Retry-After: 1\r\n")
+        return Grant(principal, plan, b"")
 
     def begin(self, exchange: Exchange) -> None:
         """Not noted."""

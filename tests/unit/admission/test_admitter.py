@@ -70,7 +70,7 @@ async def everything_resumed() -> None:
 
 
 def ended(grant: Grant | None, outcome: Outcome, status: int = 0) -> Exchange:
-    exchange = Exchange(RequestHead(), None, "")  # type: ignore[arg-type]  # nobody is answered here
+    exchange = Exchange(RequestHead(), None, b"")  # type: ignore[arg-type]  # nobody is answered here
     exchange.grant, exchange.outcome, exchange.status = grant, outcome, status
     return exchange
 

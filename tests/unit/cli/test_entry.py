@@ -8,7 +8,7 @@ import sys
 import click
 import pytest
 
-from gateway import __version__
+from gateway import COMPILED, __version__
 from gateway.cli import entry
 from gateway.errors import StartupError
 from tests.commands import Commands
@@ -44,7 +44,9 @@ def test_help_loads_no_room_it_does_not_need() -> None:
 
 
 def test_the_version_is_the_packages(tollway: Commands) -> None:
-    assert tollway.run("--version").out == f"tollway {__version__}\n"
+    """And whether the modules that run in each call are compiled, all or none."""
+    said = f"tollway {__version__}, compiled\n" if COMPILED else f"tollway {__version__}\n"
+    assert tollway.run("--version").out == said
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from asyncio import AbstractEventLoop
 from collections.abc import Sequence
 from typing import cast
 
@@ -15,6 +17,12 @@ from gateway.dataplane.repeat import LONGEST, PATIENCE, Repeats
 from gateway.errors import GatewayError
 from gateway.model.exchange import RequestHead
 from gateway.outbox import Outbox
+
+FACTS = [
+    name
+    for name, _ in inspect.getmembers(RequestHead, inspect.isdatadescriptor)
+    if not name.startswith("_") and name != "lines"
+]
 
 
 class Counting(Repeats):
@@ -39,7 +47,7 @@ class Reader(ReadingProtocol):
     """Takes every request off at once and notes what was read."""
 
     def __init__(self, repeats: Repeats) -> None:
-        super().__init__(cast("Outbox", None), 65536)
+        super().__init__(Outbox(cast("AbstractEventLoop", None)), 65536)
         self._repeats = repeats
         self._listen_to(Caller("192.0.2.1", b"http", NOBODY))
         self.read: list[object] = []
@@ -64,7 +72,7 @@ class Reader(ReadingProtocol):
         while self._waiting:
             exchange = self._waiting.popleft()
             head = exchange.head
-            facts = {name: getattr(head, name) for name in RequestHead.__slots__ if name != "lines"}
+            facts = {name: getattr(head, name) for name in FACTS}
             self.read.append((facts, b"".join(head.lines), exchange.body_done, exchange.body_parts))
 
 

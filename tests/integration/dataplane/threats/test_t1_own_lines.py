@@ -29,7 +29,7 @@ from gateway.dataplane.refusal import problem_document
 from gateway.errors import GatewayError
 from gateway.metering.request_ids import RequestIds
 from gateway.model.cors import Cors
-from gateway.model.exchange import RequestHead
+from gateway.model.exchange import Exchange, RequestHead
 from gateway.model.fieldline import FIELD_LINE
 from gateway.model.networks import parse_networks
 from gateway.model.periods import Period
@@ -145,21 +145,14 @@ def test_a_name_in_the_policies_makes_one_line(name: str) -> None:
     policies = PolicySet("", {"u": upstream}, {name: Meter(name, name)}, {name: tier}, (route,))
     for fields in LimitFields:
         table = RoutingTable(replace(policies, limit_fields=fields), portal_url="")
-        exchange = cast("Any", Call(replace(BASE, tier=name), route))
+        exchange = Exchange(RequestHead(), cast("Any", None), b"")
+        exchange.principal, exchange.route = replace(BASE, tier=name), route
         plan = table.charges(exchange)
         are_lines(plan.policy_header)
         charges = Charges(plan, 0)
         are_lines(granted_lines(charges, Decision(Status.ADMITTED, 0, 0, (1, 1), (0, 0))))
         refused = refusal(plan, charges, Decision(Status.REFUSED, 0, 0, (0, 0), (1, 1)))
         are_lines(refused.headers)
-
-
-class Call:
-    """As much of an exchange as charges are about."""
-
-    def __init__(self, principal: Principal, route: Route) -> None:
-        self.principal, self.route, self.head = principal, route, RequestHead()
-        self.charges: object = None
 
 
 # -- where a call came from, and who may read the answer --------------------------------------------------

@@ -1,0 +1,79 @@
+"""Compile the path of a call to machine code: the gateway's own code then takes a third less CPU per call.
+
+    python deploy/compile.py FOLDER
+
+FOLDER is where Tollway is installed, the one that has `gateway/` in it, such as the site-packages of an
+environment. The compiled modules are laid beside their sources, and Python takes them instead. They are made
+of the same lines, by mypyc, the compiler that comes with mypy. Without them all works alike, only slower.
+
+Needs a C compiler and the headers of the Python that runs this, which is the one that the result is for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from mypyc.build import mypycify
+from setuptools import Distribution
+
+HOT = {
+    ".": ("clock", "inline", "outbox"),
+    "model": ("exchange",),
+    "dataplane": (
+        "answering",
+        "caller",
+        "connection",
+        "head",
+        "pipeline",
+        "reading",
+        "repeat",
+        "waits",
+    ),
+    "routing": ("rollout", "table"),
+    "auth": ("authenticator", "credentials"),
+    "admission": ("admit_script", "admitter", "decider", "fields", "leases", "store", "together"),
+    "metering": ("meter",),
+    "journal": ("records", "writer"),
+    "upstream": (
+        "connection",
+        "forwarder",
+        "group",
+        "pool",
+        "reading",
+        "request",
+        "tunnel",
+        "whole",
+    ),
+}
+"""What runs in each call. A module that does not would only take time to compile."""
+
+
+def compile_hot(folder: Path) -> None:
+    """Lay the compiled modules into `folder`, all or none. SystemExit with what the compiler says."""
+    sources = [f"gateway/{room}/{module}.py" for room, modules in HOT.items() for module in modules]
+    said = io.StringIO()
+    with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(folder):
+        os.environ["MYPY_CACHE_DIR"] = scratch
+        try:
+            with contextlib.redirect_stdout(said):
+                options = ["--strict", "--explicit-package-bases", *map(os.path.normpath, sources)]
+                modules = mypycify(options, opt_level="2", multi_file=True, target_dir=scratch)
+        except SystemExit:
+            sys.exit(said.getvalue())
+        build = Distribution({"ext_modules": modules}).get_command_obj("build_ext")
+        build.build_lib, build.build_temp = f"{scratch}/lib", f"{scratch}/temp"
+        build.ensure_finalized()
+        build.run()
+        shutil.copytree(f"{scratch}/lib", folder, dirs_exist_ok=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or not Path(sys.argv[1], "gateway").is_dir():
+        sys.exit(f"usage: {sys.argv[0]} FOLDER   where FOLDER has gateway/ in it")
+    compile_hot(Path(sys.argv[1]).resolve())

@@ -27,7 +27,7 @@ test: $(VENV)/dev.stamp ## Run everything CI runs.
 compiled: $(COMPILED)/stamp ## Compile the path of a call, as the image has it, into .tollway/compiled.
 
 bench: $(COMPILED)/stamp ## Compare speed and memory with nginx and other gateways.
-	@PYTHONSAFEPATH=1 PYTHONPATH=$(COMPILED):. $(BIN)/python -m bench
+	@PYTHONSAFEPATH=1 PYTHONPATH=$(COMPILED):. $(BIN)/python -m bench $(PARTS)
 
 lock: $(VENV)/dev.stamp ## Pin the newest allowed dependencies.
 	@$(INSTALL) uv

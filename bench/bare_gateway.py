@@ -52,16 +52,6 @@ ANSWER = (
 )
 
 
-class Nowhere(Outbox):
-    """An outbox whose letters are thrown away."""
-
-    def __init__(self) -> None:
-        super().__init__(asyncio.get_running_loop())
-
-    def write(self, transport: asyncio.Transport, data: bytes) -> None:
-        """Nothing."""
-
-
 class Ticks:
     """As much of a loop as an outbox needs; a tick ends when it is told to."""
 
@@ -78,6 +68,23 @@ class Ticks:
         soon, self._soon = self._soon, []
         for callback in soon:
             callback()
+
+    def forget(self) -> None:
+        """What was to run soon never does."""
+        self._soon.clear()
+
+
+class Nowhere:
+    """An outbox whose letters are thrown away."""
+
+    def __init__(self) -> None:
+        self._ticks = Ticks()
+        self.outbox = Outbox(self._ticks.loop)
+
+    def empty(self) -> None:
+        """Throw away what was written."""
+        self.outbox._pending.clear()
+        self._ticks.forget()
 
 
 class StandIn(asyncio.Transport):
@@ -173,8 +180,14 @@ class BareLoop(uvloop.Loop):
         return transport, protocol
 
 
-class Unmetered(Meter):
+class Unmetered:
     """Names calls and records nothing of them: what is left is what a call costs without being booked."""
+
+    def __init__(
+        self, writer: JournalWriter, slots: Slots, clock: SystemClock, request_ids: RequestIds
+    ) -> None:
+        self._meter = Meter(writer, slots, clock, request_ids)
+        self.identify, self.close = self._meter.identify, self._meter.close
 
     def begin(self, exchange: Exchange) -> None:
         """Nothing."""
@@ -185,7 +198,9 @@ class Unmetered(Meter):
 class BareGateway:
     """All stages of a worker, wired as `gateway.app.worker` does it, with counters in memory."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, folder: Path, meter: type[Meter] = Meter) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, folder: Path, meter: type[Meter | Unmetered] = Meter
+    ) -> None:
         policies = load_folder(POLICIES).policies
         assert policies is not None, "the bench policies load"
         self.table = RoutingTable(policies, portal_url="http://127.0.0.1:8091")

@@ -110,8 +110,14 @@ def _meter(gateway: BareGateway, exchange: Exchange) -> Step:
 
 
 def _upstream_request(_gateway: BareGateway, exchange: Exchange) -> Step:
-    connection = upstream_connection(Nowhere())
-    return lambda: connection.start(exchange)
+    nowhere = Nowhere()
+    connection = upstream_connection(nowhere.outbox)
+
+    def build() -> None:
+        connection.start(exchange)
+        nowhere.empty()
+
+    return build
 
 
 def _upstream_call(_gateway: BareGateway, exchange: Exchange) -> Step:
@@ -128,7 +134,8 @@ def _upstream_call(_gateway: BareGateway, exchange: Exchange) -> Step:
 
 
 def _answer(_gateway: BareGateway, exchange: Exchange) -> Step:
-    protocol = AnsweringProtocol(Nowhere())
+    nowhere = Nowhere()
+    protocol = AnsweringProtocol(nowhere.outbox)
     protocol.exchange = exchange
     protocol.transport = StandIn(lambda _: None)
     lines = [b"Content-Type", b": ", b"application/json", b"\r\n"] * 8
@@ -137,6 +144,7 @@ def _answer(_gateway: BareGateway, exchange: Exchange) -> Step:
         protocol.answer(200, b"OK", lines, 84)
         protocol.body(b"x" * 84)
         protocol.complete()
+        nowhere.empty()
 
     return build
 

@@ -24,12 +24,12 @@ def bare_loop() -> Iterator[BareLoop]:
 
 
 @pytest.fixture
-def meter() -> type[Meter]:
+def meter() -> type[Meter | Unmetered]:
     return Meter
 
 
 @pytest.fixture
-def gateway(bare_loop: BareLoop, tmp_path: Path, meter: type[Meter]) -> Iterator[BareGateway]:
+def gateway(bare_loop: BareLoop, tmp_path: Path, meter: type[Meter | Unmetered]) -> Iterator[BareGateway]:
     async def make() -> BareGateway:
         return BareGateway(bare_loop, tmp_path, meter)
 

@@ -17,10 +17,12 @@ import os
 import shutil
 import sys
 import tempfile
+from hashlib import sha256
 from pathlib import Path
 
 from mypyc.build import mypycify
 from setuptools import Distribution
+from setuptools.errors import CCompilerError
 
 HOT = {
     ".": ("clock", "inline", "outbox"),
@@ -39,7 +41,7 @@ HOT = {
     "auth": ("authenticator", "credentials"),
     "admission": ("admit_script", "admitter", "decider", "fields", "leases", "store", "together"),
     "metering": ("meter",),
-    "journal": ("records", "writer"),
+    "journal": ("writer",),
     "upstream": (
         "connection",
         "forwarder",
@@ -54,22 +56,36 @@ HOT = {
 """What runs in each call. A module that does not would only take time to compile."""
 
 
+def sources() -> list[str]:
+    """Paths of the modules, as Python finds them from FOLDER."""
+    return [os.path.normpath(f"gateway/{room}/{name}.py") for room, names in HOT.items() for name in names]
+
+
 def compile_hot(folder: Path) -> None:
-    """Lay the compiled modules into `folder`, all or none. SystemExit with what the compiler says."""
-    sources = [f"gateway/{room}/{module}.py" for room, modules in HOT.items() for module in modules]
+    """Lay the compiled modules into `folder`, all or none. SystemExit with what the compiler says.
+
+    `gateway/compiled.sha256` says of which sources they are, as `sha256sum --check` reads it.
+    """
     said = io.StringIO()
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(folder):
         os.environ["MYPY_CACHE_DIR"] = scratch
+        options = ["--strict", "--explicit-package-bases", *sources()]
         try:
             with contextlib.redirect_stdout(said):
-                options = ["--strict", "--explicit-package-bases", *map(os.path.normpath, sources)]
                 modules = mypycify(options, opt_level="2", multi_file=True, target_dir=scratch)
         except SystemExit:
             sys.exit(said.getvalue())
         build = Distribution({"ext_modules": modules}).get_command_obj("build_ext")
         build.build_lib, build.build_temp = f"{scratch}/lib", f"{scratch}/temp"
         build.ensure_finalized()
-        build.run()
+        try:
+            build.run()
+        except CCompilerError as error:
+            sys.exit(
+                f"{error}\nThis needs a C compiler and Python.h: apt-get install gcc libc6-dev python3-dev"
+            )
+        sums = [f"{sha256(Path(path).read_bytes()).hexdigest()}  {path}\n" for path in sources()]
+        Path(scratch, "lib/gateway/compiled.sha256").write_text("".join(sums))
         shutil.copytree(f"{scratch}/lib", folder, dirs_exist_ok=True)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from time import monotonic_ns, time_ns
 from typing import Protocol
 
 
@@ -21,10 +21,10 @@ class SystemClock:
     """The machine's clocks."""
 
     def now_us(self) -> int:
-        return time.time_ns() // 1000
+        return time_ns() // 1000
 
     def monotonic_us(self) -> int:
-        return time.monotonic_ns() // 1000
+        return monotonic_ns() // 1000
 
 
 class OffClock(SystemClock):

@@ -71,8 +71,9 @@ class Repeats:
         if not before:
             return None
         start = data.find(_VERSION)
-        if data.startswith(before, start) and data.endswith(after) and len(data) <= self._longest:
-            at, end = start + len(before), len(data) - len(after)
+        at, end = start + len(before), len(data) - len(after)
+        is_alike = at <= end and data.startswith(before, start) and data.endswith(after)
+        if is_alike and len(data) <= self._longest:
             said = data[at:end]
             if self._open is _LINE:
                 line = _travelling(said)

@@ -31,7 +31,7 @@ from gateway.storage.postgres import connect_pool, refusal
 from gateway.supervisor.children import Child, Children
 from gateway.supervisor.descriptors import allow_as_many_as_we_may
 from gateway.supervisor.folder import admin_token, prepare_folder, token_file, unusable
-from gateway.supervisor.libraries import check_libraries
+from gateway.supervisor.libraries import check_compiled, check_libraries
 from gateway.supervisor.own_ports import own_ports_objection
 from gateway.supervisor.ports import check_free, reserve
 from gateway.supervisor.rolling import Roll
@@ -61,6 +61,7 @@ def run(settings: Settings, *, demo: bool) -> int:
     set_up_logs(settings.log_format, settings.log_level, "supervisor")
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     check_libraries()
+    check_compiled()
     terminal = Terminal.now()
     allow_as_many_as_we_may(settings.max_connections)
     clock = clock_of("supervisor", settings)

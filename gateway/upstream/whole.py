@@ -32,14 +32,15 @@ def read_whole(data: bytes) -> Whole | None:
     end = data.find(b"\r\n\r\n")
     if not 0 < end <= LONGEST_HEAD:
         return None
-    first, *rest = data[:end].split(b"\r\n")
+    head = data[:end].split(b"\r\n")
+    first = head.pop(0)
     status = _statuses.get(first) or _learn_status(first)
     if status is None:
         return None
     length = -1
     lines: list[bytes] = []
     known = _lines
-    for line in rest:
+    for line in head:
         kept = known.get(line)
         if kept is None:
             kept = _learn_line(line)

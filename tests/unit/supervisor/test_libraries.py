@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+from pathlib import Path
+
 import aiohttp
 import pytest
 from aiohttp.http_parser import HttpRequestParserPy
 
 from gateway.errors import StartupError
 from gateway.supervisor import libraries
-from gateway.supervisor.libraries import check_libraries
+from gateway.supervisor.libraries import check_compiled, check_libraries
 
 
 def test_what_is_installed_here_will_do() -> None:
     check_libraries()
+    check_compiled()
 
 
 @pytest.mark.parametrize("version", ["3.14.4", "3.9.0", "2.99.99"])
@@ -32,3 +36,19 @@ def test_one_without_c_extensions_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(libraries, "HttpRequestParser", HttpRequestParserPy)
     with pytest.raises(StartupError, match="without its C extensions: install its wheel"):
         check_libraries()
+
+
+def test_what_was_compiled_of_other_sources_is_refused(tmp_path: Path) -> None:
+    package = tmp_path / "gateway"
+    package.mkdir()
+    (package / "inline.py").write_text("A = 1\n")
+    check_compiled(package)
+    (package / "compiled.sha256").write_text(
+        f"{sha256(b'A = 1' + bytes([10])).hexdigest()}  gateway/inline.py\n"
+    )
+    check_compiled(package)
+    (package / "inline.py").write_text("A = 2\n")
+    with pytest.raises(
+        StartupError, match=r"gateway/inline.py is newer .* run deploy/compile.py .* or delete"
+    ):
+        check_compiled(package)

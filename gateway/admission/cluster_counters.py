@@ -32,6 +32,7 @@ from gateway.admission.counters import (
     known_units,
     parse_counter,
     told_of,
+    told_of_posting,
 )
 from gateway.admission.crossings import EVENTS, Crossing, Crossings, read_crossing
 from gateway.admission.presence import FORGOTTEN_AFTER_MS, JOURNALS
@@ -55,7 +56,7 @@ class ClusterCounters(QuotaCounters):
     def __init__(self, cluster: TickCluster) -> None:
         self._cluster = cluster
         self._begin, self._rebuild = cluster.script(BEGIN), cluster.script(REBUILD)
-        self._mend, self._post = cluster.script(MEND), cluster.script(POST)
+        self._mend, self._post_script = cluster.script(MEND), cluster.script(POST)
         self._move = cluster.script(MOVE)
         self._right: list[str] = []  # the servers of all slots, when each was vouched for
         self._due: dict[int, str] = {}  # slots that are or were rebuilt last, and their servers
@@ -172,13 +173,12 @@ class ClusterCounters(QuotaCounters):
         await self._cluster.evalsha(self._move, (mark_of(slot_of(counters[0])), *counters), tuple(args))
 
     async def add(self, units: Mapping[QuotaPeriod, int], now_us: int) -> None:
-        await _in_turns(self._post_one(period, count, now_us) for period, count in units.items())
+        posted = told_of_posting(units, now_us)
+        await _in_turns(self._post(counters, args) for counters, args in posted)
 
-    def _post_one(self, period: QuotaPeriod, count: int, now_us: int) -> Wait[Any]:
-        key = counter_key(period)
-        over = period.span.end_s * 1_000_000 <= now_us
-        keep_until_ms = "" if over else period.span.end_s * 1000 + AFTER_PERIOD_MS
-        return self._cluster.evalsha(self._post, (key, mark_of(slot_of(key))), (count, keep_until_ms))
+    def _post(self, counters: list[str], args: list[str | int]) -> Wait[Any]:
+        mark = mark_of(slot_of(counters[0]))  # all of an account lie in one slot
+        return self._cluster.evalsha(self._post_script, (mark, *counters), tuple(args))
 
     def _reached(self) -> list[str]:
         servers = self._cluster.servers()

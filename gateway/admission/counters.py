@@ -165,10 +165,8 @@ class QuotaCounters:
     async def add(self, units: Mapping[QuotaPeriod, int], now_us: int) -> None:
         """Count units that no call has paid. Counters of periods that are over and gone are left so."""
         pipeline = self._redis.pipeline(transaction=False)
-        for period, count in units.items():
-            over = period.span.end_s * 1_000_000 <= now_us
-            keep_until_ms = "" if over else str(period.span.end_s * 1000 + AFTER_PERIOD_MS)
-            pipeline.eval(POST, 2, counter_key(period), MARK, str(count), keep_until_ms)
+        for counters, args in told_of_posting(units, now_us):
+            pipeline.eval(POST, 1 + len(counters), MARK, *counters, *map(str, args))
         with translated():
             await pipeline.execute()
 
@@ -190,6 +188,17 @@ def told_of(move: Move) -> tuple[list[str], list[str | int]]:
             keys.append(counter_key(period))
             args += (role, period.meter, units, period.span.end_s * 1000 + AFTER_PERIOD_MS)
     return keys, args
+
+
+def told_of_posting(units: Mapping[QuotaPeriod, int], now_us: int) -> list[tuple[list[str], list[str | int]]]:
+    """What post.lua is told, once for each account and mode: counters, and for each its units and its end."""
+    told: dict[str, tuple[list[str], list[str | int]]] = {}
+    for period, count in units.items():
+        over = period.span.end_s * 1_000_000 <= now_us
+        counters, args = told.setdefault(account_tag(period.account_id, period.mode), ([], []))
+        counters.append(counter_key(period))
+        args += (count, "" if over else period.span.end_s * 1000 + AFTER_PERIOD_MS)
+    return list(told.values())
 
 
 def known_units(periods: Sequence[QuotaPeriod], values: Sequence[object]) -> dict[QuotaPeriod, int]:

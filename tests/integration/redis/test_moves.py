@@ -222,6 +222,22 @@ async def test_what_is_posted_late_counts_for_both(side: Side) -> None:
     assert await side.says(Period.MONTH, Period.WEEK) == [3, 3]
 
 
+async def test_what_is_posted_to_two_quotas_counts_once_where_both_went(side: Side) -> None:
+    await side.call(charging(Period.MONTH, Period.DAY), 1)
+    left = {side.of(Period.MONTH): 0, side.of(Period.DAY): 0}
+    await side.counters.move(Move(left, NOTHING, {side.of(Period.WEEK): 0}))
+    for count, said in ((4, 5), (-2, 3)):
+        await side.counters.add(dict.fromkeys(left, count), side.now_us)
+        assert await side.says(Period.MONTH, Period.DAY, Period.WEEK) == [said] * 3
+
+
+async def test_what_is_posted_to_both_ends_of_a_move_counts_once(side: Side) -> None:
+    await side.call(MONTHLY, 1)
+    await side.move(Period.MONTH, Period.WEEK)
+    await side.counters.add({side.of(Period.MONTH): 4, side.of(Period.WEEK): 4}, side.now_us)
+    assert await side.says(Period.MONTH, Period.WEEK) == [5, 5]
+
+
 async def test_a_follower_that_is_no_number_breaks_nothing_off(side: Side) -> None:
     await side.move(Period.MONTH, Period.WEEK)
     await side.client.set(counter_key(side.of(Period.WEEK)), "nonsense")

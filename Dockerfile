@@ -1,5 +1,5 @@
 # Tollway in a container: for use with a PostgreSQL and a Redis of your own (see deploy/).
-FROM python:3.14-slim-bookworm AS build
+FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev
 RUN python -m venv /opt/tollway && python -m venv /opt/compile
@@ -18,9 +18,9 @@ COPY deploy/compile.py deploy/
 RUN /opt/compile/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation \
         --target compiled . \
  && /opt/compile/bin/python deploy/compile.py compiled \
- && cp --recursive compiled/gateway compiled/*.so /opt/tollway/lib/python3.14/site-packages/
+ && cp --recursive compiled/gateway compiled/*.so /opt/tollway/lib/python3.11/site-packages/
 
-FROM python:3.14-slim-bookworm
+FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --home-dir /var/lib/tollway --create-home tollway
 COPY --from=build /opt/tollway /opt/tollway
 COPY policies /etc/tollway/policies

@@ -210,7 +210,7 @@ class AdmitScript:
 
     def _failed(self, tag: str, status: int, failures: Iterator[bytes]) -> Exception:
         if status == FAILED:
-            return StoreRefused(next(failures).decode("utf-8", "replace"))
+            return StoreRefused(next(failures, b"without a word").decode("utf-8", "replace"))
         if self._trust is not None:
             self._trust.doubt(tag)
         return CountersLost("the quota counters are being rebuilt from the ledger")

@@ -65,9 +65,9 @@ def units_beyond(charges: Charges, decision: Decision) -> dict[str, int]:
 def _all_slots_in_use(
     plan: ChargePlan, charges: Charges, decision: Decision, later_ms: int
 ) -> ConcurrencyExceeded:
-    limit = next(
-        limit for limit, used in zip(charges.concurrency, decision.in_use, strict=True) if used >= limit.bound
-    )
+    used = zip(charges.concurrency, decision.in_use, strict=True)
+    full = [limit for limit, in_use in used if in_use >= limit.bound]
+    limit = full[0]
     retry_after_s = whole_seconds(1000 + later_ms)  # who knows when one of these calls ends
     calls = "1 call" if limit.most == 1 else f"{limit.most} calls"
     detail = (

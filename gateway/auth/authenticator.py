@@ -104,7 +104,7 @@ class Authenticator:
         if token is not None and looks_like_token(token):
             if route.forward_credentials and head.authorization is not None:
                 head.lines += (b"Authorization: ", head.authorization, b"\r\n")
-            return await self._by_token(exchange, token, access.issuers)
+            return await self._held(self._by_token(exchange, token, access.issuers), exchange)
         if access.anonymous is not None and head.api_key is None and bearer_token(head.authorization) is None:
             if head.authorization is not None:  # meant for the upstream
                 head.lines += (b"Authorization: ", head.authorization, b"\r\n")
@@ -114,22 +114,14 @@ class Authenticator:
         return await self._by_key(exchange)
 
     async def _by_token(self, exchange: Exchange, token: bytes, issuers: tuple[Issuer, ...]) -> Principal:
-        try:
-            verified = await self._tokens.verify(token, issuers)
-            entry = self._entries.get(verified.digest)
-            if entry is None:
-                return verified.of(await self._not_known(verified.digest, exchange))
-            if entry.fresh_until_us > exchange.started_monotonic_us:
-                self._cells[_HIT] += 1
-                return verified.of(self._checked(verified.digest, entry, exchange))
-            return verified.of(await self._recheck(verified.digest, entry, exchange))
-        except Unauthenticated as error:
-            refused = error
-        await self._refusals.hold(exchange.started_monotonic_us)
-        try:
-            raise refused
-        finally:
-            del refused  # its frames hold it
+        verified = await self._tokens.verify(token, issuers)
+        entry = self._entries.get(verified.digest)
+        if entry is None:
+            return verified.of(await self._not_known(verified.digest, exchange))
+        if entry.fresh_until_us > exchange.started_monotonic_us:
+            self._cells[_HIT] += 1
+            return verified.of(self._checked(verified.digest, entry, exchange))
+        return verified.of(await self._recheck(verified.digest, entry, exchange))
 
     async def _look_up(self, digest: bytes) -> FoundKey | None:
         name = self._tokens.references.name(digest)
@@ -149,12 +141,21 @@ class Authenticator:
             principal = entry.principal
             if entry.active and principal.expires_at_us is None and principal.restrictions is None:
                 return principal
+        if entry is None:
+            found = self._by_unseen_key(secret, digest, exchange)
+        else:
+            found = self._by_entry(digest, entry, exchange)
+        return await self._held(found, exchange)
+
+    async def _by_entry(self, digest: bytes, entry: Entry, exchange: Exchange) -> Principal:
+        if entry.fresh_until_us > exchange.started_monotonic_us:
+            return self._checked(digest, entry, exchange)
+        return await self._recheck(digest, entry, exchange)
+
+    async def _held(self, found: Coroutine[Any, Any, Principal], exchange: Exchange) -> Principal:
+        """Who was found. A refusal is held until it is due."""
         try:
-            if entry is None:
-                return await self._by_unseen_key(secret, digest, exchange)
-            if entry.fresh_until_us > exchange.started_monotonic_us:
-                return self._checked(digest, entry, exchange)
-            return await self._recheck(digest, entry, exchange)
+            return await found
         except Unauthenticated as error:
             refused = error
         await self._refusals.hold(exchange.started_monotonic_us)

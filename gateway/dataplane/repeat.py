@@ -117,9 +117,10 @@ class Repeats:
         end = data.find(_VERSION)
         method = head.method_bytes + b" "
         is_plain = data.startswith(method) and _URL.fullmatch(data, len(method), end)
-        if not is_plain or data.find(_END) != len(data) - len(_END):
+        first, last = end + len(_VERSION), len(data) - len(_END)
+        if not is_plain or data.find(_END) != last or first > last:
             return
-        seen, self._seen = self._seen, data[end + len(_VERSION) : -len(_END)].split(b"\r\n")
+        seen, self._seen = self._seen, data[first:last].split(b"\r\n")
         self._like = head
         self._api_key = head.api_key
         at = _only_difference(seen, self._seen)
@@ -128,7 +129,7 @@ class Repeats:
         if at >= 0 and sum(travelling) * 4 == len(head.lines):
             self._open, name = _open_in(self._seen[at])
         if self._open is _NOTHING:
-            self._before, self._after = data[end : -len(_END)], _END
+            self._before, self._after = data[end:last], _END
             self._lines_before, self._lines_after = b"".join(head.lines), b""
             return
         self._before = _VERSION + b"".join(line + b"\r\n" for line in self._seen[:at]) + name

@@ -92,7 +92,7 @@ class HashAccount(Generic[M]):
             order = self._order[account] = tuple(
                 sorted(self._everyone, key=lambda member: _rank(account, member.target))
             )
-        return next(member for member in order if member in members)
+        return next((member for member in order if member in members), members[0])
 
 
 def _rank(account: str, target: Target) -> float:

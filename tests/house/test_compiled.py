@@ -72,9 +72,9 @@ def test_whoever_does_is_found(line: int, text: str) -> None:
 
 
 SLICES = {
-    "data[at:end]": "the end is compared first",
-    "data[end + len(_VERSION):-len(_END)]": "of a head that has a Host",
-    "data[end:-len(_END)]": "the same",
+    "data[at:end]": "the ends are compared first",
+    "data[first:last]": "the ends are compared first",
+    "data[end:last]": "the same",
     "lines[at:at + 4]": "a list",
     "numbers[at:at + 3]": "a tuple",
     "numbers[at + 3:sets:2]": "a tuple",
@@ -96,6 +96,23 @@ def test_no_slice_of_bytes_can_end_before_it_begins(path: str) -> None:
             assert not is_two_sided or ast.unparse(node) in SLICES, (
                 f"{path}:{node.lineno}: say why it can not"
             )
+
+
+STAGES = ("dataplane", "routing", "auth", "admission", "metering", "journal", "upstream")
+
+
+@pytest.mark.parametrize("room", STAGES)
+def test_no_iterator_can_run_dry(room: str) -> None:
+    """A StopIteration that leaves a compiled coroutine looks as if it had returned None."""
+    for path in (ROOT / "gateway" / room).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "next" and len(node.args) == 1:
+                of = ast.unparse(
+                    node.args[0]
+                )  # of a container that was just seen to hold something, of a count
+                assert of.startswith("iter(") or of == "self._numbers", (
+                    f"{path}:{node.lineno}: needs a default"
+                )
 
 
 @pytest.mark.skipif(not COMPILED, reason="these are the sources")

@@ -186,6 +186,15 @@ async def test_an_error_in_the_place_of_a_call_is_its_own() -> None:
         await waits[1]
 
 
+async def test_an_error_that_says_nothing_is_one_all_the_same() -> None:
+    client = Client()
+    waits = await asked(made(client), ["1l", "2l"])
+    client.waits[0].set([answer((5, 0, 0, 0, 0), (5, 0, 0, 0, 0)), b"WRONGTYPE of a key"])
+    for wait, said in zip(waits, ("WRONGTYPE", "without a word"), strict=True):
+        with pytest.raises(StoreRefused, match=said):
+            await wait
+
+
 async def test_when_nothing_was_decided_each_is_asked_about_alone() -> None:
     client = Client()
     waits = await asked(made(client), ["1l", "2l"])

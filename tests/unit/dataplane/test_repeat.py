@@ -302,3 +302,12 @@ def _conversation(draw: some.DrawFn) -> list[bytes]:
 @given(_conversation())
 def test_any_conversation_reads_the_same(pieces: list[bytes]) -> None:
     read_by_both(pieces)
+
+
+def test_a_head_without_a_line_is_not_remembered() -> None:
+    """The parser takes none; compiled, a slice that ends before it begins would be an error."""
+    repeats, data = Repeats(), head()[: len("GET /a HTTP/1.1")] + b"\r\n\r\n"
+    read = RequestHead()
+    read.method, read.method_bytes = "GET", b"GET"
+    repeats.remember(data, read)
+    assert repeats.recognise(data) is None

@@ -2,9 +2,10 @@
 
     python deploy/compile.py FOLDER
 
-FOLDER is where Tollway is installed, the one that has `gateway/` in it, such as the site-packages of an
-environment. The compiled modules are laid beside their sources, and Python takes them instead. They are made
-of the same lines, by mypyc, the compiler that comes with mypy. Without them all works alike, only slower.
+FOLDER has `gateway/` in it and nothing else to be imported, as `pip install --no-deps --target FOLDER .`
+makes it: what lies beside is taken for a part of the program. The compiled modules are laid beside their
+sources, and Python takes them instead. They are made of the same lines, by mypyc, the compiler that
+comes with mypy. Without them all works alike, only slower.
 
 Needs a C compiler and the headers of the Python that runs this, which is the one that the result is for.
 """

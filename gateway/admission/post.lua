@@ -8,13 +8,12 @@
 -- A counter never falls below 0. None is made where nobody vouches for the others: it would be believed, and the
 -- rebuild that is to come finds these units in the ledger.
 
-local is_vouched_for = redis.call('GET', KEYS[1]) and has_kept_all(KEYS[1])
 local told = {}
 for i = 2, #KEYS do told[KEYS[i]] = OWN end
 for i = 2, #KEYS do
   local units, keep_until_ms = tonumber(ARGV[2 * i - 3]), ARGV[2 * i - 2]
   local used, on_top = units_in(KEYS[i])
-  if used or (keep_until_ms ~= '' and is_vouched_for) then
+  if used or (keep_until_ms ~= '' and redis.call('GET', KEYS[1]) and has_kept_all(KEYS[1])) then
     local sum = math.max(0, (used or 0) + units)
     if used or sum > 0 then say(KEYS[i], sum, on_top, used, keep_until_ms) end
     if on_top > 0 then tell_followers(KEYS[i], units, told) end

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
@@ -70,7 +71,7 @@ async def everything_resumed() -> None:
 
 
 def ended(grant: Grant | None, outcome: Outcome, status: int = 0) -> Exchange:
-    exchange = Exchange(RequestHead(), None, b"")  # type: ignore[arg-type]  # nobody is answered here
+    exchange = Exchange(RequestHead(), cast("Any", None), b"")  # nobody is answered here
     exchange.grant, exchange.outcome, exchange.status = grant, outcome, status
     return exchange
 
